@@ -1,0 +1,1 @@
+"""What a campaign is, and what its loop does next."""

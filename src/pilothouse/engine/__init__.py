@@ -1,0 +1,1 @@
+"""The one writer, the ready heaps, the sweeps."""

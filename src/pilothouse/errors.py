@@ -1,0 +1,118 @@
+"""Every error of the product.
+
+PilothouseError
+├── UsageError            the request itself is wrong                        exit 2
+│   ├── BadCampaignFile   line and nearest key named
+│   └── BadValue          wrong type or form
+├── Refused               a guardrail or a missing approval says no          exit 3
+│   ├── OutOfRange        a knob's value leaves its range or its step
+│   ├── ChangeBudgetExceeded
+│   ├── NotApproved
+│   └── GoldenSetChanged
+├── NotFound              nothing has that name                              exit 5
+├── Conflict              somebody else holds it                             exit 6
+│   ├── AlreadyOwned      names the owner
+│   ├── LeaseLost         a later epoch exists
+│   └── KeyReused         same idempotency key, other body
+├── StillPending                                                             exit 8
+└── OperationFailed       the world failed                                   exit 1
+    ├── StorageFailed     disk full, unwritable, damaged database
+    ├── ArtifactDamaged   a sealed folder does not match its manifest
+    ├── ChainBroken       the logbook was altered
+    └── IterationFailed   a step ended without its result
+"""
+
+from __future__ import annotations
+
+
+class PilothouseError(Exception):
+    """Something the product can say clearly, with the act that mends it."""
+
+    def __init__(self, message: str, *, fix: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+
+
+class UsageError(PilothouseError):
+    """The request itself is wrong."""
+
+
+class BadCampaignFile(UsageError):
+    """A campaign file breaks the schema."""
+
+    def __init__(self, message: str, *, fix: str, line: int | None = None) -> None:
+        super().__init__(message, fix=fix)
+        self.line = line
+
+
+class BadValue(UsageError):
+    """A value has the wrong type or form."""
+
+
+class Refused(PilothouseError):
+    """A guardrail, or a missing approval, says no."""
+
+
+class OutOfRange(Refused):
+    """A knob's value leaves its range, or moves further than its largest step."""
+
+
+class ChangeBudgetExceeded(Refused):
+    """A proposal moves more or fewer knobs than the campaign allows."""
+
+
+class NotApproved(Refused):
+    """No approval or waiver covers exactly this proposal now."""
+
+
+class GoldenSetChanged(Refused):
+    """A golden set is no longer the one that was locked."""
+
+
+class NotFound(PilothouseError):
+    """Nothing has that name."""
+
+
+class Conflict(PilothouseError):
+    """Somebody else holds it."""
+
+
+class AlreadyOwned(Conflict):
+    """Another live process owns the campaign or the workspace."""
+
+
+class LeaseLost(Conflict):
+    """A later epoch of the job exists; whoever holds the older one must stop."""
+
+
+class KeyReused(Conflict):
+    """An idempotency key came back with another body."""
+
+
+class StillPending(PilothouseError):
+    """The answer is not there yet."""
+
+
+class OperationFailed(PilothouseError):
+    """The world failed: a disk, a process, a file."""
+
+
+class StorageFailed(OperationFailed):
+    """The database or a folder could not be read or written."""
+
+
+class ArtifactDamaged(OperationFailed):
+    """A sealed folder does not match its manifest."""
+
+    def __init__(self, message: str, *, fix: str, artifact: str) -> None:
+        super().__init__(message, fix=fix)
+        self.artifact = artifact
+
+
+class ChainBroken(OperationFailed):
+    """A logbook entry does not follow from the one before it."""
+
+
+class IterationFailed(OperationFailed):
+    """A step of an iteration ended without its result."""

@@ -1,0 +1,1 @@
+"""When a result counts: intervals, verdicts and confidence, with their error rate."""

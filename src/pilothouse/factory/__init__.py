@@ -1,0 +1,1 @@
+"""The factory process: claim, launch, observe, report."""

@@ -1,0 +1,1 @@
+"""The fleet's rules: jobs, stages, claims, leases, retries."""

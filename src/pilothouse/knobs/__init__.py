@@ -1,0 +1,1 @@
+"""What may change: knobs, configs, effective deltas and the change budget."""

@@ -1,0 +1,1 @@
+"""The append-only record: entries, their hash chain, threads and their markdown."""

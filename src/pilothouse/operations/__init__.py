@@ -1,0 +1,1 @@
+"""One verb per file: load, decide, apply in one transaction."""
