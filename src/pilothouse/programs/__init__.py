@@ -1,0 +1,1 @@
+"""The reference trainings; they import nothing of Pilothouse but its trainer SDK."""
