@@ -1,0 +1,105 @@
+"""A campaign file's text, read into its definition; every refusal names the line and the nearest known key."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from pilothouse.campaigns.definition import Definition
+from pilothouse.errors import BadCampaignFile
+
+_TABLE = re.compile(r"\s*\[\[?\s*([^\]]+?)\s*\]\]?\s*(#.*)?")
+_KEY = re.compile(r"\s*([A-Za-z0-9_.\"'-]+)\s*=")
+_TOML_LINE = re.compile(r"at line (\d+)")
+
+KeyPath = tuple[str, ...]
+
+
+def read_definition(text: str, *, name: str) -> Definition:
+    """Return the definition that the text of file `name` holds, or raise `BadCampaignFile`."""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = _TOML_LINE.search(str(error))
+        line = int(found[1]) if found else None
+        raise BadCampaignFile(
+            f"{name}: {error}", fix="write the file as TOML; the line is named above", line=line
+        ) from error
+    try:
+        return Definition.model_validate(values)
+    except ValidationError as error:
+        raise _refusal(error.errors()[0], text=text, name=name) from error
+
+
+def key_lines(text: str) -> dict[KeyPath, int]:
+    """Return the line, from 1, of each table and key of a TOML text; the keys inside inline tables have none."""
+    lines: dict[KeyPath, int] = {}
+    table: KeyPath = ()
+    for number, line in enumerate(text.splitlines(), start=1):
+        header = _TABLE.fullmatch(line)
+        if header is not None:
+            table = _parts(header[1])
+            lines.setdefault(table, number)
+            continue
+        key = _KEY.match(line)
+        if key is not None:
+            lines.setdefault((*table, *_parts(key[1])), number)
+    return lines
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that resembles this one most, or None when none does."""
+    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return matches[0] if matches else None
+
+
+def _parts(dotted: str) -> KeyPath:
+    return tuple(part.strip().strip("\"'") for part in dotted.split("."))
+
+
+def _refusal(error: ErrorDetails, *, text: str, name: str) -> BadCampaignFile:
+    """Say one validation error in the file's own terms."""
+    path = tuple(str(part) for part in error["loc"])
+    line = _line_of(path, key_lines(text))
+    where = f"{name}, line {line}" if line is not None else name
+    dotted = ".".join(path) or "the file"
+    if error["type"] == "extra_forbidden":
+        known = _known_keys(path[:-1])
+        close = nearest(path[-1], known)
+        fix = f"did you mean {close!r}?" if close else f"known here are: {', '.join(sorted(known))}"
+        return BadCampaignFile(f"{where}: unknown key {dotted!r}", fix=fix, line=line)
+    if error["type"] == "missing":
+        fix = f"add {path[-1]!r}" + (f" to [{'.'.join(path[:-1])}]" if len(path) > 1 else " to the file")
+        return BadCampaignFile(f"{where}: {dotted!r} is missing", fix=fix, line=line)
+    reason = error["msg"].removeprefix("Value error, ")
+    value = error["input"]
+    shown = "" if isinstance(value, dict) else f" (found {value!r})"
+    return BadCampaignFile(
+        f"{where}: {dotted}: {reason}{shown}",
+        fix="mend the value; `pilothouse campaign schema` tells the form",
+        line=line,
+    )
+
+
+def _line_of(path: KeyPath, lines: dict[KeyPath, int]) -> int | None:
+    """Return the line of the path, or of the nearest part around it that has one."""
+    for length in range(len(path), 0, -1):
+        found = lines.get(path[:length])
+        if found is not None:
+            return found
+    return None
+
+
+def _known_keys(path: KeyPath) -> list[str]:
+    """Return the keys that the schema knows in the table at `path`."""
+    schema = Definition.model_json_schema()
+    node = schema
+    for part in path:
+        inner = node.get("properties", {}).get(part, node.get("additionalProperties", {}))
+        node = schema["$defs"][inner["$ref"].rsplit("/", 1)[-1]] if "$ref" in inner else inner
+    return list(node.get("properties", {}))
