@@ -55,7 +55,7 @@ class JobSpec:
         return digest(self.as_json())
 
     def as_json(self) -> dict[str, Json]:
-        """Return the spec as JSON values; `from_json` reads it back."""
+        """Return the spec as JSON values, which the store reads back."""
         return {
             "kind": self.kind,
             "command": list(self.command),
@@ -140,7 +140,11 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What the factory says of an attempt that has ended."""
+    """What the factory says of an attempt that has ended.
+
+    `seconds` runs from the process's start to the end of its whole tree. `damaged` names the input that did not match
+    its manifest, when the outcome is `input_damaged`.
+    """
 
     outcome: Outcome
     detail: str
@@ -149,6 +153,7 @@ class Report:
     artifacts: tuple[Artifact, ...]
     seconds: float
     peak_memory_mb: float | None = None
+    damaged: ArtifactDigest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +189,7 @@ class Attempt:
     detail: str
     exit_code: int | None
     metrics: Mapping[str, float]
+    seconds: float | None
     peak_memory_mb: float | None
 
 

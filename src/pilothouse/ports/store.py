@@ -1,7 +1,8 @@
 """The store as the operations see it: one transaction, one narrow Protocol per aggregate.
 
-Every write of a job compares `(id, epoch)` and tells by its return value whether a row matched; turning False into
-`LeaseLost` is the operation's part. Every read and write names the product.
+Every write of a job compares `(id, epoch)` and returns the job as it is now, or None when no row matched; turning None
+into `LeaseLost` is the operation's part. Reads and writes of many rows name the product; a job's id is unique over all
+products, and its child rows take their product from it.
 """
 
 from __future__ import annotations
@@ -41,29 +42,52 @@ class Jobs(Protocol):
 
     def leased(self) -> Sequence[Job]: ...
 
-    # Each of these moves a job only when its epoch is still the expected one, and says whether it did.
+    # Each of these moves a job only when its epoch is still the expected one, and returns None when it is not.
     def assign(
-        self, job: JobId, *, epoch: Epoch, factory: FactoryName, boot: BootId, expires: datetime, folder: str, now: datetime
-    ) -> bool:
+        self,
+        job: JobId,
+        *,
+        epoch: Epoch,
+        factory: FactoryName,
+        boot: BootId,
+        expires: datetime,
+        folder: str,
+        now: datetime,
+    ) -> Job | None:
         """Move queued to assigned, raise the epoch by one and open the attempt of the new epoch."""
         ...
 
-    def start(self, job: JobId, *, epoch: Epoch, pid: int, pid_started: float, now: datetime) -> bool: ...
-    def renew(self, job: JobId, *, epoch: Epoch, expires: datetime) -> bool: ...
-    def observe(self, job: JobId, *, epoch: Epoch, progress: Progress, now: datetime) -> bool: ...
-    def finish(self, job: JobId, *, epoch: Epoch, stage: Stage, report: Report, now: datetime) -> bool:
-        """End the attempt and move the job to `stage`; to `queued` it goes with its epoch raised by one."""
+    def start(self, job: JobId, *, epoch: Epoch, pid: int, pid_started: float, now: datetime) -> Job | None: ...
+    def renew(self, job: JobId, *, epoch: Epoch, expires: datetime) -> Job | None: ...
+    def observe(self, job: JobId, *, epoch: Epoch, progress: Progress, now: datetime) -> bool:
+        """Keep the last sign of life of an attempt that has not ended; say whether there was one."""
         ...
 
-    def cancel(self, job: JobId, *, epoch: Epoch, now: datetime) -> bool: ...
+    def finish(self, job: JobId, *, epoch: Epoch, stage: Stage, report: Report, now: datetime) -> Job | None:
+        """End the attempt, count its outcome and move the job to `stage`; to `queued` its epoch is raised by one."""
+        ...
+
+    def cancel(self, job: JobId, *, epoch: Epoch, now: datetime) -> Job | None:
+        """Move the job to cancelled, end its attempt and raise the epoch, so that whoever runs it is fenced."""
+        ...
+
+    def attempt(self, job: JobId, *, epoch: Epoch) -> Attempt | None: ...
     def attempts(self, job: JobId) -> Sequence[Attempt]: ...
     def events(self, job: JobId) -> Sequence[Event]: ...
     def artifacts(self, job: JobId) -> Sequence[Artifact]:
         """Return what the shipped attempt published, without those marked damaged."""
         ...
 
+    def is_intact(self, product: ProductId, digest: ArtifactDigest) -> bool:
+        """Return whether some shipped job's artifact of this digest is not marked damaged."""
+        ...
+
+    def seconds_spent(self, product: ProductId, *, campaign: str) -> float:
+        """Return the seconds of every ended attempt of the campaign, times the seats it held."""
+        ...
+
     def mark_damaged(self, product: ProductId, digest: ArtifactDigest, *, now: datetime) -> Sequence[JobId]:
-        """Mark the artifact wherever it was published and return the jobs that had made it."""
+        """Mark the artifact wherever it was published and return the jobs that had made it, oldest first."""
         ...
 
 
@@ -71,7 +95,7 @@ class Campaigns(Protocol):
     """Campaigns, their trials, runs, promotions, golden sets and incidents."""
 
     def put(self, campaign: Campaign) -> None:
-        """Insert, or replace the definition of one that exists."""
+        """Insert, or replace the kind and definition of one that exists and leave its config, owner and halt."""
         ...
 
     def get(self, product: ProductId, name: CampaignName) -> Campaign | None: ...
@@ -145,13 +169,23 @@ class Transaction(Protocol):
     @property
     def entries(self) -> Entries: ...
 
+    @property
+    def touched(self) -> Sequence[Job]:
+        """The jobs that this transaction has changed so far, each as the change left it, in order."""
+        ...
+
     def savepoint(self) -> AbstractContextManager[None]:
         """Undo the inner writes when the block raises, and keep the outer ones: one command of a group commit."""
         ...
 
 
 class Store(Protocol):
-    """A database with its schema in place."""
+    """A database with its schema in place.
+
+    What a transaction refuses: `NotFound` for a change or a child of something that is not there, `Conflict` for a row
+    that breaks a rule of the tables, `KeyReused` for a second job under one key, `BadValue` for a value that no column
+    can hold, and `StorageFailed` when the database itself fails; after `StorageFailed` nothing of it is kept.
+    """
 
     def write(self) -> AbstractContextManager[Transaction]:
         """Begin a writing transaction; commit at the end of the block, roll back when it raises."""
