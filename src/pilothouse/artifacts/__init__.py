@@ -1,1 +1,0 @@
-"""What a result is made from: checkpoint lineage."""
