@@ -1,0 +1,92 @@
+"""Gather what the flywheel decides from: one consistent snapshot, steps looked up as they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pilothouse.campaigns.flywheel import Facts, StepFacts
+from pilothouse.campaigns.record import Campaign, Promotion
+from pilothouse.campaigns.steps import StepFact
+from pilothouse.fleet.job import Job
+from pilothouse.fleet.stages import Stage
+from pilothouse.ids import ArtifactDigest, ProductId
+from pilothouse.ports.store import Transaction
+
+SECONDS_PER_HOUR = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One start of a campaign's loop by a person: since when, how far, and what they allowed."""
+
+    since: datetime
+    trials_max: int | None
+    restore_golden: bool = False
+    overrides: tuple[tuple[str, str], ...] = ()
+
+
+def campaign_facts(tx: Transaction, campaign: Campaign, session: Session) -> Facts:
+    """Return the facts of a campaign as this transaction sees them."""
+    product, name = campaign.product, campaign.name
+    promotions = tx.campaigns.promotions(product, name)
+    return Facts(
+        step=step_facts(tx, product),
+        trials=tx.campaigns.trials(product, name),
+        promotions=promotions,
+        golden={golden.name: golden for golden in tx.campaigns.golden_sets(product, name)},
+        proposals={proposal.number: proposal for proposal in tx.proposals.listed(product, name)},
+        damaged=_damaged(tx, product, promotions),
+        spent_hours=tx.jobs.seconds_spent(product, campaign=name) / SECONDS_PER_HOUR,
+        since=session.since,
+        trials_max=session.trials_max,
+        restore_golden=session.restore_golden,
+    )
+
+
+def step_facts(tx: Transaction, product: ProductId) -> StepFacts:
+    """Return a look-up of steps by key that asks the store once for each."""
+    known: dict[str, StepFact | None] = {}
+
+    def look(key: str, /) -> StepFact | None:
+        if key not in known:
+            jobs = tx.jobs.keys_like(product, f"{key}#")
+            known[key] = step_fact(tx, max(jobs, key=_generation)) if jobs else None
+        return known[key]
+
+    return look
+
+
+def step_fact(tx: Transaction, job: Job) -> StepFact:
+    """Return what is known of the step whose newest job this is."""
+    attempts = tx.jobs.attempts(job.id)
+    last = attempts[-1] if attempts else None
+    shipped = job.stage is Stage.SHIPPED
+    return StepFact(
+        job=job.id,
+        generation=_generation(job),
+        stage=job.stage,
+        outcome=last.outcome if last is not None else None,
+        detail=last.detail if last is not None else "",
+        artifacts={artifact.name: artifact for artifact in tx.jobs.artifacts(job.id)} if shipped else {},
+        metrics=last.metrics if last is not None and shipped else {},
+        seconds=sum(attempt.seconds for attempt in attempts),
+        attempts=len(attempts),
+        ended_at=last.ended_at if last is not None else None,
+    )
+
+
+def _generation(job: Job) -> int:
+    return int(job.key.rsplit("#", 1)[1])
+
+
+def _damaged(tx: Transaction, product: ProductId, promotions: Sequence[Promotion]) -> frozenset[ArtifactDigest]:
+    """Return which artifacts of the current baseline have no intact copy."""
+    wanted = {
+        digest
+        for promotion in promotions[-1:]
+        for digest in (promotion.checkpoint, promotion.samples)
+        if digest is not None
+    }
+    return frozenset(digest for digest in wanted if not tx.jobs.is_intact(product, digest))

@@ -1,0 +1,82 @@
+"""Draft the proposal of a flywheel's next trial: the same config on grown data, or with the knobs a person sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from pilothouse.campaigns.definition import Definition
+from pilothouse.campaigns.flywheel import Propose
+from pilothouse.campaigns.record import Campaign
+from pilothouse.canonical import Json
+from pilothouse.ids import ProposalId
+from pilothouse.knobs.config import config_digest
+from pilothouse.ports.store import Transaction
+from pilothouse.proposals.draft import Draft, draft
+from pilothouse.proposals.proposal import Proposal, Risk, State, Subject
+
+
+def draft_proposal(
+    tx: Transaction,
+    action: Propose,
+    *,
+    definition: Definition,
+    campaign: Campaign,
+    overrides: Mapping[str, Json],
+    code_commit: str,
+    identity: ProposalId,
+    now: datetime,
+) -> Proposal:
+    """Store and return the proposal; a guardrail that says no raises `Refused` and stores nothing."""
+    growth = f"the training data grows by the seeds {action.seeds}"
+    made = draft(
+        Draft(
+            parent=campaign.config,
+            overrides=overrides,
+            knobs=definition.knob_rules(),
+            budget=definition.change_budget.budget(),
+            identical_reason=growth,
+        )
+    )
+    moved = ", ".join(f"{change.knob} {change.before!r} → {change.after!r}" for change in made.changes)
+    primary, _ = definition.primary()
+    proposal = Proposal(
+        id=identity,
+        product=campaign.product,
+        campaign=campaign.name,
+        number=action.number,
+        parent_digest=config_digest(campaign.config),
+        config=made.config,
+        changes=made.changes,
+        why_not_identical=moved or growth,
+        rationale=f"{growth}; {moved}" if moved else growth,
+        hypothesis=f"{primary} on golden set {definition.flywheel.golden} improves on the best checkpoint so far",
+        risk=max((Risk(definition.knobs[change.knob].risk) for change in made.changes), key=_order, default=Risk.LOW),
+        rollback="the best checkpoint stays the baseline unless the verdict is improved",
+        source="person" if made.changes else "flywheel",
+        subject=subject_of(tx, definition, campaign, config=made.config, code_commit=code_commit),
+        state=State.OPEN,
+        created_at=now,
+        refusal="",
+    )
+    tx.proposals.add(proposal)
+    return proposal
+
+
+def subject_of(
+    tx: Transaction, definition: Definition, campaign: Campaign, *, config: Mapping[str, Json], code_commit: str
+) -> Subject:
+    """Return what an approval of this config would be bound to, as things stand."""
+    golden = {each.name: each.digest for each in tx.campaigns.golden_sets(campaign.product, campaign.name)}
+    ceilings = definition.budget.model_dump(exclude_none=True)
+    return Subject(
+        config_digest=config_digest({**definition.trainer.fixed_values(), **config}),
+        code_commit=code_commit,
+        evaluation_digest=golden.get(definition.flywheel.golden, "unlocked"),
+        cost_ceiling=", ".join(f"{name}={value:g}" for name, value in sorted(ceilings.items())) or "unlimited",
+        pool="local",
+    )
+
+
+def _order(risk: Risk) -> int:
+    return list(Risk).index(risk)
