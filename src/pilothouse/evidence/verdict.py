@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from pilothouse.canonical import Json
+from pilothouse.errors import BadValue
+from pilothouse.evidence.interval import Comparison
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Outcome(StrEnum):
@@ -37,7 +45,8 @@ class Verdict:
     """The answer and everything needed to check it.
 
     `difference` is candidate minus baseline in the metric's own unit, `low` and `high` its two-sided interval at
-    level 1 - `alpha`. `scope` says in words what the error rate covers and what it does not.
+    level 1 - `alpha`; ends that are infinite exclude nothing, and are null in JSON. `scope` says in words what the
+    error rate covers and what it does not, `reason` why the outcome is what it is.
     """
 
     outcome: Outcome
@@ -54,6 +63,7 @@ class Verdict:
     method: str
     scope: str
     confidence: Confidence
+    reason: str = ""
 
     def as_json(self) -> dict[str, Json]:
         """Return the verdict as JSON values."""
@@ -64,16 +74,159 @@ class Verdict:
             "baseline": self.baseline,
             "candidate": self.candidate,
             "difference": self.difference,
-            "interval": [self.low, self.high],
+            "interval": [_finite(self.low), _finite(self.high)],
             "alpha": self.alpha,
             "examples": self.examples,
             "clusters": self.clusters,
             "method": self.method,
             "scope": self.scope,
             "confidence": self.confidence.value,
+            "reason": self.reason,
         }
 
 
+def decide(
+    *,
+    metric: str,
+    direction: Direction,
+    baseline: NDArray[np.float64],
+    candidate: NDArray[np.float64],
+    cluster: NDArray[np.int64],
+    alpha: float,
+    smallest_effect: float | None = None,
+) -> Verdict:
+    """Compare one run's scores with the baseline's, example by example, and return the verdict.
+
+    The arrays are those of `clustered.paired_clustered`, which refuses what cannot be compared.
+    """
+    # The value above is read by every command; numpy and scipy load only where a verdict is made.
+    from pilothouse.evidence.clustered import paired_clustered  # noqa: PLC0415  as said above
+
+    comparison = paired_clustered(baseline, candidate, cluster, alpha=alpha)
+    return judge(comparison, metric=metric, direction=direction, smallest_effect=smallest_effect)
+
+
+def judge(
+    comparison: Comparison, *, metric: str, direction: Direction, smallest_effect: float | None = None
+) -> Verdict:
+    """Return the verdict on one run against the baseline.
+
+    It is improved or regressed when the whole interval lies on one side of zero and the difference is at least the
+    smallest effect of interest; a smaller one is inconclusive, however certain, and `reason` says so. Swapping the
+    arms mirrors the verdict.
+    """
+    if smallest_effect is not None and not (smallest_effect >= 0 and math.isfinite(smallest_effect)):
+        raise BadValue(
+            f"the smallest effect of interest of {metric} is {smallest_effect!r}", fix="give a finite number, 0 or more"
+        )
+    outcome, reason = _outcome(comparison, direction=direction, smallest_effect=smallest_effect or 0.0)
+    return Verdict(
+        outcome=outcome,
+        metric=metric,
+        direction=direction,
+        baseline=comparison.baseline,
+        candidate=comparison.candidate,
+        difference=comparison.difference,
+        low=comparison.interval.low,
+        high=comparison.interval.high,
+        alpha=comparison.alpha,
+        examples=comparison.examples,
+        clusters=comparison.clusters,
+        method=comparison.method,
+        scope=_scope(comparison),
+        confidence=Confidence.EXPLORATORY,  # one run; more of them are labelled by `confidence.confidence`
+        reason=reason,
+    )
+
+
 def verdict_from_json(value: Mapping[str, Json]) -> Verdict:
-    """Read back what `as_json` wrote."""
-    raise NotImplementedError(value)
+    """Read back what `as_json` wrote; anything else raises `BadValue` with the field's name."""
+    low, high = _ends(value)
+    return Verdict(
+        outcome=Outcome(_member(value, "outcome", Outcome)),
+        metric=_text(value, "metric"),
+        direction=Direction(_member(value, "direction", Direction)),
+        baseline=_number(value, "baseline"),
+        candidate=_number(value, "candidate"),
+        difference=_number(value, "difference"),
+        low=low,
+        high=high,
+        alpha=_number(value, "alpha"),
+        examples=_count(value, "examples"),
+        clusters=_count(value, "clusters"),
+        method=_text(value, "method"),
+        scope=_text(value, "scope"),
+        confidence=Confidence(_member(value, "confidence", Confidence)),
+        reason=_text(value, "reason"),
+    )
+
+
+def _outcome(comparison: Comparison, *, direction: Direction, smallest_effect: float) -> tuple[Outcome, str]:
+    difference = comparison.difference
+    if not comparison.interval.excludes_zero():
+        return Outcome.INCONCLUSIVE, comparison.doubt or "the interval contains 0"
+    if abs(difference) < smallest_effect:
+        return Outcome.INCONCLUSIVE, (
+            f"the difference {difference:.6g} is real but smaller than the smallest effect of interest, "
+            f"{smallest_effect:g}"
+        )
+    better = difference < 0 if direction is Direction.MIN else difference > 0
+    reason = comparison.doubt or "the whole interval lies on one side of 0"
+    return (Outcome.IMPROVED if better else Outcome.REGRESSED), reason
+
+
+def _scope(comparison: Comparison) -> str:
+    return (
+        f"The error rate of {100 * comparison.alpha:g} % covers the sampling of evaluation examples "
+        f"({comparison.examples} in {comparison.clusters} clusters). It does not cover training-seed noise: "
+        "one run stands on each side. It holds for this one comparison, not for the best of many on one golden set."
+    )
+
+
+def _finite(end: float) -> float | None:
+    return end if math.isfinite(end) else None
+
+
+def _ends(value: Mapping[str, Json]) -> tuple[float, float]:
+    interval = value.get("interval")
+    if not isinstance(interval, list | tuple) or len(interval) != 2:
+        raise _unreadable("interval", interval)
+    low, high = interval
+    return (
+        -math.inf if low is None else _number({"interval": low}, "interval"),
+        math.inf if high is None else _number({"interval": high}, "interval"),
+    )
+
+
+def _number(value: Mapping[str, Json], name: str) -> float:
+    found = value.get(name)
+    if isinstance(found, bool) or not isinstance(found, float | int) or not math.isfinite(found):
+        raise _unreadable(name, found)
+    return float(found)
+
+
+def _count(value: Mapping[str, Json], name: str) -> int:
+    found = value.get(name)
+    if isinstance(found, bool) or not isinstance(found, int):
+        raise _unreadable(name, found)
+    return found
+
+
+def _text(value: Mapping[str, Json], name: str) -> str:
+    found = value.get(name)
+    if not isinstance(found, str):
+        raise _unreadable(name, found)
+    return found
+
+
+def _member(value: Mapping[str, Json], name: str, members: type[StrEnum]) -> str:
+    found = _text(value, name)
+    if found not in set(members):
+        raise _unreadable(name, found)
+    return found
+
+
+def _unreadable(name: str, found: Json) -> BadValue:
+    return BadValue(
+        f"a stored verdict has {name} = {found!r}", fix="restore the database from a backup: the verdict was altered"
+    )
