@@ -27,7 +27,7 @@ class NewEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A stored entry. `previous_hash` is the hash of the entry before it, or of the thread's name for the first."""
+    """A stored entry. `previous_hash` is the hash of the entry before it, and `chain.thread_hash` for the first."""
 
     product: ProductId
     thread: str
