@@ -1,10 +1,10 @@
 """The stages of a job and the one table of the ways between them.
 
-    blocked ─► queued ─► assigned ─► building ─► review ─► testing ─► shipped
-                 ▲           │           │
-                 └───────────┴───────────┘   (preempted, lost, restarted: the epoch grows)
+blocked ─► queued ─► assigned ─► building ─► review ─► testing ─► shipped
+             ▲           │           │
+             └───────────┴───────────┘   (preempted, lost, restarted: the epoch grows)
 
-    from any stage that is not an end: failed, cancelled, dead_letter
+from any stage that is not an end: failed, cancelled, dead_letter
 """
 
 from __future__ import annotations

@@ -1,0 +1,43 @@
+"""Take a job back from a holder that is gone."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pilothouse.fleet.job import Job, Outcome, Report
+from pilothouse.fleet.retry import counts, next_stage
+from pilothouse.fleet.stages import LEASED
+from pilothouse.ids import BootId, Epoch, FactoryName, JobId
+from pilothouse.ports.store import Transaction
+
+
+def rescue(tx: Transaction, job: JobId, *, epoch: Epoch, why: str, now: datetime) -> Job | None:
+    """Return the job as rescued from the epoch, or None when that epoch is over already: then nothing changes."""
+    found = tx.jobs.by_id(job)
+    if found is None or found.epoch != epoch or found.stage not in LEASED:
+        return None
+    stage = next_stage(Outcome.LOST, spent=counts(found), restarts=0)
+    return tx.jobs.finish(job, epoch=epoch, stage=stage, report=_loss(tx, found, why=why, now=now), now=now)
+
+
+def rescue_boot(
+    tx: Transaction, *, factory: FactoryName, boot: BootId, why: str, now: datetime
+) -> tuple[Job, ...]:
+    """Return the jobs that were taken back from one boot of a factory, which is known to be dead."""
+    held = [job for job in tx.jobs.leased() if (job.factory, job.boot) == (factory, boot)]
+    rescued = [rescue(tx, job.id, epoch=job.epoch, why=why, now=now) for job in held]
+    return tuple(job for job in rescued if job is not None)
+
+
+def _loss(tx: Transaction, job: Job, *, why: str, now: datetime) -> Report:
+    """Return the report that nobody is left to write; its seconds run from the claim, the most it can have used."""
+    attempt = tx.jobs.attempt(job.id, epoch=job.epoch)
+    assert attempt is not None, f"job {job.id} is {job.stage} without an attempt of epoch {job.epoch}"
+    return Report(
+        outcome=Outcome.LOST,
+        detail=why,
+        exit_code=None,
+        metrics={},
+        artifacts=(),
+        seconds=max(0.0, (now - attempt.claimed_at).total_seconds()),
+    )

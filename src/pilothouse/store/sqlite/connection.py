@@ -1,0 +1,135 @@
+"""One connection: its settings, and queries whose errors are ours."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+from pilothouse.errors import PilothouseError, StorageFailed
+from pilothouse.store.sqlite.faults import LOCK_SECONDS, translate
+
+MEMORY = ":memory:"
+OLDEST_SQLITE = (3, 38, 0)
+"""`unixepoch` came with it; STRICT tables and RETURNING are older."""
+STATEMENTS_CACHED = 256
+PAUSE_SECONDS = 0.02
+
+_DRIVER_ERRORS = (sqlite3.Error, UnicodeEncodeError, OverflowError)
+
+Parameters: TypeAlias = Mapping[str, str | int | float | None]
+
+_SETTINGS = (
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA recursive_triggers = ON",  # so that no REPLACE slips past a trigger that refuses deletion
+    "PRAGMA synchronous = FULL",  # an answer given is on the disk, power cut or not
+    "PRAGMA fullfsync = ON",  # macOS: its fsync alone leaves the data in the drive's cache
+    "PRAGMA checkpoint_fullfsync = ON",
+    "PRAGMA temp_store = MEMORY",
+    "PRAGMA trusted_schema = OFF",
+)
+
+
+class Connection:
+    """A connection in autocommit mode, so that every transaction is begun and ended in plain sight.
+
+    It may be passed between threads; its user sees to it that only one uses it at a time.
+    """
+
+    def __init__(self, location: Path | str, *, read_only: bool = False) -> None:
+        self.where = str(location)
+        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+            raise StorageFailed(
+                f"this Python carries SQLite {sqlite3.sqlite_version}, which is too old",
+                fix="use a Python with SQLite 3.38 or newer",
+            )
+        try:
+            self._raw = sqlite3.connect(
+                self.where,
+                timeout=LOCK_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=STATEMENTS_CACHED,
+            )
+        except sqlite3.Error as error:
+            raise self._ours(error) from error
+        self._raw.row_factory = sqlite3.Row
+        try:
+            for setting in _SETTINGS:
+                self.run(setting)
+            if self.where != MEMORY:
+                self._write_ahead()
+            if read_only:
+                self.run("PRAGMA query_only = ON")
+        except BaseException:
+            self.close()
+            raise
+
+    def _write_ahead(self) -> None:
+        """Turn on the write-ahead log; SQLite does not wait by itself when two processes do so at once."""
+        patience = threading.Event()
+        for _ in range(int(LOCK_SECONDS / PAUSE_SECONDS)):
+            try:
+                mode = str(self.rows("PRAGMA journal_mode = WAL")[0][0])
+            except StorageFailed as error:
+                if "SQLITE_BUSY" not in error.message:
+                    raise
+                patience.wait(PAUSE_SECONDS)
+                continue
+            if mode != "wal":
+                raise StorageFailed(
+                    f"{self.where}: the file system cannot carry a write-ahead log (mode {mode!r})",
+                    fix="put the home on a local disk; network file systems cannot hold the database",
+                )
+            return
+        raise StorageFailed(
+            f"{self.where}: another process kept the database locked while it was opened",
+            fix="find the process that holds it, or try again",
+        )
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open; SQLite ends one by itself when the disk fails it."""
+        return self._raw.in_transaction
+
+    def run(self, statement: str, parameters: Parameters | None = None) -> int:
+        """Execute a statement and return how many rows it changed."""
+        try:
+            return self._raw.execute(statement, parameters or {}).rowcount
+        except _DRIVER_ERRORS as error:
+            raise self._ours(error) from error
+
+    def rows(self, query: str, parameters: Parameters | None = None) -> list[sqlite3.Row]:
+        """Return all rows of a query, or of a change that returns rows."""
+        try:
+            return self._raw.execute(query, parameters or {}).fetchall()
+        except _DRIVER_ERRORS as error:
+            raise self._ours(error) from error
+
+    def row(self, query: str, parameters: Parameters | None = None) -> sqlite3.Row | None:
+        """Return the only row, or None; a change that returns rows has then been carried out completely."""
+        found = self.rows(query, parameters)
+        assert len(found) <= 1, f"one row expected, got {len(found)}: {query}"
+        return found[0] if found else None
+
+    def _ours(self, error: sqlite3.Error | UnicodeEncodeError | OverflowError) -> PilothouseError:
+        return translate(error, where=self.where)
+
+    @contextmanager
+    def transaction(self, begin: str) -> Iterator[None]:
+        """Begin, then commit when the block ends and roll back when it or the commit fails."""
+        self.run(begin)
+        try:
+            yield
+            self.run("COMMIT")
+        except BaseException:
+            if self.in_transaction:
+                self.run("ROLLBACK")
+            raise
+
+    def close(self) -> None:
+        """Close the connection; what was not committed is gone."""
+        self._raw.close()

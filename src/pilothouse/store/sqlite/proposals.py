@@ -1,0 +1,87 @@
+"""`ports.store.Proposals` on SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pilothouse.errors import NotFound
+from pilothouse.ids import CampaignName, ProductId, ProposalId
+from pilothouse.proposals.proposal import Approval, Proposal, State
+from pilothouse.store import rows
+from pilothouse.store.named_sql import read_queries
+from pilothouse.store.rows import instant
+from pilothouse.store.sqlite.connection import Connection
+
+_SQL = read_queries(__package__, "sql/proposals.sql")
+
+
+class SqliteProposals:
+    """Proposals and approvals within one transaction of the connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def add(self, proposal: Proposal) -> None:
+        """Store a proposal, whose content never changes again."""
+        changes = [{"knob": change.knob, "before": change.before, "after": change.after} for change in proposal.changes]
+        self._connection.run(
+            _SQL["add_proposal"],
+            {
+                "id": proposal.id,
+                "product": proposal.product,
+                "campaign": proposal.campaign,
+                "number": proposal.number,
+                "parent_digest": proposal.parent_digest,
+                "config": rows.strict_json(proposal.config),
+                "changes": rows.strict_json(changes),
+                "why_not_identical": proposal.why_not_identical,
+                "rationale": proposal.rationale,
+                "hypothesis": proposal.hypothesis,
+                "risk": proposal.risk.value,
+                "rollback": proposal.rollback,
+                "source": proposal.source,
+                "subject": rows.strict_json(proposal.subject.as_json()),
+                "state": proposal.state.value,
+                "created_at": instant(proposal.created_at),
+                "refusal": proposal.refusal,
+            },
+        )
+
+    def get(self, product: ProductId, proposal: ProposalId) -> Proposal | None:
+        """Return the proposal of that id."""
+        row = self._connection.row(_SQL["proposal_by_id"], {"product": product, "id": proposal})
+        return None if row is None else rows.proposal(row)
+
+    def listed(self, product: ProductId, name: CampaignName) -> Sequence[Proposal]:
+        """Return the proposals of a campaign, oldest first."""
+        found = self._connection.rows(_SQL["proposals_of_campaign"], {"product": product, "name": name})
+        return [rows.proposal(row) for row in found]
+
+    def move(self, product: ProductId, proposal: ProposalId, *, state: State, refusal: str) -> None:
+        """Keep what became of a proposal."""
+        parameters = {"product": product, "id": proposal, "state": state.value, "refusal": refusal}
+        if self._connection.run(_SQL["move_proposal"], parameters) == 0:
+            raise NotFound(
+                f"no proposal has the id {proposal!r}", fix="list the proposals of the campaign and take one of theirs"
+            )
+
+    def approve(self, approval: Approval) -> None:
+        """Keep a yes, or a waiver; it is never changed again."""
+        self._connection.run(
+            _SQL["add_approval"],
+            {
+                "product": approval.product,
+                "campaign": approval.campaign,
+                "subject_digest": approval.subject_digest,
+                "approver": approval.approver,
+                "waiver": int(approval.waiver),
+                "reason": approval.reason,
+                "granted_at": instant(approval.granted_at),
+                "expires_at": instant(approval.expires_at),
+            },
+        )
+
+    def approvals(self, product: ProductId, name: CampaignName) -> Sequence[Approval]:
+        """Return the approvals of a campaign, oldest first."""
+        found = self._connection.rows(_SQL["approvals_of_campaign"], {"product": product, "name": name})
+        return [rows.approval(row) for row in found]

@@ -1,0 +1,31 @@
+-- name: add_proposal
+-- Stores a proposal.
+INSERT INTO proposals (
+    id, product, campaign, number, parent_digest, config, changes, why_not_identical, rationale, hypothesis,
+    risk, rollback, source, subject, state, created_at, refusal
+)
+VALUES (
+    :id, :product, :campaign, :number, :parent_digest, :config, :changes, :why_not_identical, :rationale, :hypothesis,
+    :risk, :rollback, :source, :subject, :state, :created_at, :refusal
+);
+
+-- name: proposal_by_id
+-- Finds one proposal.
+SELECT * FROM proposals WHERE product = :product AND id = :id;
+
+-- name: proposals_of_campaign
+-- Lists the proposals, oldest first.
+SELECT * FROM proposals WHERE product = :product AND campaign = :name ORDER BY position;
+
+-- name: move_proposal
+-- Keeps what became of a proposal.
+UPDATE proposals SET state = :state, refusal = :refusal WHERE product = :product AND id = :id;
+
+-- name: add_approval
+-- Keeps a yes, or a waiver.
+INSERT INTO approvals (product, campaign, subject_digest, approver, waiver, reason, granted_at, expires_at)
+VALUES (:product, :campaign, :subject_digest, :approver, :waiver, :reason, :granted_at, :expires_at);
+
+-- name: approvals_of_campaign
+-- Lists the approvals, oldest first.
+SELECT * FROM approvals WHERE product = :product AND campaign = :name ORDER BY position;
