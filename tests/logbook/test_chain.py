@@ -173,7 +173,7 @@ def test_hash_is_fixed_for_ever() -> None:
     entry = link(None, product=DEMO, thread=THREAD, body=body("one"), now=NOON)
     start = hashlib.sha256(b'{"format":1,"product":"demo","thread":"forty-two"}').hexdigest()
     written_out = (
-        '{"at":"2026-11-22T12:00:00.000000+00:00","body":{"command":"train","config":"{}","confidence":"exploratory",'
+        '{"at":"2026-11-22T12:00:00.000000+00:00","body":{"command":"train","confidence":"exploratory","config":"{}",'
         '"evidence":{"digests":["a","b"],"verdict":{"high":null,"low":-0.5}},"hypothesis":"lower",'
         '"interpretation":"good","label":"one","next_action":"more","result":"0.1"},"format":1,"number":1,'
         f'"previous_hash":"{start}","product":"demo","thread":"forty-two"}}'
