@@ -1,9 +1,6 @@
 """The command line's entry: `python -m pilothouse` and the `pilothouse` script."""
 
-
-def main() -> None:
-    """Run the command line."""
-
+from pilothouse.cli.main import main
 
 if __name__ == "__main__":
     main()

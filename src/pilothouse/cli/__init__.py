@@ -1,1 +1,1 @@
-"""The command line: parse, call one operation, render."""
+"""The command line: parse, call one operation, render. Nothing is decided here."""

@@ -20,9 +20,7 @@ def rescue(tx: Transaction, job: JobId, *, epoch: Epoch, why: str, now: datetime
     return tx.jobs.finish(job, epoch=epoch, stage=stage, report=_loss(tx, found, why=why, now=now), now=now)
 
 
-def rescue_boot(
-    tx: Transaction, *, factory: FactoryName, boot: BootId, why: str, now: datetime
-) -> tuple[Job, ...]:
+def rescue_boot(tx: Transaction, *, factory: FactoryName, boot: BootId, why: str, now: datetime) -> tuple[Job, ...]:
     """Return the jobs that were taken back from one boot of a factory, which is known to be dead."""
     held = [job for job in tx.jobs.leased() if (job.factory, job.boot) == (factory, boot)]
     rescued = [rescue(tx, job.id, epoch=job.epoch, why=why, now=now) for job in held]

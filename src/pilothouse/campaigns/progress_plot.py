@@ -1,0 +1,150 @@
+"""The progress of a campaign as one SVG: each trial's primary metric, its interval, and the running best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from pilothouse.campaigns.record import Promotion, Trial, TrialState
+from pilothouse.evidence.verdict import Outcome
+
+WIDTH, HEIGHT = 760, 380
+LEFT, RIGHT, TOP, BOTTOM = 78, 24, 52, 56
+TICKS = 5
+COLOURS = {Outcome.IMPROVED: "#1a7f37", Outcome.REGRESSED: "#cf222e", Outcome.INCONCLUSIVE: "#9a6700"}
+BASELINE_COLOUR = "#57606a"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Point:
+    """One trial on the plot; `low` and `high` place the interval of its change around its rival's value."""
+
+    number: int
+    value: float
+    low: float
+    high: float
+    colour: str
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scale:
+    """From values to pixels."""
+
+    low: float
+    high: float
+    count: int
+
+    def x(self, index: int) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * ((index + 0.5) / self.count)
+
+    def y(self, value: float) -> float:
+        return TOP + (HEIGHT - TOP - BOTTOM) * (1 - (value - self.low) / (self.high - self.low))
+
+
+def progress_svg(*, title: str, metric: str, trials: Sequence[Trial], promotions: Sequence[Promotion]) -> str:
+    """Return the SVG text; a campaign without a judged trial gives an empty frame that says so."""
+    kept = {promotion.trial for promotion in promotions}
+    points = [_point(trial, metric, kept) for trial in trials if trial.state is TrialState.JUDGED]
+    parts = [
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+            f'font-family="system-ui, sans-serif" font-size="13"><title>{escape(title)}</title>'
+        ),
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
+        f'<text x="{LEFT}" y="24" font-size="16" font-weight="600" fill="#1f2328">{escape(title)}</text>',
+        (
+            f'<text x="{LEFT}" y="42" fill="{BASELINE_COLOUR}">{escape(metric)} by iteration; bars are the interval of the '
+            "change against the best before</text>"
+        ),
+    ]
+    if points:
+        parts += _drawing(points)
+    else:
+        parts.append(f'<text x="{LEFT}" y="{HEIGHT // 2}" fill="{BASELINE_COLOUR}">no iteration is judged yet</text>')
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def _point(trial: Trial, metric: str, kept: set[int]) -> _Point:
+    verdict = trial.verdict
+    if verdict is None:
+        value = trial.metrics[metric]
+        return _Point(number=trial.number, value=value, low=value, high=value, colour=BASELINE_COLOUR, kept=True)
+    return _Point(
+        number=trial.number,
+        value=verdict.candidate,
+        low=verdict.baseline + verdict.low,
+        high=verdict.baseline + verdict.high,
+        colour=COLOURS[verdict.outcome],
+        kept=trial.number in kept,
+    )
+
+
+def _drawing(points: Sequence[_Point]) -> list[str]:
+    low, high = min(point.low for point in points), max(point.high for point in points)
+    margin = 0.08 * (high - low) or 1.0
+    scale = _Scale(low=low - margin, high=high + margin, count=len(points))
+    return [*_grid(scale), *_best_line(points, scale), *_marks(points, scale), *_legend()]
+
+
+def _grid(scale: _Scale) -> list[str]:
+    parts = []
+    for tick in range(TICKS + 1):
+        value = scale.low + (scale.high - scale.low) * tick / TICKS
+        y = scale.y(value)
+        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#eaeef2"/>')
+        parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end" fill="#57606a">{value:.3g}</text>')
+    return parts
+
+
+def _best_line(points: Sequence[_Point], scale: _Scale) -> list[str]:
+    """Draw the running best as steps: it moves only where a trial was kept."""
+    path, best = "", points[0].value
+    for index, point in enumerate(points):
+        before = best
+        best = point.value if point.kept else best
+        x = scale.x(index)
+        path += (
+            f"M{x:.1f} {scale.y(best):.1f}"
+            if index == 0
+            else f"L{x:.1f} {scale.y(before):.1f}L{x:.1f} {scale.y(best):.1f}"
+        )
+    return [f'<path d="{path}" fill="none" stroke="#0969da" stroke-width="1.5" stroke-dasharray="5 4"/>']
+
+
+def _marks(points: Sequence[_Point], scale: _Scale) -> list[str]:
+    every = max(1, len(points) // 20)
+    parts = []
+    for index, point in enumerate(points):
+        x = scale.x(index)
+        parts.append(
+            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{scale.y(point.low):.1f}" y2="{scale.y(point.high):.1f}" '
+            f'stroke="{point.colour}" stroke-width="2"/>'
+        )
+        fill = point.colour if point.kept else "#ffffff"
+        parts.append(
+            f'<circle cx="{x:.1f}" cy="{scale.y(point.value):.1f}" r="5" fill="{fill}" stroke="{point.colour}" '
+            f'stroke-width="2"><title>iteration {point.number}: {point.value:.4g}</title></circle>'
+        )
+        if index % every == 0:
+            label = "untrained" if point.number == 0 else str(point.number)
+            parts.append(
+                f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle" fill="#57606a">{label}</text>'
+            )
+    return parts
+
+
+def _legend() -> list[str]:
+    entries = [(colour, outcome.value) for outcome, colour in COLOURS.items()]
+    parts = []
+    for index, (colour, label) in enumerate(entries):
+        x = LEFT + 130 * index
+        parts.append(f'<circle cx="{x}" cy="{HEIGHT - 14}" r="5" fill="{colour}"/>')
+        parts.append(f'<text x="{x + 10}" y="{HEIGHT - 10}" fill="#57606a">{label}</text>')
+    x = LEFT + 130 * len(entries)
+    parts.append(
+        f'<line x1="{x}" x2="{x + 24}" y1="{HEIGHT - 14}" y2="{HEIGHT - 14}" stroke="#0969da" stroke-dasharray="5 4"/>'
+    )
+    parts.append(f'<text x="{x + 30}" y="{HEIGHT - 10}" fill="#57606a">best so far; hollow marks were not kept</text>')
+    return parts

@@ -1,0 +1,62 @@
+"""`pilothouse bench`: measured figures, with the machine they were measured on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pilothouse.cli.context import AsJson, note, print_json, say, settings_of
+from pilothouse.errors import NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pilothouse.canonical import Json
+
+BENCHES_GROUP = "pilothouse.benches"
+"""A program plugs in its own benchmark as `run(*, progress=None, **options) -> dict`."""
+
+app = typer.Typer(help="Measured figures, with the machine they were measured on.", no_args_is_help=True)
+
+
+@app.command("oracle")
+def bench_oracle(
+    seeds: Annotated[int, typer.Option(min=1, help="How many deals, from seed 0.")] = 60, as_json: AsJson = False
+) -> None:
+    """Measure the solver of the forty-two program: states a second, seconds a deal, shards, memory."""
+    _show(_program_bench("oracle")(seeds=range(seeds), progress=_progress), as_json=as_json)
+
+
+@app.command("flywheel")
+def bench_flywheel(
+    ctx: typer.Context,
+    preset: Annotated[str, typer.Option(help="Which example campaign: nano or full.")] = "nano",
+    as_json: AsJson = False,
+) -> None:
+    """Measure one iteration by step, the learner's throughput, and the platform's own share."""
+    from pilothouse.cli.bench_flywheel import measure
+
+    learner = _program_bench("learner")(preset=preset, progress=_progress)
+    _show({**learner, **measure(settings_of(ctx), preset=preset)}, as_json=as_json)
+
+
+def _program_bench(name: str) -> Callable[..., dict[str, Json]]:
+    from importlib.metadata import entry_points
+
+    for entry in entry_points(group=BENCHES_GROUP, name=name):
+        found: Callable[..., dict[str, Json]] = entry.load()
+        return found
+    raise NotFound(f"no installed program brings a benchmark {name!r}", fix="install pilothouse[programs]")
+
+
+def _progress(done: int, total: int) -> None:
+    note(f"{done}/{total}")
+
+
+def _show(values: dict[str, Json], *, as_json: bool) -> None:
+    if as_json:
+        print_json(values)
+        return
+    for name, value in values.items():
+        say(f"{name:<28} {value}")

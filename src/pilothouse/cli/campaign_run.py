@@ -1,0 +1,83 @@
+"""Run a campaign's loop in the foreground, with its engine, its factory and its signals."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from pilothouse.campaigns.definition import Definition
+from pilothouse.campaigns.flywheel import Finished
+from pilothouse.canonical import Json
+from pilothouse.cli.campaign import read_file
+from pilothouse.cli.context import note
+from pilothouse.cli.exits import SIGNAL_BASE
+from pilothouse.cli.progress import ProgressView
+from pilothouse.engine.campaign_loop import Stopped
+from pilothouse.knobs.assignment import read_assignments
+from pilothouse.settings import Settings
+from pilothouse.wiring import CampaignStart, open_workspace, run_campaign
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What the person asked for: the file, how many iterations more (None for endless), which knobs to move."""
+
+    file: Path
+    iterations: int | None
+    assignments: tuple[str, ...] = ()
+    restore_golden: bool = False
+
+
+def run_in_foreground(settings: Settings, request: RunRequest) -> int:
+    """Run until finished, failed or signalled; return the exit code, 128 + n after signal n."""
+    definition = read_file(request.file)
+    overrides = _overrides(definition, request.assignments)
+    workspace = open_workspace(settings, create=True)
+    stop = threading.Event()
+    with _signals(stop) as caught, ProgressView() as view:
+        ending = run_campaign(
+            workspace,
+            CampaignStart(
+                definition=definition,
+                iterations=request.iterations,
+                overrides=overrides,
+                restore_golden=request.restore_golden,
+                warn=note,
+                tell=view,
+            ),
+            stop,
+        )
+    match ending:
+        case Finished():
+            note(f"finished: {ending.reason}")
+            return 0
+        case Stopped():
+            note(f"stopped; go on with: pilothouse campaign run {request.file}")
+            return SIGNAL_BASE + caught[-1] if caught else 0
+
+
+def _overrides(definition: Definition, assignments: tuple[str, ...]) -> Mapping[str, Json]:
+    return read_assignments(assignments, definition.knob_rules())
+
+
+@contextmanager
+def _signals(stop: threading.Event) -> Iterator[list[int]]:
+    """Turn SIGINT and SIGTERM into the stop event; the second one of a kind has its usual, harsh effect."""
+    caught: list[int] = []
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        caught.append(number)
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,76 @@
+"""The tree of commands, and the outermost edge where errors become exit codes."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+
+from pilothouse import __version__
+from pilothouse.cli import bench, campaign, demo, doctor, job, logbook, proposal, run
+from pilothouse.cli.exits import SIGNAL_BASE, exit_code
+from pilothouse.errors import PilothouseError
+
+COMMANDS_GROUP = "pilothouse.commands"
+
+app = typer.Typer(
+    name="pilothouse",
+    help="Unattended training its owners can trust.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(campaign.app, name="campaign")
+app.add_typer(proposal.app, name="proposal")
+app.add_typer(run.app, name="run")
+app.add_typer(job.app, name="job")
+app.add_typer(logbook.app, name="logbook")
+app.add_typer(bench.app, name="bench")
+app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)
+
+
+@app.callback()
+def root(
+    home: Annotated[
+        Path | None,
+        typer.Option("--home", metavar="FOLDER", help="Where the state lives; .pilothouse of this folder by default."),
+    ] = None,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
+) -> None:
+    """Run unattended training that its owners can trust."""
+    del home  # read by settings_of, from the parsed parameters
+    if version:
+        sys.stdout.write(f"pilothouse {__version__}\n")
+        raise typer.Exit
+
+
+def add_program_commands(target: typer.Typer) -> None:
+    """Plug in the nouns of installed programs; the platform knows none of them by name."""
+    for entry in sorted(entry_points(group=COMMANDS_GROUP), key=lambda found: found.name):
+        target.add_typer(entry.load(), name=entry.name)
+
+
+def main() -> None:
+    """Run the command line and leave with the exit code that the outcome has."""
+    add_program_commands(app)
+    try:
+        code = app(standalone_mode=False)
+    except PilothouseError as error:
+        sys.stderr.write(f"error: {error.message}\n  mend: {error.fix}\n")
+        sys.exit(exit_code(error))
+    except click.exceptions.Abort:
+        sys.exit(SIGNAL_BASE + 2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(SIGNAL_BASE + 2)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,77 @@
+"""`pilothouse run`: the executions with a seed whose results are judged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pilothouse.cli.context import AsJson, note, open_existing, print_json, say
+
+if TYPE_CHECKING:
+    from pilothouse.canonical import Json
+
+app = typer.Typer(help="The executions with a seed whose results are judged.", no_args_is_help=True)
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or `latest`.")]
+LIST_MAX = 200
+
+
+@app.command("list")
+def list_runs(
+    ctx: typer.Context,
+    campaign: Annotated[str | None, typer.Option("--campaign", help="Only this campaign's.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the runs, newest first."""
+    from pilothouse.cli.table import print_table
+    from pilothouse.ids import CampaignName
+    from pilothouse.operations.job_view import job_row
+
+    workspace = open_existing(ctx)
+    rows: list[dict[str, Json]] = []
+    with workspace.store.read() as tx:
+        name = CampaignName(campaign) if campaign is not None else None
+        for run in tx.campaigns.runs(workspace.product, campaign=name, limit=LIST_MAX):
+            row = {"run": run.id, "campaign": run.campaign, "trial": run.trial, "seed": run.seed}
+            rows.append(row | job_row(tx, workspace.product, run.job))
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(("run", "campaign", "trial", "seed", "stage", "attempts", "progress", "seconds", "outcome"), rows)
+
+
+@app.command("show")
+def show_run(ctx: typer.Context, run: RunArgument, as_json: AsJson = False) -> None:
+    """Show one run: its config, attempts, metrics and artifacts."""
+    from pilothouse.cli.job import show_details
+    from pilothouse.operations.job_view import find_run
+
+    workspace = open_existing(ctx)
+    with workspace.store.read() as tx:
+        found = find_run(tx, workspace.product, run)
+    show_details(workspace, found.job, as_json=as_json)
+
+
+@app.command("logs")
+def show_logs(ctx: typer.Context, run: RunArgument) -> None:
+    """Print what the newest attempt of a run wrote."""
+    from pilothouse.cli.job import print_log
+    from pilothouse.operations.job_view import find_run
+
+    workspace = open_existing(ctx)
+    with workspace.store.read() as tx:
+        found = find_run(tx, workspace.product, run)
+    print_log(workspace, found.job)
+
+
+@app.command("watch")
+def watch_run(ctx: typer.Context, run: RunArgument = "latest") -> None:
+    """Follow a run's metrics until it ends; Ctrl-C leaves the run alone."""
+    from pilothouse.cli.watch import follow
+    from pilothouse.operations.job_view import find_run
+
+    workspace = open_existing(ctx)
+    with workspace.store.read() as tx:
+        found = find_run(tx, workspace.product, run)
+    note(f"following {found.id}; Ctrl-C leaves it running")
+    say(follow(workspace, found.job))

@@ -1,0 +1,118 @@
+"""What is stored of a job, as rows and details that every surface shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pilothouse.campaigns.record import Run
+from pilothouse.canonical import Json
+from pilothouse.errors import NotFound
+from pilothouse.fleet.job import Attempt, Job
+from pilothouse.ids import JobId, ProductId, RunId
+from pilothouse.ports.store import Transaction
+
+LATEST = "latest"
+RUNS_SEARCHED_MAX = 10_000
+LOG_FILE = "log.txt"
+
+
+def find_run(tx: Transaction, product: ProductId, run: str) -> Run:
+    """Return the product's run of that id, or its newest one for `latest`."""
+    runs = tx.campaigns.runs(product, campaign=None, limit=1 if run == LATEST else RUNS_SEARCHED_MAX)
+    found = next((each for each in runs if run in {LATEST, each.id}), None)
+    if found is None:
+        raise NotFound(f"there is no run {RunId(run)!r}", fix="`pilothouse run list` shows their ids")
+    return found
+
+
+def find_job(tx: Transaction, product: ProductId, job: JobId) -> Job:
+    """Return the product's job of that id; one of another product is not found either."""
+    found = tx.jobs.by_id(job)
+    if found is None or found.product != product:
+        raise NotFound(f"there is no job {job!r}", fix="`pilothouse job list` shows their ids")
+    return found
+
+
+def job_row(tx: Transaction, product: ProductId, job: JobId) -> dict[str, Json]:
+    """Return one line about a job."""
+    found = find_job(tx, product, job)
+    attempts = tx.jobs.attempts(job)
+    last = attempts[-1] if attempts else None
+    spec = tx.jobs.spec(job)
+    return {
+        "kind": spec.kind,
+        "trial": spec.trial,
+        "stage": found.stage.value,
+        "attempts": len(attempts),
+        "progress": _progress_words(last),
+        "seconds": sum(attempt.seconds for attempt in attempts),
+        "outcome": last.outcome.value if last is not None and last.outcome is not None else None,
+    }
+
+
+def job_details(tx: Transaction, product: ProductId, job: JobId, *, home: Path) -> dict[str, Json]:
+    """Return everything that is stored of a job; folders are absolute."""
+    found = find_job(tx, product, job)
+    return {
+        "job": found.id,
+        "product": found.product,
+        "key": found.key,
+        "stage": found.stage.value,
+        "epoch": found.epoch,
+        "priority": found.priority.value,
+        "failures": found.failures,
+        "preemptions": found.preemptions,
+        "losses": found.losses,
+        "created_at": found.created_at.isoformat(),
+        "spec": tx.jobs.spec(job).as_json(),
+        "attempts": [_attempt_json(attempt, home=home) for attempt in tx.jobs.attempts(job)],
+        "artifacts": [
+            {
+                "name": artifact.name,
+                "digest": artifact.digest,
+                "bytes": artifact.size_bytes,
+                "meta": dict(artifact.meta),
+            }
+            for artifact in tx.jobs.artifacts(job)
+        ],
+        "events": [
+            f"{event.sequence} {event.at.isoformat()} epoch {event.epoch}: "
+            f"{event.previous.value if event.previous is not None else 'new'} → {event.stage.value}"
+            for event in tx.jobs.events(job)
+        ],
+    }
+
+
+def log_path(tx: Transaction, product: ProductId, job: JobId, *, home: Path) -> Path:
+    """Return the log file of the job's newest attempt."""
+    find_job(tx, product, job)
+    attempts = tx.jobs.attempts(job)
+    path = home / attempts[-1].folder / LOG_FILE if attempts else None
+    if path is None or not path.is_file():
+        raise NotFound(f"job {job} has written no log yet", fix="wait until it has started")
+    return path
+
+
+def _progress_words(attempt: Attempt | None) -> str | None:
+    if attempt is None or attempt.progress is None or attempt.progress.step is None:
+        return None
+    total = attempt.progress.total
+    return f"{attempt.progress.step}/{total if total is not None else 'unknown'}"
+
+
+def _attempt_json(attempt: Attempt, *, home: Path) -> dict[str, Json]:
+    return {
+        "epoch": attempt.epoch,
+        "factory": attempt.factory,
+        "folder": str(home / attempt.folder),
+        "pid": attempt.pid,
+        "claimed_at": attempt.claimed_at.isoformat(),
+        "ended_at": attempt.ended_at.isoformat() if attempt.ended_at is not None else None,
+        "seconds": attempt.seconds,
+        "outcome": attempt.outcome.value if attempt.outcome is not None else None,
+        "detail": attempt.detail,
+        "exit_code": attempt.exit_code,
+        "progress": _progress_words(attempt),
+        "metrics": dict(attempt.metrics),
+        "peak_memory_mb": attempt.peak_memory_mb,
+    }
