@@ -1,4 +1,4 @@
-"""`pilothouse doctor`: is everything here that an unattended night needs?"""
+"""`pilothouse doctor`: what an unattended night needs, and whether it is here."""
 
 from __future__ import annotations
 
