@@ -1,0 +1,94 @@
+"""Taking in what a program says it has made: summary.json, promises, artifacts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pilothouse.canonical import Json
+from pilothouse.errors import ArtifactDamaged
+from pilothouse.fleet.job import Artifact
+from pilothouse.fleet.wire import number_from_json
+from pilothouse.ports.blobs import Blobs
+
+SUMMARIES = ("summary.json", "trainer_summary.json")
+_SUMMARY_BYTES_MAX = 4 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What summary.json says: metrics that are numbers, and artifacts by relative path.
+
+    `problem` tells why a file that is there cannot be used.
+    """
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
+
+
+def read_summary(folder: Path) -> Summary | None:
+    """Read the summary, or None if the program has left none."""
+    for name in SUMMARIES:
+        path = folder / name
+        if not path.exists():
+            continue
+        try:
+            if path.is_symlink() or path.stat().st_size > _SUMMARY_BYTES_MAX:
+                return Summary(problem=f"{name} is a link, or larger than {_SUMMARY_BYTES_MAX} bytes")
+            return _parse(name, json.loads(path.read_bytes()))
+        except (OSError, ValueError, RecursionError) as error:
+            return Summary(problem=f"{name} cannot be read: {error}")
+    return None
+
+
+class PromiseBroken(Exception):
+    """An artifact that the summary names cannot be taken in."""
+
+
+def keep_artifacts(summary: Summary, *, folder: Path, blobs: Blobs, touch: Callable[[], None]) -> tuple[Artifact, ...]:
+    """Put every artifact of the summary into the blobs, in the order of their names.
+
+    Raises PromiseBroken naming the artifact if it is not there, not whole, or not inside the run folder, and
+    StorageFailed if the disk refuses.
+    """
+    kept = []
+    for name, relative in sorted(summary.artifacts.items()):
+        touch()
+        path = _inside(folder, name, relative)
+        try:
+            stored = blobs.put(path)
+        except ArtifactDamaged as error:
+            raise PromiseBroken(f"artifact {name!r}: {error.message}") from error
+        kept.append(Artifact(name=name, digest=stored.digest, size_bytes=stored.size_bytes, meta=stored.meta))
+    return tuple(kept)
+
+
+def _parse(name: str, document: Json) -> Summary:
+    match document:
+        case {"metrics": dict(metrics), **rest}:
+            artifacts = rest.get("artifacts", {})
+        case _:
+            return Summary(problem=f'{name} has no object "metrics"')
+    if not isinstance(artifacts, dict) or not all(isinstance(path, str) for path in artifacts.values()):
+        return Summary(problem=f'{name} has an "artifacts" that is no object of relative paths')
+    numbers = {key: number for key, value in metrics.items() if (number := number_from_json(value)) is not None}
+    return Summary(metrics=numbers, artifacts={key: str(path) for key, path in artifacts.items()})
+
+
+def _inside(folder: Path, name: str, relative: str) -> Path:
+    """Return the artifact's path; links are followed first, so none can lead out of the run folder."""
+    root = folder.resolve()
+    try:
+        path = (root / relative).resolve()
+        inside = path.is_relative_to(root) and path != root
+        there = inside and path.exists()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise PromiseBroken(f"artifact {name!r} has the unusable path {relative!r}: {error}") from error
+    if not inside:
+        raise PromiseBroken(f"artifact {name!r} at {relative!r} lies outside the run folder")
+    if not there:
+        raise PromiseBroken(f"artifact {name!r} at {relative!r} is not there")
+    return path

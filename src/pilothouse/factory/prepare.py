@@ -1,0 +1,123 @@
+"""Filling the run folder before the program starts: its order, its config, its inputs, and what it resumes from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pilothouse.canonical import Json
+from pilothouse.errors import OperationFailed, StorageFailed
+from pilothouse.launch.local import LOG
+from pilothouse.ports.blobs import Blobs
+from pilothouse.ports.dispatch import Offer
+from pilothouse.trainer import tree
+from pilothouse.trainer.checkpoints import steps_in
+from pilothouse.trainer.errors import TreeDamaged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """An intact checkpoint of an earlier attempt, and the least step to start from."""
+
+    checkpoint: Path
+    step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A run folder that a program can start in."""
+
+    folder: Path
+    resume: Resume | None
+
+
+def prepare(offer: Offer, *, home: Path, blobs: Blobs, touch: Callable[[], None]) -> Prepared:
+    """Make the attempt's folder with run.json and config.json, every input checked; `touch` is called between steps.
+
+    Raises ArtifactDamaged for an input that does not match its digest, StorageFailed if the folder cannot be written.
+    """
+    inputs: dict[str, list[str]] = {}
+    for name, digests in offer.spec.inputs.items():
+        inputs[name] = []
+        for digest in digests:
+            touch()
+            inputs[name].append(str(blobs.path(digest)))
+    folder = _inside(home, offer.folder)
+    notes: list[str] = []
+    earlier = [_inside(home, name) for name in dict.fromkeys([offer.resume_folder, *offer.earlier_folders]) if name]
+    resume = newest_intact(earlier, notes=notes, touch=touch)
+    try:
+        # A folder of this very epoch can only be the rest of a factory that died while preparing it.
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        _write(folder / "run.json", _order(offer, inputs, resume))
+        _write(folder / "config.json", dict(offer.spec.config))
+        if resume is not None:
+            notes.append(f"resuming from {resume.checkpoint} at step {resume.step}")
+        if notes:
+            (folder / LOG).write_text("".join(f"pilothouse: {note}\n" for note in notes), encoding="utf-8")
+    except OSError as error:
+        raise StorageFailed(
+            f"Cannot write {error.filename or folder}: {error.strerror or error}.",
+            fix="free disk space or make the folder writable; the job is then claimed again.",
+        ) from error
+    return Prepared(folder=folder, resume=resume)
+
+
+def newest_intact(folders: Sequence[Path], *, notes: list[str], touch: Callable[[], None]) -> Resume | None:
+    """Return the checkpoint of the highest step that is whole, among the folders of the earlier attempts.
+
+    Looking at the latest attempt alone would lose everything if that one was ended before its first checkpoint. Those
+    that are not whole are passed over, and `notes` tells which and why.
+    """
+    found = [
+        (step, -age, path)
+        for age, folder in enumerate(folders)
+        for step, path in steps_in(folder / "checkpoints").items()
+    ]
+    for step, _, path in sorted(found, reverse=True):
+        touch()
+        try:
+            tree.verify(path)
+        except (TreeDamaged, OSError) as error:
+            notes.append(f"checkpoint of step {step} skipped: {error}")
+            continue
+        return Resume(checkpoint=path, step=step)
+    return None
+
+
+def _order(offer: Offer, inputs: dict[str, list[str]], resume: Resume | None) -> dict[str, Json]:
+    spec = offer.spec
+    return {
+        "run": offer.job.id,
+        "product": offer.job.product,
+        "campaign": spec.campaign,
+        "trial": spec.trial,
+        "seed": spec.seed,
+        "attempt": offer.job.epoch,
+        "deadline_s": spec.timeout_seconds,
+        "resume": None if resume is None else {"checkpoint": str(resume.checkpoint), "step": resume.step},
+        "inputs": dict(inputs),
+    }
+
+
+def _write(path: Path, value: dict[str, Json]) -> None:
+    """Write one file of the order.
+
+    No fsync: if a power cut ends the attempt, the job is claimed anew in another folder and nobody reads this one's
+    order again.
+    """
+    path.write_text(json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _inside(home: Path, folder: str) -> Path:
+    """Return the folder as an absolute path; raises OperationFailed if it is not under the home."""
+    path = (home / folder).resolve()
+    if not path.is_relative_to(home.resolve()):
+        raise OperationFailed(
+            f"The run folder {folder!r} lies outside {home}.", fix="start the factory with the engine's own home."
+        )
+    return path

@@ -1,0 +1,72 @@
+"""The factory as a process: `python -m pilothouse.factory`, started by `child`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pilothouse.blobs.local import LocalBlobs
+from pilothouse.factory.attempt import ENGINE_GONE_GRACE_SECONDS, Surroundings
+from pilothouse.factory.channel import PipeDispatch
+from pilothouse.factory.loop import Factory
+from pilothouse.ids import BootId, FactoryName
+from pilothouse.launch.local import LocalLauncher
+
+_LEAVE_SECONDS = ENGINE_GONE_GRACE_SECONDS + 15.0
+LEFT_BEHIND = 70
+"""Exit code of a factory that could not end its job in time after its engine had gone (EX_SOFTWARE)."""
+
+
+def main(argv: Sequence[str], *, variables: Mapping[str, str]) -> int:
+    """Run a factory until SIGTERM or the end of its line; `variables` is the environment to filter for jobs.
+
+    This is the composition root of the process: it alone names the local launcher and the local blobs.
+    """
+    given = _arguments(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    dispatch = PipeDispatch(socket.socket(fileno=given.line))
+    threading.Thread(target=_leave_in_time, args=(dispatch.gone,), name="leave-in-time", daemon=True).start()
+    around = Surroundings(
+        dispatch=dispatch,
+        launcher=LocalLauncher(variables, extra=frozenset(given.variable)),
+        blobs=LocalBlobs(given.home / "blobs"),
+        home=given.home,
+        work_folder=given.work_folder,
+        gone=dispatch.gone,
+        monotonic=time.monotonic,
+    )
+    Factory(name=FactoryName(given.name), boot=BootId(given.boot), around=around).run(stop)
+    dispatch.close()
+    return 0
+
+
+def _arguments(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m pilothouse.factory", description=__doc__)
+    parser.add_argument("--home", type=Path, required=True, help="folder of runs and blobs, shared with the engine")
+    parser.add_argument("--work-folder", type=Path, required=True, help="folder in which commands start")
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--boot", required=True)
+    parser.add_argument("--engine", required=True, help="<pid>:<start time> of the engine's process")
+    parser.add_argument("--line", type=int, required=True, help="descriptor of the line to the engine")
+    parser.add_argument("--variable", action="append", default=[], help="one more variable that jobs may see")
+    return parser.parse_args(argv)
+
+
+def _leave_in_time(gone: threading.Event) -> None:
+    """End this process if it does not end by itself after the engine has gone, whatever holds it."""
+    while not gone.wait(3600):
+        continue
+    idle = threading.Event()
+    idle.wait(_LEAVE_SECONDS)
+    os._exit(LEFT_BEHIND)
