@@ -1,0 +1,85 @@
+"""Who said yes to exactly this, and still does.
+
+An approval is bound to the digest of its subject: config, code commit, evaluation set, cost ceiling and pool. The
+caller takes the subject anew at the moment of the launch, so whatever drifted since the approval has another digest and
+is not covered. A standing waiver covers every subject of its campaign until it expires; it is a record with a name on
+it, never a default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from pilothouse.errors import NotApproved
+from pilothouse.ids import ProposalId
+from pilothouse.proposals.proposal import Approval, Subject
+
+EVERY_SUBJECT = "*"
+"""The scope of a standing waiver; an approval that is no waiver never covers it."""
+
+DIGEST_SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """The gate is open for one subject, and this record opened it."""
+
+    proposal: ProposalId
+    subject_digest: str
+    by: Approval
+    at: datetime
+
+
+def admit(proposal: ProposalId, subject_digest: str, approvals: Iterable[Approval], *, now: datetime) -> Admitted:
+    """Open the gate by the first of the campaign's approvals that covers the subject now, an exact one before a waiver.
+
+    Raises `NotApproved`, saying that nothing was granted, that it was for another subject, or that it has expired.
+    """
+    assert now.tzinfo is not None, f"a naive time cannot expire anything: {now!r}"
+    assert subject_digest != EVERY_SUBJECT, "a subject's digest is never a waiver's scope"
+    known = sorted(approvals, key=lambda approval: (_is_standing(approval), approval.granted_at))
+    for approval in known:
+        if _covers(approval, subject_digest) and _is_valid(approval, now):
+            return Admitted(proposal=proposal, subject_digest=subject_digest, by=approval, at=now)
+    raise NotApproved(
+        f"proposal {proposal} is not approved: {_why_not(known, subject_digest, now)}",
+        fix=f"look at it with `pilothouse proposal show {proposal}`, then `pilothouse proposal approve {proposal}`",
+    )
+
+
+def drift(proposed: Subject, current: Subject) -> tuple[str, ...]:
+    """Return the names of what differs between the subject as proposed and as it is now."""
+    before, after = proposed.as_json(), current.as_json()
+    return tuple(name for name, value in before.items() if value != after[name])
+
+
+def _is_standing(approval: Approval) -> bool:
+    return approval.waiver and approval.subject_digest == EVERY_SUBJECT
+
+
+def _covers(approval: Approval, subject_digest: str) -> bool:
+    return _is_standing(approval) or approval.subject_digest == subject_digest
+
+
+def _is_valid(approval: Approval, now: datetime) -> bool:
+    """Whether it is signed, granted already and not expired; at its expiry it is."""
+    signed = bool(approval.approver.strip())
+    return signed and approval.granted_at <= now and (approval.expires_at is None or now < approval.expires_at)
+
+
+def _why_not(known: list[Approval], subject_digest: str, now: datetime) -> str:
+    covering = [approval for approval in known if _covers(approval, subject_digest)]
+    shown = subject_digest[:DIGEST_SHOWN]
+    if not known:
+        return f"nobody has said yes to its subject {shown}"
+    if not covering:
+        others = ", ".join(sorted({approval.subject_digest[:DIGEST_SHOWN] for approval in known}))
+        return f"its subject is {shown} now, and what was approved is {others}"
+    last = covering[-1]
+    if last.expires_at is not None and last.expires_at <= now:
+        return f"the approval by {last.approver} expired at {last.expires_at.isoformat(timespec='seconds')}"
+    if last.granted_at > now:
+        return f"the approval by {last.approver} holds only from {last.granted_at.isoformat(timespec='seconds')}"
+    return "the approval carries no name"
