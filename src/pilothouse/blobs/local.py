@@ -56,6 +56,10 @@ class LocalBlobs:
             )
         return folder
 
+    def folder(self, digest: ArtifactDigest) -> Path:
+        """Return where the folder is kept, unchecked."""
+        return self._place(digest)
+
     def has(self, digest: ArtifactDigest) -> bool:
         """Whether a folder of that name is there."""
         return self._place(digest).is_dir()

@@ -42,10 +42,9 @@ def training_range(number: int, *, first: int, length: int, reserved: Sequence[S
     """
     assert number >= 1, f"iterations count from 1, got {number}"
     assert length >= 1, f"a chunk holds at least one seed, got {length}"
-    start = first
-    for _ in range(number):
-        chunk = _next_free(SeedRange(start, start + length), sorted(reserved))
-        start = chunk.stop
+    chunk = _next_free(SeedRange(first, first + length), sorted(reserved))
+    for _ in range(number - 1):
+        chunk = _next_free(SeedRange(chunk.stop, chunk.stop + length), sorted(reserved))
     return chunk
 
 

@@ -16,8 +16,8 @@ EXIT_FAILED = 1
 
 def doctor(ctx: typer.Context, as_json: AsJson = False) -> None:
     """Check the installation; each line is ok, warn or fail, with the command that mends it."""
+    from pilothouse.cli.examination import examine
     from pilothouse.cli.table import console
-    from pilothouse.wiring import examine
 
     findings = examine(settings_of(ctx))
     failed = any(finding.level == "fail" for finding in findings)

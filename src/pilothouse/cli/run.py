@@ -32,7 +32,7 @@ def list_runs(
     with workspace.store.read() as tx:
         name = CampaignName(campaign) if campaign is not None else None
         for run in tx.campaigns.runs(workspace.product, campaign=name, limit=LIST_MAX):
-            row = {"run": run.id, "campaign": run.campaign, "trial": run.trial, "seed": run.seed}
+            row: dict[str, Json] = {"run": run.id, "campaign": run.campaign, "trial": run.trial, "seed": run.seed}
             rows.append(row | job_row(tx, workspace.product, run.job))
     if as_json:
         print_json(rows)

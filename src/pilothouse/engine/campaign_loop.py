@@ -134,10 +134,9 @@ class CampaignLoop:
     def _submit(self, action: Submit) -> None:
         job, run = JobId(self._mint("job")), RunId(self._mint(self.campaign.name))
         now = self.parts.clock.now()
-        stored = self.parts.engine.apply(
+        self.parts.engine.apply(
             lambda tx: submit_step(tx, action, campaign=self.campaign, job=job, run=run, now=now)
         )
-        self.parts.engine.offer(stored)
 
     def _look(self, action: Await) -> None:
         """Tell the presenter how the awaited job stands."""

@@ -71,7 +71,7 @@ def step_fact(tx: Transaction, job: Job) -> StepFact:
         detail=last.detail if last is not None else "",
         artifacts={artifact.name: artifact for artifact in tx.jobs.artifacts(job.id)} if shipped else {},
         metrics=last.metrics if last is not None and shipped else {},
-        seconds=sum(attempt.seconds for attempt in attempts),
+        seconds=sum(attempt.seconds or 0.0 for attempt in attempts),
         attempts=len(attempts),
         ended_at=last.ended_at if last is not None else None,
     )

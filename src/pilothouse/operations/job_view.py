@@ -45,7 +45,7 @@ def job_row(tx: Transaction, product: ProductId, job: JobId) -> dict[str, Json]:
         "stage": found.stage.value,
         "attempts": len(attempts),
         "progress": _progress_words(last),
-        "seconds": sum(attempt.seconds for attempt in attempts),
+        "seconds": sum(attempt.seconds or 0.0 for attempt in attempts),
         "outcome": last.outcome.value if last is not None and last.outcome is not None else None,
     }
 

@@ -37,6 +37,10 @@ class Blobs(Protocol):
         """
         ...
 
+    def folder(self, digest: ArtifactDigest) -> Path:
+        """Return where a folder of that name is or would be kept, unchecked: for showing, never for reading."""
+        ...
+
     def has(self, digest: ArtifactDigest) -> bool:
         """Whether a folder of that name is there; says nothing of its bytes."""
         ...
