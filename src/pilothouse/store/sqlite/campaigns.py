@@ -56,6 +56,10 @@ class SqliteCampaigns:
         found = self._connection.rows(_SQL["campaigns_of_product"], {"product": product})
         return [rows.campaign(row) for row in found]
 
+    def products(self) -> Sequence[ProductId]:
+        """Return every product that has a campaign."""
+        return [ProductId(str(row["product"])) for row in self._connection.rows(_SQL["products_with_campaigns"], {})]
+
     def own(self, product: ProductId, name: CampaignName, *, owner: Owner | None) -> None:
         """Keep which process advances the campaign."""
         parameters: Parameters = {"product": product, "name": name, **_owner(owner)}

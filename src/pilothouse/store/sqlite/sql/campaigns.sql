@@ -19,6 +19,10 @@ SELECT * FROM campaigns WHERE product = :product AND name = :name;
 -- Lists the campaigns by name.
 SELECT * FROM campaigns WHERE product = :product ORDER BY name;
 
+-- name: products_with_campaigns
+-- Every product that has a campaign, by name.
+SELECT DISTINCT product FROM campaigns ORDER BY product;
+
 -- name: own_campaign
 -- Keeps which process advances the campaign.
 UPDATE campaigns
