@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 
 from pilothouse.blobs.local import LocalBlobs
@@ -45,6 +46,8 @@ FACTORY_STOP_SECONDS = 45.0
 GIT_SECONDS = 10.0
 LEASE_SECONDS = 30.0
 STOP_LOOK_SECONDS = 0.1
+_JUDGE = "pilothouse.evidence.clustered"
+"""Loads scipy, which takes longer than a verdict: it is loaded while the first job runs."""
 
 
 class SystemClock:
@@ -158,6 +161,7 @@ def run_campaign(workspace: Workspace, start: CampaignStart, stop: threading.Eve
                 write_pages(workspace, campaign)
             start.tell(event)
 
+        threading.Thread(target=import_module, args=(_JUDGE,), name="warm-judge", daemon=True).start()
         loop = CampaignLoop(
             parts=LoopParts(
                 engine=engine, blobs=workspace.blobs, clock=workspace.clock, code_commit=code_commit, tell=tell

@@ -5,9 +5,10 @@ Unknown keys, wrong types and contradictions are refused here; ranges of knob va
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator, model_validator
 
 from pilothouse.campaigns.duration import parse_duration
 from pilothouse.campaigns.seed_range import SeedRange, parse_seed_range
@@ -141,6 +142,13 @@ class Gate(Section):
     waived_by: str = ""
     reason: str = ""
     expires: str | None = None
+
+    @field_validator("expires")
+    @classmethod
+    def _names_its_zone(cls, text: str | None) -> str | None:
+        if text is not None and datetime.fromisoformat(text).tzinfo is None:
+            raise ValueError(f"{text!r} names no time zone: write 2026-12-31T00:00:00Z, for example")
+        return text
 
     @model_validator(mode="after")
     def _waiver_is_signed(self) -> Gate:

@@ -96,7 +96,7 @@ def iteration_json(trial: Trial) -> dict[str, Json]:
         "state": trial.state.value,
         "verdict": verdict.outcome.value if verdict is not None else None,
         "metrics": dict(trial.metrics),
-        "interval": [verdict.low, verdict.high] if verdict is not None else None,
+        "interval": verdict.as_json()["interval"] if verdict is not None else None,
         "seconds": dict(trial.seconds),
     }
 

@@ -66,8 +66,11 @@ def iterations_table(values: Row) -> Table:
 
 
 def _interval_words(row: Row) -> str:
-    interval = cast("Sequence[float] | None", row["interval"])
-    return "-" if interval is None else f"[{interval[0]:+.3f}, {interval[1]:+.3f}]"
+    interval = cast("Sequence[float | None] | None", row["interval"])
+    if interval is None:
+        return "-"
+    low, high = ("unbounded" if end is None else f"{end:+.3f}" for end in interval)
+    return f"[{low}, {high}]"
 
 
 def _iteration_words(row: Row, names: Sequence[str]) -> str:

@@ -52,7 +52,10 @@ def root(
 def add_program_commands(target: typer.Typer) -> None:
     """Plug in the nouns of installed programs; the platform knows none of them by name."""
     for entry in sorted(entry_points(group=COMMANDS_GROUP), key=lambda found: found.name):
-        target.add_typer(entry.load(), name=entry.name)
+        try:
+            target.add_typer(entry.load(), name=entry.name)
+        except ImportError as error:
+            sys.stderr.write(f"note: the command {entry.name!r} is missing: {error}\n")
 
 
 def main() -> None:

@@ -98,7 +98,7 @@ class ProgressView:
         )
 
     def _print(self, line: str) -> None:
-        self._bars.console.print(Text(line))
+        self._bars.console.print(Text(line), soft_wrap=True)
 
 
 def _title(spec: JobSpec) -> str:

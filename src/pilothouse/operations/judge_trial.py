@@ -173,7 +173,7 @@ def _interpretation(verdict: Verdict, *, promoted: bool) -> str:
     return (
         f"{verdict.outcome.value}: {verdict.metric} {verdict.baseline:.6g} → {verdict.candidate:.6g}, difference "
         f"{verdict.difference:.6g}, {level:g} % interval [{verdict.low:.6g}, {verdict.high:.6g}] over "
-        f"{verdict.clusters} clusters ({verdict.method}); {moved}. {verdict.scope}"
+        f"{verdict.clusters} clusters ({verdict.method}); {verdict.reason}; {moved}. {verdict.scope}"
     )
 
 
