@@ -64,7 +64,7 @@ class Jobs(Protocol):
         ...
 
     def finish(self, job: JobId, *, epoch: Epoch, stage: Stage, report: Report, now: datetime) -> Job | None:
-        """End the attempt, count its outcome and move the job to `stage`; to `queued` its epoch is raised by one."""
+        """End the attempt, count its outcome and move the job; to queued and cancelled its epoch is raised by one."""
         ...
 
     def cancel(self, job: JobId, *, epoch: Epoch, now: datetime) -> Job | None:

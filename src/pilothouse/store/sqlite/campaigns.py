@@ -57,8 +57,8 @@ class SqliteCampaigns:
         return [rows.campaign(row) for row in found]
 
     def products(self) -> Sequence[ProductId]:
-        """Return every product that has a campaign."""
-        return [ProductId(str(row["product"])) for row in self._connection.rows(_SQL["products_with_campaigns"], {})]
+        """Return every product that has a campaign, by name."""
+        return [ProductId(row["product"]) for row in self._connection.rows(_SQL["products_with_campaigns"], {})]
 
     def own(self, product: ProductId, name: CampaignName, *, owner: Owner | None) -> None:
         """Keep which process advances the campaign."""

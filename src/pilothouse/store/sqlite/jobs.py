@@ -151,7 +151,7 @@ class SqliteJobs:
         return changed == 1
 
     def finish(self, job: JobId, *, epoch: Epoch, stage: Stage, report: Report, now: datetime) -> Job | None:
-        """End the attempt, count its outcome and move the job to `stage`; to `queued` its epoch is raised by one."""
+        """End the attempt, count its outcome and move the job; to queued and cancelled its epoch is raised by one."""
         kind = allowance(report.outcome)
         moved = self._moved(
             _SQL["finish_job"],

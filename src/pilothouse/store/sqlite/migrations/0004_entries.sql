@@ -4,7 +4,7 @@ CREATE TABLE entries (
     position INTEGER PRIMARY KEY,
     product TEXT NOT NULL CHECK (product <> ''),
     thread TEXT NOT NULL CHECK (thread <> ''),
-    number INTEGER NOT NULL CHECK (number >= 0),
+    number INTEGER NOT NULL CHECK (number >= 1),
     at INTEGER NOT NULL,
     label TEXT NOT NULL,
     hypothesis TEXT NOT NULL,
@@ -20,19 +20,21 @@ CREATE TABLE entries (
     UNIQUE (product, thread, number)
 ) STRICT;
 
-CREATE TRIGGER entries_follow_the_last BEFORE INSERT ON entries
-WHEN EXISTS (
-    SELECT 1
-    FROM (
-        SELECT number, hash FROM entries
-        WHERE product = NEW.product AND thread = NEW.thread
-        ORDER BY number DESC
-        LIMIT 1
-    ) AS last
-    WHERE NEW.number <> last.number + 1 OR NEW.previous_hash <> last.hash
+CREATE TRIGGER entries_count_by_one BEFORE INSERT ON entries
+WHEN NEW.number <> 1 + (
+    SELECT coalesce(max(number), 0) FROM entries WHERE product = NEW.product AND thread = NEW.thread
 )
 BEGIN
-    SELECT RAISE(ABORT, 'an entry follows the last one of its thread, by number and by hash');
+    SELECT RAISE(ABORT, 'an entry has the number after the last one of its thread, and the first has 1');
+END;
+
+CREATE TRIGGER entries_follow_the_last BEFORE INSERT ON entries
+WHEN NEW.number > 1 AND NOT EXISTS (
+    SELECT 1 FROM entries
+    WHERE product = NEW.product AND thread = NEW.thread AND number = NEW.number - 1 AND hash = NEW.previous_hash
+)
+BEGIN
+    SELECT RAISE(ABORT, 'an entry names the hash of the last one of its thread');
 END;
 
 CREATE TRIGGER entries_are_never_changed BEFORE UPDATE ON entries

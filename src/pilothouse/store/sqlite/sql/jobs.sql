@@ -83,9 +83,9 @@ UPDATE job_attempts SET progress = :progress, progress_at = :now
 WHERE job = :job AND epoch = :epoch AND ended_at IS NULL;
 
 -- name: finish_job
--- Takes the job from its holder to the given stage; back in the queue it stands under a new epoch.
+-- Takes the job from its holder to the given stage; back in the queue, or cancelled, it stands under a new epoch.
 UPDATE jobs
-SET stage = :stage, epoch = epoch + (:stage = 'queued'), factory = NULL, boot = NULL, lease_expires_at = NULL,
+SET stage = :stage, epoch = epoch + (:stage IN ('queued', 'cancelled')), factory = NULL, boot = NULL, lease_expires_at = NULL,
     failures = failures + :failures, preemptions = preemptions + :preemptions, losses = losses + :losses,
     changed_at = :now
 WHERE id = :job AND epoch = :epoch AND stage IN ('assigned', 'building', 'review', 'testing')

@@ -1,0 +1,330 @@
+"""What every store must do, as tests; a backend subclasses `StoreConformance` with a fixture `store`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from pilothouse.campaigns.record import Halt, Owner
+from pilothouse.errors import BadValue, Conflict, KeyReused, LeaseLost, NotFound, PilothouseError
+from pilothouse.fleet.stages import Stage
+from pilothouse.ids import CampaignName, Epoch, JobId, ProposalId
+from pilothouse.ports.store import Store, Transaction
+from pilothouse.proposals.proposal import State
+from pilothouse.testing import values
+from pilothouse.testing.jobs_conformance import LATER, NOBODY, OTHER, JobsConformance, assign, building, insert
+from pilothouse.testing.values import CAMPAIGN, PRODUCT
+
+NO_CAMPAIGN = CampaignName("nowhere")
+
+
+class CampaignsConformance:
+    """Campaigns and what belongs to them."""
+
+    def test_a_campaign_comes_back_and_keeps_its_state_when_redefined(self, store: Store) -> None:
+        """A second `put` replaces the definition, and neither config nor owner nor halt."""
+        owner = Owner(host="here", pid=12, started=1767323045.125, boot="b")
+        campaign = values.make_campaign(owner=owner)
+        changed = replace(campaign, definition={"a": [1, None]}, definition_digest="d", config={}, owner=None)
+        with store.write() as tx:
+            tx.campaigns.put(campaign)
+            assert tx.campaigns.get(PRODUCT, CAMPAIGN) == campaign
+            tx.campaigns.put(changed)
+        with store.read() as tx:
+            stored = tx.campaigns.get(PRODUCT, CAMPAIGN)
+            assert tx.campaigns.get(OTHER, CAMPAIGN) is None
+
+        assert stored == replace(campaign, definition={"a": [1, None]}, definition_digest="d")
+
+    def test_owner_halt_and_config_move_alone(self, store: Store) -> None:
+        """Each can be set and taken back."""
+        owner = Owner(host="here", pid=12, started=0.5, boot="b")
+        with store.write() as tx:
+            tx.campaigns.put(values.make_campaign())
+            tx.campaigns.own(PRODUCT, CAMPAIGN, owner=owner)
+            tx.campaigns.halt(PRODUCT, CAMPAIGN, halt=Halt.FAILED, last_error="no", next_action="look")
+            tx.campaigns.configure(PRODUCT, CAMPAIGN, config={"x": 1.5})
+            moved = tx.campaigns.get(PRODUCT, CAMPAIGN)
+            tx.campaigns.own(PRODUCT, CAMPAIGN, owner=None)
+            tx.campaigns.halt(PRODUCT, CAMPAIGN, halt=None, last_error="", next_action="")
+            back = tx.campaigns.get(PRODUCT, CAMPAIGN)
+
+        expected = replace(values.make_campaign(), config={"x": 1.5})
+        assert moved == replace(expected, owner=owner, halt=Halt.FAILED, last_error="no", next_action="look")
+        assert back == expected
+
+    def test_a_change_of_what_is_not_stored_is_told(self, store: Store) -> None:
+        """A typing mistake in a name never passes as success."""
+        with store.write() as tx:
+            campaigns = tx.campaigns
+            changes: list[Callable[[], None]] = [
+                lambda: campaigns.own(PRODUCT, NO_CAMPAIGN, owner=None),
+                lambda: campaigns.halt(PRODUCT, NO_CAMPAIGN, halt=None, last_error="", next_action=""),
+                lambda: campaigns.configure(PRODUCT, NO_CAMPAIGN, config={}),
+                lambda: campaigns.count_look(PRODUCT, NO_CAMPAIGN, "golden"),
+                lambda: campaigns.put_trial(values.make_trial(1)),
+                lambda: campaigns.add_promotion(values.make_promotion(1)),
+                lambda: campaigns.lock_golden(values.make_golden()),
+            ]
+            for change in changes:
+                with pytest.raises(NotFound), tx.savepoint():
+                    change()
+
+    def test_campaigns_are_listed_by_name_within_their_product(self, store: Store) -> None:
+        """Another product's campaign of the same name is another campaign."""
+        with store.write() as tx:
+            for product, name in ((PRODUCT, "b"), (OTHER, "c"), (PRODUCT, "a")):
+                tx.campaigns.put(values.make_campaign(product=product, name=CampaignName(name)))
+            assert [campaign.name for campaign in tx.campaigns.listed(PRODUCT)] == ["a", "b"]
+            assert list(tx.campaigns.products()) == [PRODUCT, OTHER]
+
+    def test_a_trial_comes_back_and_is_replaced_by_number(self, store: Store) -> None:
+        """A judged trial carries its verdict; numbers sort as numbers."""
+        judged = values.make_trial(2, verdict=values.make_verdict())
+        unbounded = replace(values.make_verdict(), low=float("-inf"), high=float("inf"))
+        trials = [values.make_trial(0), replace(judged, number=1, verdict=unbounded), judged, values.make_trial(10)]
+        with store.write() as tx:
+            tx.campaigns.put(values.make_campaign())
+            for trial in [values.make_trial(2), *reversed(trials)]:
+                tx.campaigns.put_trial(trial)
+        with store.read() as tx:
+            assert list(tx.campaigns.trials(PRODUCT, CAMPAIGN)) == trials
+            assert list(tx.campaigns.trials(OTHER, CAMPAIGN)) == []
+
+    def test_runs_belong_to_a_stored_job_and_are_listed_newest_first(self, store: Store) -> None:
+        """A run of an unknown job is refused, and so is an id that is taken."""
+        with store.write() as tx:
+            tx.campaigns.put(values.make_campaign())
+            job = insert(tx, values.make_new_job(1))
+            for number in range(3):
+                tx.campaigns.add_run(values.make_run(number, job.id))
+            with pytest.raises(NotFound), tx.savepoint():
+                tx.campaigns.add_run(values.make_run(8, NOBODY))
+            with pytest.raises(Conflict), tx.savepoint():
+                tx.campaigns.add_run(values.make_run(2, job.id))
+        with store.read() as tx:
+            newest = [values.make_run(number, job.id) for number in (2, 1)]
+            assert list(tx.campaigns.runs(PRODUCT, campaign=CAMPAIGN, limit=2)) == newest
+            assert list(tx.campaigns.runs(PRODUCT, campaign=None, limit=2)) == newest
+            assert list(tx.campaigns.runs(PRODUCT, campaign=NO_CAMPAIGN, limit=2)) == []
+            assert list(tx.campaigns.runs(OTHER, campaign=None, limit=2)) == []
+
+    def test_promotions_keep_their_order(self, store: Store) -> None:
+        """The last one is the baseline, also after a rollback to an earlier trial."""
+        promotions = [values.make_promotion(trial) for trial in (0, 2, 0)]
+        with store.write() as tx:
+            tx.campaigns.put(values.make_campaign())
+            for promotion in promotions:
+                tx.campaigns.add_promotion(promotion)
+            assert list(tx.campaigns.promotions(PRODUCT, CAMPAIGN)) == promotions
+            assert list(tx.campaigns.promotions(OTHER, CAMPAIGN)) == []
+
+    def test_a_locked_golden_set_keeps_its_digest_and_counts_looks(self, store: Store) -> None:
+        """Locking it again, even with another digest, changes nothing."""
+        with store.write() as tx:
+            tx.campaigns.put(values.make_campaign())
+            tx.campaigns.lock_golden(values.make_golden())
+            tx.campaigns.count_look(PRODUCT, CAMPAIGN, "golden")
+            tx.campaigns.lock_golden(values.make_golden(content="other deals"))
+            with pytest.raises(NotFound):
+                tx.campaigns.count_look(PRODUCT, CAMPAIGN, "silver")
+            stored = list(tx.campaigns.golden_sets(PRODUCT, CAMPAIGN))
+
+        assert stored == [replace(values.make_golden(), looks=1)]
+
+    def test_incidents_keep_their_order(self, store: Store) -> None:
+        """They belong to a stored job."""
+        with store.write() as tx:
+            tx.campaigns.put(values.make_campaign())
+            job = insert(tx, values.make_new_job(1))
+            incidents = [values.make_incident(job.id, diagnosis=word) for word in ("silent", "crashed")]
+            for incident in incidents:
+                tx.campaigns.add_incident(incident)
+            with pytest.raises(NotFound), tx.savepoint():
+                tx.campaigns.add_incident(values.make_incident(NOBODY))
+            assert list(tx.campaigns.incidents(PRODUCT, CAMPAIGN)) == incidents
+            assert list(tx.campaigns.incidents(OTHER, CAMPAIGN)) == []
+
+
+class ProposalsConformance:
+    """Proposals and approvals."""
+
+    def test_a_proposal_comes_back_and_moves(self, store: Store) -> None:
+        """Only its state and refusal change."""
+        proposal = values.make_proposal(1)
+        with store.write() as tx:
+            tx.campaigns.put(values.make_campaign())
+            tx.proposals.add(proposal)
+            assert tx.proposals.get(PRODUCT, proposal.id) == proposal
+            tx.proposals.move(PRODUCT, proposal.id, state=State.REJECTED, refusal="too bold")
+        with store.read() as tx:
+            moved = tx.proposals.get(PRODUCT, proposal.id)
+            assert tx.proposals.get(OTHER, proposal.id) is None
+
+        assert moved == replace(proposal, state=State.REJECTED, refusal="too bold")
+
+    def test_a_proposal_that_is_not_stored_cannot_move(self, store: Store) -> None:
+        """Nor can one of another product."""
+        with store.write() as tx:
+            tx.campaigns.put(values.make_campaign())
+            tx.proposals.add(values.make_proposal(1))
+            for product, name in ((PRODUCT, "proposal-2"), (OTHER, "proposal-1")):
+                with pytest.raises(NotFound):
+                    tx.proposals.move(product, ProposalId(name), state=State.ADMITTED, refusal="")
+
+    def test_proposals_are_listed_by_campaign_and_stored_once(self, store: Store) -> None:
+        """A second one of the same id is refused."""
+        with store.write() as tx:
+            tx.campaigns.put(values.make_campaign())
+            proposals = [values.make_proposal(number) for number in (2, 1)]
+            for proposal in proposals:
+                tx.proposals.add(proposal)
+            with pytest.raises(Conflict), tx.savepoint():
+                tx.proposals.add(proposals[0])
+            assert list(tx.proposals.listed(PRODUCT, CAMPAIGN)) == proposals
+            assert list(tx.proposals.listed(OTHER, CAMPAIGN)) == []
+
+    def test_approvals_and_waivers_come_back(self, store: Store) -> None:
+        """With and without an expiry, oldest first."""
+        approvals = [values.make_approval(expires_at=LATER), values.make_approval(waiver=True)]
+        with store.write() as tx:
+            tx.campaigns.put(values.make_campaign())
+            for approval in approvals:
+                tx.proposals.approve(approval)
+            assert list(tx.proposals.approvals(PRODUCT, CAMPAIGN)) == approvals
+            assert list(tx.proposals.approvals(OTHER, CAMPAIGN)) == []
+
+
+class EntriesConformance:
+    """The append-only logbook."""
+
+    def test_entries_come_back_by_number(self, store: Store) -> None:
+        """The thread, its last entry and the list of threads agree."""
+        first = values.make_entry()
+        second = values.make_entry(first)
+        elsewhere = values.make_entry(thread="another")
+        with store.write() as tx:
+            for entry in (first, elsewhere, second):
+                tx.entries.append(entry)
+            tx.entries.append(values.make_entry(product=OTHER, thread="theirs"))
+        with store.read() as tx:
+            assert list(tx.entries.thread(PRODUCT, CAMPAIGN)) == [first, second]
+            assert tx.entries.last(PRODUCT, CAMPAIGN) == second
+            assert tx.entries.last(PRODUCT, "nothing") is None
+            assert list(tx.entries.threads(PRODUCT)) == ["another", CAMPAIGN]
+
+    def test_an_entry_must_follow_the_last(self, store: Store) -> None:
+        """A gap, a number that is taken, another hash and a beginning that is none are refused."""
+        first = values.make_entry()
+        second = values.make_entry(first)
+        with store.write() as tx:
+            with pytest.raises(Conflict), tx.savepoint():
+                tx.entries.append(second)
+            tx.entries.append(first)
+            for bad in (first, replace(second, number=3), replace(second, previous_hash="0" * 64)):
+                with pytest.raises(Conflict), tx.savepoint():
+                    tx.entries.append(bad)
+            tx.entries.append(second)
+            assert list(tx.entries.thread(PRODUCT, CAMPAIGN)) == [first, second]
+
+
+class TransactionsConformance:
+    """Commit, rollback, savepoints, snapshots and what was touched."""
+
+    def test_a_block_that_raises_keeps_nothing(self, store: Store) -> None:
+        """Whatever the exception is."""
+
+        def submit_and_fail() -> None:
+            with store.write() as tx:
+                insert(tx, values.make_new_job(1))
+                raise LeaseLost("gone", fix="stop")
+
+        with pytest.raises(LeaseLost):
+            submit_and_fail()
+        with store.read() as tx:
+            assert list(tx.jobs.queued()) == []
+
+    def test_a_savepoint_undoes_only_its_own_writes(self, store: Store) -> None:
+        """The jobs it touched are forgotten with it."""
+
+        def submit_claim_and_fail(tx: Transaction, claimed: JobId) -> None:
+            with tx.savepoint():
+                insert(tx, values.make_new_job(2))
+                assign(tx, claimed)
+                raise RuntimeError
+
+        with store.write() as tx:
+            first = insert(tx, values.make_new_job(1))
+            with pytest.raises(RuntimeError):
+                submit_claim_and_fail(tx, first.id)
+            with tx.savepoint():
+                third = insert(tx, values.make_new_job(3))
+            touched = list(tx.touched)
+        with store.read() as tx:
+            stored = list(tx.jobs.queued())
+
+        assert stored == touched == [first, third]
+
+    def test_touched_tells_every_move_in_order(self, store: Store) -> None:
+        """Each job stands there as the move left it; a new transaction starts with nothing."""
+        with store.write() as tx:
+            job = building(tx)
+            renewed = tx.jobs.renew(job.id, epoch=Epoch(1), expires=LATER)
+            stages = [each.stage for each in tx.touched]
+            last = tx.touched[-1]
+        with store.write() as tx:
+            assert list(tx.touched) == []
+
+        assert stages == [Stage.QUEUED, Stage.ASSIGNED, Stage.BUILDING, Stage.BUILDING]
+        assert last == renewed
+
+    def test_a_failed_command_of_a_transaction_can_be_caught_and_followed(self, store: Store) -> None:
+        """A refused row inside a savepoint does not poison what comes after it."""
+        with store.write() as tx:
+            insert(tx, values.make_new_job(1, key="k"))
+            with pytest.raises(KeyReused), tx.savepoint():
+                insert(tx, values.make_new_job(2, key="k"))
+            insert(tx, values.make_new_job(3))
+        with store.read() as tx:
+            assert [job.key for job in tx.jobs.queued()] == ["k", "step/3"]
+
+    def test_values_that_no_column_holds_are_named(self, store: Store) -> None:
+        """Numbers beyond 64 bits, text that is no Unicode and configs that are no JSON."""
+        with store.write() as tx:
+            tx.campaigns.put(values.make_campaign())
+            job = insert(tx, values.make_new_job(1))
+            with pytest.raises(BadValue, match="64 bits"), tx.savepoint():
+                tx.campaigns.add_run(replace(values.make_run(1, job.id), seed=2**63))
+            with pytest.raises(BadValue, match="Unicode"), tx.savepoint():
+                insert(tx, values.make_new_job(2, key="\ud800"))
+            with pytest.raises(BadValue, match="nan"), tx.savepoint():
+                tx.campaigns.configure(PRODUCT, CAMPAIGN, config={"x": float("nan")})
+
+    def test_times_keep_their_microseconds(self, store: Store) -> None:
+        """Far from today as well, and from any zone."""
+        times = [
+            datetime(1970, 1, 1, tzinfo=UTC),
+            datetime(2262, 4, 11, 23, 47, 16, 854775, tzinfo=UTC),
+            datetime.fromisoformat("2026-11-22T05:02:54.000001+05:30"),
+        ]
+        with store.write() as tx:
+            stored = [insert(tx, values.make_new_job(number), now=time).created_at for number, time in enumerate(times)]
+
+        assert stored == times
+
+    def test_closing_twice_is_harmless(self, store: Store) -> None:
+        """And a closed store says so."""
+        store.close()
+        store.close()
+        for block in (store.read, store.write):
+            with pytest.raises(PilothouseError, match="closed"), block():
+                pass
+
+
+class StoreConformance(
+    JobsConformance, CampaignsConformance, ProposalsConformance, EntriesConformance, TransactionsConformance
+):
+    """Everything above; subclass it with a fixture `store` that yields an empty, open store."""
