@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pilothouse.programs.forty_two.backward import value_level
 from pilothouse.programs.forty_two.deal import checked_declaration, deal_hands
@@ -110,6 +109,16 @@ def solve_hands(hands: Bytes, declaration: int) -> Solution:
     )
 
 
+def prepare() -> None:
+    """Load or compile what `solve` runs, so that the next call costs its own work alone."""
+    tables = deal_tables(deal_hands(0), 0)
+    nothing = np.zeros((1, SEATS), dtype=np.int64)
+    reach: Words = np.zeros(SEATS, dtype=np.uint64)
+    values: Bytes = np.zeros((SEATS + 1) * LANES, dtype=np.int8)
+    _mark(0, tables, reach, nothing, level_hands(0)[:0])
+    _value(0, tables, reach, values, level_hands(0)[:0])
+
+
 def level_hands(level: int) -> Ints:
     """Return int64[C(7, level)]: the hands of a level, ascending."""
     return LEVEL_MASKS[level, : CHOICES[level]]
@@ -120,38 +129,48 @@ def _reach(tables: DealTables) -> tuple[Words, Ints]:
     reach[ROW_OFFSETS[HAND]] = _ROOT_LANE
     counts: Ints = np.zeros((LEVELS, SEATS), dtype=np.int64)
     for level in range(HAND, 0, -1):
-        mark_level(
-            ROW_OFFSETS[level],
-            ROW_OFFSETS[level - 1],
-            level_hands(level),
-            ROW_STRIDES[level - 1],
-            tables.suits,
-            tables.moves,
-            tables.plays,
-            tables.allowed[level],
-            tables.climb,
-            tables.beaten,
-            reach,
-            counts[level],
-        )
+        _mark(level, tables, reach, counts, level_hands(level))
     counts[0, 0] = np.count_nonzero(reach[: ROW_OFFSETS[1]])
     return reach, counts
 
 
-def _values(tables: DealTables, reach: NDArray[np.uint64]) -> Bytes:
+def _values(tables: DealTables, reach: Words) -> Bytes:
     values: Bytes = np.zeros((_ROWS + 1) * LANES, dtype=np.int8)
     for level in range(1, LEVELS):
-        value_level(
-            ROW_OFFSETS[level],
-            ROW_OFFSETS[level - 1],
-            level_hands(level),
-            ROW_STRIDES[level - 1],
-            tables.suits,
-            tables.moves,
-            tables.plays,
-            tables.allowed[level],
-            tables.bars[level],
-            reach,
-            values,
-        )
+        _value(level, tables, reach, values, level_hands(level))
     return values
+
+
+def _mark(level: int, tables: DealTables, reach: Words, counts: Ints, hands: Ints) -> None:
+    below = max(level - 1, 0)
+    mark_level(
+        ROW_OFFSETS[level],
+        ROW_OFFSETS[below],
+        hands,
+        ROW_STRIDES[below],
+        tables.suits,
+        tables.moves,
+        tables.plays,
+        tables.allowed[level],
+        tables.climb,
+        tables.beaten,
+        reach,
+        counts[level],
+    )
+
+
+def _value(level: int, tables: DealTables, reach: Words, values: Bytes, hands: Ints) -> None:
+    below = max(level - 1, 0)
+    value_level(
+        ROW_OFFSETS[level],
+        ROW_OFFSETS[below],
+        hands,
+        ROW_STRIDES[below],
+        tables.suits,
+        tables.moves,
+        tables.plays,
+        tables.allowed[level],
+        tables.bars[level],
+        reach,
+        values,
+    )
