@@ -12,7 +12,8 @@ from pilothouse.canonical import Json
 from pilothouse.cli.examples import example_text
 from pilothouse.errors import IterationFailed
 from pilothouse.settings import Settings
-from pilothouse.wiring import CampaignStart, open_workspace, run_campaign
+from pilothouse.wiring.running import CampaignStart, run_campaign
+from pilothouse.wiring.workspace import open_workspace
 
 ITERATIONS = 2
 """The second iteration is the one that is timed: the first pays for the golden set and for compiling."""

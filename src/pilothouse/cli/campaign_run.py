@@ -20,7 +20,8 @@ from pilothouse.cli.progress import ProgressView
 from pilothouse.engine.campaign_loop import Stopped
 from pilothouse.knobs.assignment import read_assignments
 from pilothouse.settings import Settings
-from pilothouse.wiring import CampaignStart, open_workspace, run_campaign
+from pilothouse.wiring.running import CampaignStart, run_campaign
+from pilothouse.wiring.workspace import open_workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from pilothouse.canonical import Json
     from pilothouse.settings import Settings
-    from pilothouse.wiring import Workspace
+    from pilothouse.wiring.workspace import Workspace
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 
@@ -27,7 +27,7 @@ def settings_of(ctx: typer.Context) -> Settings:
 
 def open_existing(ctx: typer.Context) -> Workspace:
     """Return the workspace for reading; one that is not there is an error that says how to begin."""
-    from pilothouse.wiring import open_workspace
+    from pilothouse.wiring.workspace import open_workspace
 
     return open_workspace(settings_of(ctx), create=False)
 

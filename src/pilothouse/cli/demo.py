@@ -28,7 +28,7 @@ def demo(
 
     from pilothouse.cli.campaign_run import RunRequest, run_in_foreground
     from pilothouse.cli.examples import write_example
-    from pilothouse.wiring import discard_workspace
+    from pilothouse.wiring.workspace import discard_workspace
 
     outer = settings_of(ctx)
     settings = replace(outer, home=outer.home / DEMO_FOLDER, product=None)
@@ -50,7 +50,7 @@ def show_result(settings: Settings) -> None:
     from pilothouse.cli.campaign_view import iterations_table
     from pilothouse.cli.table import console
     from pilothouse.operations.campaign_snapshot import campaign_snapshot, find_campaign
-    from pilothouse.wiring import open_workspace
+    from pilothouse.wiring.workspace import open_workspace
 
     workspace = open_workspace(settings, create=False)
     with workspace.store.read() as tx:

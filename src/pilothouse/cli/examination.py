@@ -19,7 +19,7 @@ import psutil
 from pilothouse.engine.ownership import is_alive, read_owner
 from pilothouse.errors import PilothouseError
 from pilothouse.settings import Settings
-from pilothouse.wiring import DATABASE, open_workspace
+from pilothouse.wiring.workspace import DATABASE, open_workspace
 
 Level = Literal["ok", "warn", "fail"]
 PYTHON_LEAST = (3, 11)

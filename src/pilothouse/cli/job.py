@@ -11,7 +11,7 @@ from pilothouse.cli.context import AsJson, open_existing, print_json, say
 
 if TYPE_CHECKING:
     from pilothouse.ids import JobId
-    from pilothouse.wiring import Workspace
+    from pilothouse.wiring.workspace import Workspace
 
 app = typer.Typer(help="What the fleet executes.", no_args_is_help=True)
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]

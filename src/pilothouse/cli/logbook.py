@@ -67,7 +67,7 @@ def export_logbook(
 ) -> None:
     """Write a thread as markdown, in the template of a research logbook."""
     from pilothouse.operations.read_logbook import thread_markdown
-    from pilothouse.wiring import write_text
+    from pilothouse.wiring.workspace import write_text
 
     workspace = open_existing(ctx)
     with workspace.store.read() as tx:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
 from pilothouse import __version__
@@ -66,13 +66,13 @@ def main() -> None:
     except PilothouseError as error:
         sys.stderr.write(f"error: {error.message}\n  mend: {error.fix}\n")
         sys.exit(exit_code(error))
-    except click.exceptions.Abort:
-        sys.exit(SIGNAL_BASE + 2)
-    except click.ClickException as error:
-        error.show()
+    except typer.TyperException as error:
+        message = error.format_message()
+        asked_nothing = message.startswith("Usage:")
+        sys.stderr.write(f"{message}\n" if asked_nothing else f"error: {message}\n  mend: see --help of that command\n")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(SIGNAL_BASE + 2)
+    except (typer.Abort, KeyboardInterrupt):
+        sys.exit(SIGNAL_BASE + signal.SIGINT)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)

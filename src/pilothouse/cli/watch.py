@@ -13,7 +13,7 @@ from pilothouse.operations.job_view import find_job
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pilothouse.wiring import Workspace
+    from pilothouse.wiring.workspace import Workspace
 
 METRICS_FILE = "metrics.jsonl"
 LOOK_SECONDS = 0.5

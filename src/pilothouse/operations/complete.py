@@ -6,9 +6,9 @@ from datetime import datetime
 
 from pilothouse.errors import Conflict
 from pilothouse.fleet.job import Attempt, Job, Outcome, Report
-from pilothouse.fleet.retry import counts, next_stage
 from pilothouse.fleet.stages import LEASED, Stage
 from pilothouse.ids import Epoch, JobId
+from pilothouse.operations.end_attempt import end_attempt
 from pilothouse.operations.find_job import find_job, lease_lost
 from pilothouse.ports.store import Transaction
 
@@ -31,17 +31,12 @@ def complete(tx: Transaction, job: JobId, *, epoch: Epoch, report: Report, now: 
             f"job {job} cannot succeed at epoch {epoch}: nobody has told that it started",
             fix="tell the start, with the process id, before the end",
         )
-    finished = tx.jobs.finish(job, epoch=epoch, stage=_stage(tx, found, report), report=report, now=now)
+    finished = end_attempt(tx, found, report=report, now=now)
     if finished is None:
         raise lease_lost(find_job(tx, job), held=epoch)
     if report.damaged is not None:
         tx.jobs.mark_damaged(found.product, report.damaged, now=now)
     return finished
-
-
-def _stage(tx: Transaction, job: Job, report: Report) -> Stage:
-    restarts = 0 if report.outcome is Outcome.SUCCEEDED else tx.jobs.spec(job.id).restarts
-    return next_stage(report.outcome, spent=counts(job), restarts=restarts)
 
 
 def _says_the_same(attempt: Attempt, report: Report) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from pilothouse.fleet.job import Job, Outcome, Report
-from pilothouse.fleet.retry import counts, next_stage
 from pilothouse.fleet.stages import LEASED
 from pilothouse.ids import BootId, Epoch, FactoryName, JobId
+from pilothouse.operations.end_attempt import end_attempt
 from pilothouse.ports.store import Transaction
 
 
@@ -16,8 +16,7 @@ def rescue(tx: Transaction, job: JobId, *, epoch: Epoch, why: str, now: datetime
     found = tx.jobs.by_id(job)
     if found is None or found.epoch != epoch or found.stage not in LEASED:
         return None
-    stage = next_stage(Outcome.LOST, spent=counts(found), restarts=0)
-    return tx.jobs.finish(job, epoch=epoch, stage=stage, report=_loss(tx, found, why=why, now=now), now=now)
+    return end_attempt(tx, found, report=_loss(tx, found, why=why, now=now), now=now)
 
 
 def rescue_boot(tx: Transaction, *, factory: FactoryName, boot: BootId, why: str, now: datetime) -> tuple[Job, ...]:

@@ -1,0 +1,146 @@
+"""A home with its database and its blobs, for whoever reads or writes them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pilothouse.blobs.local import LocalBlobs
+from pilothouse.campaigns.record import Campaign, Owner
+from pilothouse.campaigns.status import Snapshot
+from pilothouse.engine.ownership import is_alive, own_engine
+from pilothouse.errors import NotFound, OperationFailed, StillPending, StorageFailed, UsageError
+from pilothouse.ids import ENTROPY_BYTES, ProductId
+from pilothouse.ports.blobs import Blobs
+from pilothouse.ports.clock import Clock
+from pilothouse.ports.store import Store
+from pilothouse.settings import Settings
+from pilothouse.store.sqlite.store import SqliteStore
+
+DATABASE = "pilothouse.db"
+STOP_LOOK_SECONDS = 0.1
+
+
+class SystemClock:
+    """The machine's clock, and its randomness for ids."""
+
+    def now(self) -> datetime:
+        """Return the present in UTC."""
+        return datetime.now(UTC)  # noqa: TID251  the one clock
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        return time.monotonic()
+
+    def entropy(self) -> bytes:
+        """Return the random bytes of one id."""
+        return secrets.token_bytes(ENTROPY_BYTES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pages:
+    """The files written for people after every verdict; the database is the truth, these are views."""
+
+    logbook: Path
+    plot: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """One home with its database and its blobs."""
+
+    home: Path
+    store: Store
+    blobs: Blobs
+    clock: Clock
+    product: ProductId
+
+    def is_alive(self, owner: Owner) -> bool:
+        """Whether the owner is a living process."""
+        return is_alive(owner)
+
+    def best_checkpoint(self, snapshot: Snapshot) -> str | None:
+        """Return the folder of the current baseline's checkpoint, unchecked, or None while it has none."""
+        best = snapshot.promotions[-1].checkpoint if snapshot.promotions else None
+        return str(self.blobs.folder(best)) if best is not None else None
+
+    def pages(self, campaign: Campaign) -> Pages:
+        """Return where the campaign's pages are."""
+        folder = self.home / "campaigns" / campaign.name
+        return Pages(logbook=folder / "logbook.md", plot=folder / "progress.svg")
+
+    def stop_owner(self, owner: Owner, *, timeout_seconds: float) -> None:
+        """Ask a living owner on this host to stop, and wait until it has; raise `StillPending` when it takes longer."""
+        if owner.host != socket.gethostname():
+            raise OperationFailed(f"pid {owner.pid} runs on {owner.host}", fix=f"stop it on {owner.host}")
+        os.kill(owner.pid, signal.SIGTERM)
+        deadline, pause = time.monotonic() + timeout_seconds, threading.Event()
+        while is_alive(owner):
+            if time.monotonic() > deadline:
+                raise StillPending(
+                    f"pid {owner.pid} is still stopping after {timeout_seconds:g} s",
+                    fix="wait for it; a second SIGTERM ends it at once, and nothing is lost",
+                )
+            pause.wait(STOP_LOOK_SECONDS)
+
+
+def open_workspace(settings: Settings, *, create: bool) -> Workspace:
+    """Return the workspace at the settings' home; without `create` one that is not there is an error."""
+    database = settings.home / DATABASE
+    if not create and not database.exists():
+        raise NotFound(
+            f"there is no workspace at {settings.home}",
+            fix="begin with `pilothouse demo` or `pilothouse campaign run FILE`, or name one with --home",
+        )
+    store = SqliteStore(database)
+    return Workspace(
+        home=settings.home,
+        store=store,
+        blobs=LocalBlobs(settings.home / "blobs"),
+        clock=SystemClock(),
+        product=_product(store, settings),
+    )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole text file or nothing, making its folder."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise StorageFailed(
+            f"{path} cannot be written: {error.strerror}", fix="free space, or make it writable"
+        ) from error
+
+
+def discard_workspace(home: Path, *, marker: str) -> None:
+    """Throw a workspace away; one without the marker file, or with a living owner, is left alone."""
+    if not home.exists():
+        return
+    if not (home / marker).exists():
+        raise UsageError(
+            f"{home} does not look like a demo: it has no {marker}", fix="remove it yourself, if it is one"
+        )
+    with own_engine(home, boot="discard"):
+        shutil.rmtree(home)
+
+
+def _product(store: Store, settings: Settings) -> ProductId:
+    """Return the product of the settings, or the only one in the store."""
+    if settings.product is not None:
+        return ProductId(settings.product)
+    with store.read() as tx:
+        known = tx.campaigns.products()
+    if len(known) > 1:
+        raise UsageError(f"the workspace has the products {', '.join(known)}", fix="name one in PILOTHOUSE_PRODUCT")
+    return known[0] if known else ProductId("default")
