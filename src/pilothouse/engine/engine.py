@@ -177,7 +177,7 @@ class Engine:
         """Return the jobs taken back from holders whose leases have run out and who have missed several sweeps."""
         overdue = self._leases.sweep(now=self._clock.now())
         if not overdue:
-            return ()
+            return []
         rescued = self.apply(
             lambda tx: [
                 rescue(tx, lease.job, epoch=lease.epoch, why="its lease ran out", now=self._clock.now())

@@ -106,6 +106,11 @@ class Writer:
         finally:
             self._close()
 
+    @property
+    def waiting(self) -> int:
+        """How many commands wait for their batch."""
+        return len(self._pending)
+
     def poke(self) -> None:
         """Make an idle writer look at its stop event now."""
         with self._wake:

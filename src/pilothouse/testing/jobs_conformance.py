@@ -312,6 +312,29 @@ class JobsConformance:
         assert again is not None
         assert [(attempt.epoch, attempt.outcome) for attempt in attempts] == [(1, outcome), (3, None)]
 
+    def test_a_second_attempt_leaves_the_first_as_it_ended(self, store: Store) -> None:
+        """Each keeps its own report, and only the shipped one publishes."""
+        failed = values.make_report(Outcome.CRASHED, artifacts=(values.make_artifact(content="half"),))
+        shipped = values.make_report(artifacts=(values.make_artifact(content="whole"),))
+        with store.write() as tx:
+            job = building(tx)
+            tx.jobs.finish(job.id, epoch=Epoch(1), stage=Stage.QUEUED, report=failed, now=LATER)
+            first = tx.jobs.attempt(job.id, epoch=Epoch(1))
+            assign(tx, job.id, epoch=2)
+            start(tx, job.id, epoch=3)
+            tx.jobs.finish(job.id, epoch=Epoch(3), stage=Stage.SHIPPED, report=shipped, now=LATER)
+            second = tx.jobs.attempt(job.id, epoch=Epoch(3))
+            published = tuple(tx.jobs.artifacts(job.id))
+            attempts = tx.jobs.attempts(job.id)
+            intact = [tx.jobs.is_intact(PRODUCT, each.artifacts[0].digest) for each in (failed, shipped)]
+
+        assert first is not None
+        assert second is not None
+        assert (first.outcome, second.outcome) == (Outcome.CRASHED, Outcome.SUCCEEDED)
+        assert list(attempts) == [first, second]
+        assert published == shipped.artifacts
+        assert intact == [False, True]
+
     def test_a_log_in_a_broken_encoding_cannot_block_a_report(self, store: Store) -> None:
         """Lone surrogates are replaced, zero bytes and other scripts are kept."""
         report = values.make_report(Outcome.CRASHED, detail="bad \ud800 byte, \x00 and 日本")

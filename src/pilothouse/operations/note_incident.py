@@ -1,0 +1,30 @@
+"""Keep what went wrong with an attempt, next to the campaign that it belongs to."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pilothouse.campaigns.record import Incident
+from pilothouse.fleet.job import Job, Report
+from pilothouse.ids import CampaignName
+from pilothouse.monitoring.response import Response
+from pilothouse.ports.store import Transaction
+
+
+def note_incident(tx: Transaction, job: Job, *, report: Report, response: Response, now: datetime) -> None:
+    """Store the diagnosis, its evidence and the response; a job of no stored campaign has them in its attempt alone."""
+    campaign = CampaignName(tx.jobs.spec(job.id).campaign)
+    if tx.campaigns.get(job.product, campaign) is None:
+        return
+    tx.campaigns.add_incident(
+        Incident(
+            product=job.product,
+            campaign=campaign,
+            job=job.id,
+            epoch=job.epoch,
+            at=now,
+            diagnosis=report.outcome.value,
+            evidence=report.detail,
+            response=f"{response.action.value}: {response.reason}",
+        )
+    )
