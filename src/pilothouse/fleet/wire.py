@@ -109,6 +109,7 @@ def report_as_json(report: Report) -> dict[str, Json]:
         ],
         "seconds": report.seconds,
         "peak_memory_mb": report.peak_memory_mb,
+        "damaged": report.damaged,
     }
 
 
@@ -123,6 +124,7 @@ def report_from_json(value: Json) -> Report:
         artifacts=tuple(_artifact(item) for item in read.listed("artifacts")),
         seconds=read.number("seconds"),
         peak_memory_mb=read.optional("peak_memory_mb", lambda: read.number("peak_memory_mb")),
+        damaged=read.optional("damaged", lambda: ArtifactDigest(read.text("damaged"))),
     )
 
 
