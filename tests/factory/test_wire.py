@@ -18,11 +18,11 @@ from pilothouse.fleet.job import Artifact, Job, JobSpec, Outcome, Priority, Prog
 from pilothouse.fleet.stages import Stage
 from pilothouse.ids import ArtifactDigest, BootId, Epoch, FactoryName, JobId, ProductId
 
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+texts = st.text(max_size=8)
 seconds = st.floats(0, 1e9)
 numbers = st.floats(allow_nan=False)
 counts = st.integers(0, 2**40)
-digests = st.text("0123456789abcdef", min_size=64, max_size=64).map(ArtifactDigest)
+digests = st.binary(min_size=32, max_size=32).map(lambda data: ArtifactDigest(data.hex()))
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
@@ -79,6 +79,7 @@ reports = st.builds(
     artifacts=st.lists(artifacts, max_size=2).map(tuple),
     seconds=seconds,
     peak_memory_mb=st.none() | seconds,
+    damaged=st.none() | digests,
 )
 progresses = st.builds(
     Progress,

@@ -227,19 +227,23 @@ def test_a_missing_working_folder_is_named(launcher: LocalLauncher, tmp_path: Pa
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="macOS has no signal for the death of a parent")
-def test_the_leader_dies_with_the_process_that_started_it(tmp_path: Path, until: Until, is_running: IsRunning) -> None:
-    """SIGKILL of the factory leaves no leader behind."""
+@pytest.mark.parametrize("by", ["setpriv", "shim"])
+def test_the_leader_dies_with_the_process_that_started_it(
+    by: str, tmp_path: Path, until: Until, is_running: IsRunning
+) -> None:
+    """SIGKILL of the factory leaves no leader behind, whichever program has tied the two."""
     program = tmp_path / "program.py"
     program.write_text(WRITE_PID + "mark('up')\nrest()", encoding="utf-8")
     (tmp_path / "run").mkdir()
     starter = (
-        "import sys, signal\nfrom pathlib import Path\n"
+        "import sys, signal\nfrom pathlib import Path\nfrom pilothouse.launch import local\n"
+        "if sys.argv[2] == 'shim':\n    local._setpriv = lambda: None\n"
         "from pilothouse.launch.local import LocalLauncher\nfrom pilothouse.ports.launcher import Order\n"
         "here = Path(sys.argv[1])\n"
         "handle = LocalLauncher({}).start(Order(command=['python', str(here / 'program.py')], cwd=here,"
         " folder=here / 'run', cookie='job-a:1'))\nsignal.pause()"
     )
-    factory = subprocess.Popen([sys.executable, "-c", starter, str(tmp_path)])
+    factory = subprocess.Popen([sys.executable, "-c", starter, str(tmp_path), by])
     up = tmp_path / "run" / "up"
     try:
         until(up.exists)
@@ -248,6 +252,17 @@ def test_the_leader_dies_with_the_process_that_started_it(tmp_path: Path, until:
         factory.wait(20)
 
     until(lambda: not is_running(pid_in(tmp_path, "up")))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux needs the shim")
+def test_the_shim_becomes_the_command(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its arguments, its code, and no process in between."""
+    monkeypatch.setattr("pilothouse.launch.local._setpriv", lambda: None)
+    handle = start("import os, sys\nprint(os.getpid())\nsys.exit(9)")
+    handle.wait(20)
+
+    assert handle.stop(grace_seconds=0) == 9
+    assert int((tmp_path / "run" / "log.txt").read_text(encoding="utf-8")) == handle.pid
 
 
 def test_a_kernel_without_pidfd_is_asked_instead(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:

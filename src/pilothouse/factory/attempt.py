@@ -17,6 +17,7 @@ from pilothouse.factory.prepare import Prepared, prepare
 from pilothouse.factory.renewal import Renewal
 from pilothouse.factory.watch import Halt, Watched, tail, watch
 from pilothouse.fleet.job import Artifact, Outcome, Report
+from pilothouse.ids import ArtifactDigest
 from pilothouse.monitoring.diagnosis import Diagnosis, diagnose
 from pilothouse.monitoring.observation import FinalWord, Observation, limits_of
 from pilothouse.ports.blobs import Blobs
@@ -94,7 +95,7 @@ class _Attempt:
         self._around = around
         self._renewal = renewal
         self._stop = stop
-        self._began_at = around.monotonic()
+        self._launched_at = self._ended_at = around.monotonic()
         self._worried: Diagnosis | None = None
 
     def run(self) -> Report | None:
@@ -102,9 +103,11 @@ class _Attempt:
             return self._report(Outcome.PREEMPTED, "the factory was stopped before the job started")
         try:
             prepared = prepare(self._offer, home=self._around.home, blobs=self._around.blobs, touch=self._renewal.touch)
+            self._launched_at = self._ended_at = self._around.monotonic()
             handle = self._around.launcher.start(self._order(prepared))
         except ArtifactDamaged as error:
-            return self._report(Outcome.INPUT_DAMAGED, error.message)
+            damaged = ArtifactDigest(error.artifact)
+            return dataclasses.replace(self._report(Outcome.INPUT_DAMAGED, error.message), damaged=damaged)
         except OperationFailed as error:
             return self._report(_refusal(error, otherwise=Outcome.LAUNCH_FAILED), f"{error.message} {error.fix}")
         try:
@@ -141,8 +144,11 @@ class _Attempt:
             monotonic=self._around.monotonic,
         )
         exit_code = handle.stop(grace_seconds=self._grace(halt))
-        if watched.metrics.read():
-            self._renewal.tell(watched.metrics.progress)
+        self._ended_at = self._around.monotonic()
+        watched.metrics.read()
+        if watched.metrics.lines:
+            # The last word on progress goes out while the artifacts are taken in.
+            self._renewal.tell(watched.metrics.progress, at_once=True)
         if halt is Halt.ENGINE_GONE or not self._renewal.held:
             return None
         stopped_for = Outcome.PREEMPTED if halt is Halt.STOPPED else self._worry_outcome
@@ -241,7 +247,7 @@ class _Attempt:
             exit_code=exit_code,
             metrics=metrics or {},
             artifacts=artifacts,
-            seconds=self._around.monotonic() - self._began_at,
+            seconds=self._ended_at - self._launched_at,
             peak_memory_mb=peak_memory_mb,
         )
 

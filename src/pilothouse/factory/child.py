@@ -49,8 +49,12 @@ class FactoryChild:
         self.ended = threading.Event()
         self._home = home.resolve()
         self._line, theirs = socket.socketpair()
-        with theirs:
-            self._process = self._start(theirs, work_folder.resolve(), variables)
+        try:
+            with theirs:
+                self._process = self._start(theirs, work_folder.resolve(), variables)
+        except BaseException:
+            self._line.close()
+            raise
         self._exit = ExitWatch(self._process.pid)
         self._server = threading.Thread(target=self._serve, args=(dispatch,), name=f"factory-{name}", daemon=True)
         self._server.start()

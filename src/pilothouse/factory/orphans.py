@@ -55,38 +55,35 @@ def sweep_orphans(home: Path, *, patience_seconds: float = PATIENCE_SECONDS) -> 
 def _look(home: Path) -> tuple[list[psutil.Process], list[psutil.Process]]:
     """Return the orphaned factories and jobs of this home, from one pass over the processes."""
     factories, jobs = [], []
-    own = os.getpid()
-    for process in psutil.process_iter():
-        if process.pid == own:
+    for pid in psutil.pids():
+        if pid == os.getpid():
             continue
-        if _is_orphaned_factory(process, home):
-            factories.append(process)
-        elif _is_orphaned_job(process, home):
-            jobs.append(process)
+        try:
+            process = psutil.Process(pid)
+            if _is_orphaned_factory(process, home):
+                factories.append(process)
+            elif _is_orphaned_job(process, home):
+                jobs.append(process)
+        except psutil.Error:
+            continue  # it has ended meanwhile, or is another user's
     return factories, jobs
 
 
 def _is_orphaned_job(process: psutil.Process, home: Path) -> bool:
-    variables = tree.environment_of(process)
+    variables = tree.environment_of(process.pid)
     if ATTEMPT not in variables or RUN_DIR not in variables:
         return False
-    if not Path(variables[RUN_DIR]).is_relative_to(home) or not _runs(process):
+    if not Path(variables[RUN_DIR]).is_relative_to(home) or not tree.is_running(process):
         return False
     factory = identity.read(variables.get(FACTORY, ""))
     if factory is None or not identity.is_alive(factory[0], started=factory[1]):
         return True
-    try:
-        return _is_orphaned_factory(psutil.Process(factory[0]), home)
-    except psutil.Error:
-        return True
+    return _is_orphaned_factory(psutil.Process(factory[0]), home)
 
 
 def _is_orphaned_factory(process: psutil.Process, home: Path) -> bool:
-    try:
-        words = process.cmdline()
-    except psutil.Error:
-        return False
-    if MODULE not in words or _after("--home", words) != str(home) or not _runs(process):
+    words = process.cmdline()
+    if MODULE not in words or _after("--home", words) != str(home) or not tree.is_running(process):
         return False
     engine = identity.read(_after("--engine", words))
     return engine is None or not identity.is_alive(engine[0], started=engine[1])
@@ -94,13 +91,6 @@ def _is_orphaned_factory(process: psutil.Process, home: Path) -> bool:
 
 def _after(option: str, words: Sequence[str]) -> str:
     return words[words.index(option) + 1] if option in words[:-1] else ""
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
 
 
 def _stuck(processes: Sequence[psutil.Process]) -> OperationFailed:

@@ -52,6 +52,7 @@ class Renewal:
         self._sent_at = asked_at
         self._touched_at = monotonic()
         self._progress: Progress | None = None
+        self._at_once = False
         self._closed = False
         self._lost = False
         self._thread = threading.Thread(target=self._run, name=f"renew-{job}-{epoch}", daemon=True)
@@ -85,11 +86,12 @@ class Renewal:
         with self._changed:
             self._touched_at = self._monotonic()
 
-    def tell(self, progress: Progress) -> None:
-        """Send this sign of life with the next renewal, at most about once a second."""
+    def tell(self, progress: Progress, *, at_once: bool = False) -> None:
+        """Send this sign of life with the next renewal, at most about once a second, or at once."""
         with self._changed:
             self._touched_at = self._monotonic()
             self._progress = progress
+            self._at_once = at_once
             self._changed.notify()
 
     def close(self) -> None:
@@ -111,13 +113,15 @@ class Renewal:
                 if self._monotonic() - self._touched_at > HUNG_AFTER_SECONDS:
                     log.error("The main loop hangs; its lease is left to run out.", extra={"action": "renewal_ended"})
                     return
-                progress, self._progress = self._progress, None
+                progress, self._progress, self._at_once = self._progress, None, False
             self._renew(progress)
             if self.lost:
                 return
 
     def _due_in(self) -> float:
         """Return the seconds until the next renewal is due."""
+        if self._at_once:
+            return 0.0
         every = self._lease_seconds / 3
         if self._progress is not None:
             every = min(every, PROGRESS_EVERY_SECONDS)

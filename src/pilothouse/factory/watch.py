@@ -78,7 +78,7 @@ def watch(
     while True:
         exited = handle.wait(TICK_SECONDS)
         watched.now = monotonic()
-        _look(watched, handle, renewal)
+        _look(watched, renewal)
         if gone.is_set():
             return Halt.ENGINE_GONE, watched
         if not renewal.held:
@@ -89,6 +89,7 @@ def watch(
             return Halt.STOPPED, watched
         if worries(watched):
             return Halt.WORRYING, watched
+        _weigh(watched, handle)
 
 
 def tail(path: Path, *, bytes_max: int = 64 << 10) -> str:
@@ -101,7 +102,7 @@ def tail(path: Path, *, bytes_max: int = 64 << 10) -> str:
         return ""
 
 
-def _look(watched: Watched, handle: Handle, renewal: Renewal) -> None:
+def _look(watched: Watched, renewal: Renewal) -> None:
     reported = watched.metrics.read()
     size = _size(watched.log)
     if reported or size != watched.log_bytes:
@@ -113,6 +114,9 @@ def _look(watched: Watched, handle: Handle, renewal: Renewal) -> None:
         renewal.touch()
     if size > LOG_BYTES_MAX:
         watched.log_bytes = _cut(watched.log)
+
+
+def _weigh(watched: Watched, handle: Handle) -> None:
     if watched.now - watched.memory_at >= MEMORY_EVERY_SECONDS:
         watched.memory_at = watched.now
         handle.peak_memory_mb()

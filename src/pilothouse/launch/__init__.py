@@ -6,5 +6,6 @@ marks, any of which suffices: they descend from the leader, they sit in its sess
 called setsid, or forked twice to lose its parent, is found all the same, on Linux and macOS.
 
 Stopping is SIGTERM to the group, the grace, then SIGKILL to every process with a mark until none is left; only then
-has the attempt ended. On Linux the leader also dies with the factory (PR_SET_PDEATHSIG, set by `shim`).
+has the attempt ended. On Linux the leader also dies with the factory: PR_SET_PDEATHSIG is set by `setpriv` of
+util-linux, or by `shim` where that is missing.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import signal
@@ -190,10 +191,31 @@ def _program(order: Order, *, path: str | None) -> str:
 
 
 def _tied(command: list[str]) -> list[str]:
-    """Put the shim before the command where the kernel can tie a child's life to its parent's."""
+    """Put before the command what ties its life to this process, where the kernel can do that."""
     if sys.platform != "linux":
         return command
+    setpriv = _setpriv()
+    if setpriv is not None:
+        return [setpriv, "--pdeathsig", "KILL", "--", *command]
     return [sys.executable, "-I", "-S", str(_SHIM), str(os.getpid()), *command]
+
+
+@functools.cache
+def _setpriv() -> str | None:
+    """Return util-linux's setpriv if it can do what the shim does: it takes 1 ms, and the shim 20."""
+    found = shutil.which("setpriv")
+    if found is None:
+        return None
+    try:
+        tried = subprocess.run(  # noqa: S603  a system program, to see whether it knows the option
+            [found, "--pdeathsig", "KILL", "--", sys.executable, "-I", "-S", "-c", ""],
+            check=False,
+            capture_output=True,
+            timeout=_KILL_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found if tried.returncode == 0 else None
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Tie a command to the life of its factory, then become it (Linux).
+"""Tie a command to the life of its factory, then become it (Linux without util-linux's setpriv).
 
     python -I -S shim.py <pid of the factory> <command> [argument ...]
 

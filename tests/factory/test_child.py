@@ -1,0 +1,379 @@
+"""The factory as a process: it answers, it ends with its engine, and it leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from pilothouse.blobs.local import LocalBlobs
+from pilothouse.engine.engine import Engine
+from pilothouse.errors import LeaseLost, NotFound, OperationFailed, StorageFailed
+from pilothouse.factory.channel import EngineGone, PipeDispatch, serve
+from pilothouse.factory.child import FactoryChild
+from pilothouse.factory.orphans import sweep_orphans
+from pilothouse.fleet.job import JobSpec, NewJob, Outcome, Progress, Report
+from pilothouse.fleet.stages import ENDS, Stage
+from pilothouse.ids import BootId, Epoch, FactoryName, JobId, ProductId
+from pilothouse.launch import identity
+from pilothouse.launch.environment import ATTEMPT, FACTORY, RUN_DIR
+from pilothouse.store.sqlite.connection import MEMORY
+from pilothouse.store.sqlite.store import SqliteStore
+from pilothouse.testing.clock import FrozenClock
+from pilothouse.testing.factory_bench import Bench, RecordingDispatch, is_running
+
+NAME, BOOT = FactoryName("here"), BootId("boot-1")
+MARK = """
+import json, os, signal, sys
+from pathlib import Path
+run = Path(os.environ["PILOTHOUSE_RUN_DIR"])
+def mark(name):
+    (run / name).write_text(f"{os.getpid()}\\n")
+def rest():
+    while True:
+        signal.pause()
+"""
+SAVE_AT_SIGTERM = "signal.signal(signal.SIGTERM, lambda *_: (mark('saved'), sys.exit(75)))\nmark('up')\nrest()"
+FINISH = "(run / 'summary.json').write_text(json.dumps({'metrics': {'loss': 1.0}}))"
+REPORT = Report(
+    outcome=Outcome.CRASHED, detail="d", exit_code=1, metrics={"loss": float("inf")}, artifacts=(), seconds=1.0
+)
+
+ENGINE = """
+import signal, sys
+from pathlib import Path
+from pilothouse.factory.child import FactoryChild
+from pilothouse.testing.factory_bench import Bench
+bench = Bench(Path(sys.argv[1]))
+bench.dispatch.offer(bench.offer_for(Path(sys.argv[2]).read_text()))
+child = FactoryChild(bench.dispatch, home=bench.home, work_folder=bench.home, name="here", boot="boot-1")
+(bench.home / "factory.pid").write_text(f"{child.pid}\\n")
+signal.pause()
+"""
+
+
+@pytest.fixture(name="child")
+def _child(bench: Bench) -> Iterator[FactoryChild]:
+    child = FactoryChild(bench.dispatch, home=bench.home, work_folder=bench.home, name=NAME, boot=BOOT)
+    with child:
+        yield child
+
+
+@pytest.fixture(name="engine")
+def _engine(bench: Bench, tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
+    """Start another process that plays the engine, offers one program, and waits to be killed."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(program: str) -> subprocess.Popen[bytes]:
+        (tmp_path / "offered.py").write_text(program, encoding="utf-8")
+        arguments = [sys.executable, "-c", ENGINE, str(bench.home), str(tmp_path / "offered.py")]
+        started.append(subprocess.Popen(arguments))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait(20)
+    sweep_orphans(bench.home, patience_seconds=0)
+
+
+def factory_pid(bench: Bench) -> int:
+    """Return the number of the factory that the other engine has started."""
+    path = bench.home / "factory.pid"
+    bench.until(lambda: path.exists() and path.read_text(encoding="utf-8").endswith("\n"))
+    return int(path.read_text(encoding="utf-8"))
+
+
+def test_jobs_run_in_the_child(bench: Bench, child: FactoryChild) -> None:
+    """The report comes back over the line."""
+    bench.dispatch.offer(bench.offer_for(MARK + FINISH))
+    bench.dispatch.until(lambda: bench.dispatch.reports)
+
+    (report,) = bench.dispatch.reports.values()
+    assert (report.outcome, report.metrics) == (Outcome.SUCCEEDED, {"loss": 1.0})
+    assert child.alive
+    assert os.getsid(child.pid) == child.pid
+
+
+def test_a_stopped_child_has_its_job_save_and_be_reported(bench: Bench, child: FactoryChild) -> None:
+    """Preempted, with exit code 75; the factory itself leaves with 0."""
+    bench.dispatch.offer(bench.offer_for(MARK + SAVE_AT_SIGTERM))
+    job = bench.pid("up")
+
+    assert child.stop(grace_seconds=20) == 0
+
+    (report,) = bench.dispatch.reports.values()
+    assert (report.outcome, report.exit_code) == (Outcome.PREEMPTED, 75)
+    assert (bench.folder() / "saved").exists()
+    assert not is_running(job)
+    assert not child.alive
+    assert child.ended.is_set()
+    assert child.stop(grace_seconds=0) == 0
+
+
+def test_a_child_that_does_not_stop_is_killed_with_its_job(bench: Bench, child: FactoryChild) -> None:
+    """The grace of the factory has an end; its job's other processes are found by their cookie."""
+    text = "if os.fork() == 0:\n    os.setsid()\n    mark('child')\n    rest()\n"
+    ignore = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    bench.dispatch.offer(bench.offer_for(MARK + ignore + text + "mark('up')\nrest()"))
+    leader, grandchild = bench.pid("up"), bench.pid("child")
+
+    assert child.stop(grace_seconds=0.2) == -signal.SIGKILL
+
+    bench.until(lambda: not is_running(leader))
+    assert not is_running(grandchild)
+
+
+def test_a_killed_factory_is_noticed_and_leaves_no_job(bench: Bench, child: FactoryChild) -> None:
+    """Its line ends; the rest of its job is ended by `stop`."""
+    text = "if os.fork() == 0:\n    os.setsid()\n    mark('child')\n    rest()\nmark('up')\nrest()"
+    bench.dispatch.offer(bench.offer_for(MARK + text))
+    leader, grandchild = bench.pid("up"), bench.pid("child")
+    os.kill(child.pid, signal.SIGKILL)
+
+    assert child.ended.wait(20)
+    bench.until(lambda: not child.alive)
+    child.stop(grace_seconds=0)
+    assert not is_running(leader)
+    assert not is_running(grandchild)
+
+
+def test_a_killed_engine_takes_its_factory_and_its_job_along(
+    bench: Bench, engine: Callable[[str], subprocess.Popen[bytes]]
+) -> None:
+    """The job may save itself first."""
+    process = engine(MARK + SAVE_AT_SIGTERM)
+    job, factory = bench.pid("up"), factory_pid(bench)
+    process.kill()
+    process.wait(20)
+
+    bench.until(lambda: not is_running(factory))
+    assert not is_running(job)
+    assert bench.pid("saved") == job
+
+
+def test_a_sweep_waits_for_a_factory_that_is_leaving(
+    bench: Bench, engine: Callable[[str], subprocess.Popen[bytes]]
+) -> None:
+    """So the next start finds the checkpoint and no process."""
+    process = engine(MARK + SAVE_AT_SIGTERM)
+    job, factory = bench.pid("up"), factory_pid(bench)
+    process.kill()
+    process.wait(20)
+
+    assert sweep_orphans(bench.home) >= 0
+    assert not is_running(factory)
+    assert not is_running(job)
+    assert (bench.folder() / "saved").exists()
+
+
+def test_a_sweep_ends_a_factory_that_hangs(bench: Bench, engine: Callable[[str], subprocess.Popen[bytes]]) -> None:
+    """And the job that it can no longer end."""
+    process = engine(MARK + "mark('up')\nrest()")
+    job, factory = bench.pid("up"), factory_pid(bench)
+    os.kill(factory, signal.SIGSTOP)
+    process.kill()
+    process.wait(20)
+
+    assert sweep_orphans(bench.home, patience_seconds=0.1) >= 2
+    assert not is_running(factory)
+    assert not is_running(job)
+
+
+def test_a_sweep_leaves_a_living_engine_alone(
+    bench: Bench, engine: Callable[[str], subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    """Its factory and its job go on, and so does an orphan of another home."""
+    engine(MARK + "mark('up')\nrest()")
+    job, factory = bench.pid("up"), factory_pid(bench)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait(20)
+    variables = {
+        ATTEMPT: "job-1:1",
+        RUN_DIR: str(tmp_path / "other" / "runs"),
+        FACTORY: identity.spell(gone.pid, started=1.0),
+    }
+    other = subprocess.Popen([sys.executable, "-c", "import signal\nsignal.pause()"], env=variables)
+    bench.until(lambda: ATTEMPT in Path(f"/proc/{other.pid}/environ").read_text(encoding="utf-8"))
+
+    assert sweep_orphans(bench.home) == 0
+    assert is_running(job)
+    assert is_running(factory)
+    assert sweep_orphans(tmp_path / "other") == 1
+    assert other.wait(20) == -signal.SIGKILL
+
+
+def test_a_home_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """Before anything is started."""
+    (tmp_path / "home").write_text("a file in the way", encoding="utf-8")
+
+    with pytest.raises(OperationFailed, match="home"):
+        FactoryChild(RecordingDispatch(), home=tmp_path / "home", work_folder=tmp_path, name=NAME, boot=BOOT)
+
+
+def test_the_factory_loads_no_numeric_library() -> None:
+    """It is there to watch, and starts in a blink."""
+    text = (
+        "import sys, pilothouse.factory.process, pilothouse.factory.child\n"
+        "print([name for name in ('numpy', 'scipy', 'pyarrow', 'jax', 'pydantic') if name in sys.modules])"
+    )
+
+    seen = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60, check=True)
+
+    assert seen.stdout.strip() == "[]"
+
+
+def test_the_engine_and_the_factory_work_together(bench: Bench) -> None:
+    """A job goes from its submission to its end."""
+    script = bench.home / "program.py"
+    script.write_text(MARK + FINISH, encoding="utf-8")
+    spec = JobSpec(
+        kind="train", command=("python", str(script)), config={}, seed=1, campaign="c", trial=1, metrics=("loss",)
+    )
+    with closing(SqliteStore(MEMORY)) as store, Engine(store, FrozenClock()) as engine:
+        child = FactoryChild(engine, home=bench.home, work_folder=bench.home, name=NAME, boot=BOOT)
+        with child:
+            job = engine.submit(NewJob(id=JobId("job-1"), product=ProductId("p"), pool="local", key="k", spec=spec))
+            seen = engine.changes
+            while True:
+                with engine.read() as tx:
+                    found = tx.jobs.by_id(job.id)
+                assert found is not None
+                if found.stage in ENDS:
+                    break
+                assert seen != (seen := engine.wait_change(seen, timeout_seconds=20)), "the job does not end"
+
+    assert found.stage is Stage.SHIPPED
+    assert (found.epoch, found.failures, found.losses) == (1, 0, 0)
+
+
+# --- the line
+
+
+@pytest.fixture(name="line")
+def _line() -> Iterator[tuple[PipeDispatch, RecordingDispatch]]:
+    """Give both ends: what a factory asks with, and what answers it."""
+    ours, theirs = socket.socketpair()
+    answering = RecordingDispatch()
+    server = threading.Thread(target=serve, args=(theirs, answering), daemon=True)
+    server.start()
+    asking = PipeDispatch(ours)
+    yield asking, answering
+    asking.close()
+    server.join(20)
+    assert not server.is_alive()
+
+
+def test_every_question_arrives_as_it_was_asked(bench: Bench, line: tuple[PipeDispatch, RecordingDispatch]) -> None:
+    """With every argument, and the offer comes back whole."""
+    asking, answering = line
+    offer = bench.offer_for("pass", epoch=3, earlier=[2, 1])
+    answering.offer(offer)
+    progress = Progress(step=4, total=None, values={"loss": 0.5})
+
+    assert asking.claim(factory=NAME, boot=BOOT, wait_seconds=1, pools=["b", "a"], seats=2) == offer
+    assert asking.claim(factory=NAME, boot=BOOT, wait_seconds=0) is None
+    asking.start(JobId("job-1"), epoch=Epoch(3), pid=7, pid_started=1.5)
+    asking.renew(JobId("job-1"), epoch=Epoch(3), progress=progress)
+    asking.renew(JobId("job-1"), epoch=Epoch(3), progress=None)
+    asking.complete(JobId("job-1"), epoch=Epoch(3), report=REPORT)
+
+    assert answering.claims == [(NAME, BOOT, ("a", "b"), 2), (NAME, BOOT, None, None)]
+    assert answering.starts == [("job-1", 3, 7, 1.5)]
+    assert answering.renewals == [("job-1", 3, progress), ("job-1", 3, None)]
+    assert answering.reports == {("job-1", 3): REPORT}
+
+
+@pytest.mark.parametrize("kind", [LeaseLost, NotFound, StorageFailed])
+def test_an_error_crosses_with_its_type(
+    kind: type[LeaseLost | NotFound | StorageFailed], line: tuple[PipeDispatch, RecordingDispatch]
+) -> None:
+    """With its message and its mend."""
+    asking, answering = line
+    answering.fails = lambda _: kind("what happened", fix="what to do")
+
+    with pytest.raises(kind, match="what happened") as failure:
+        asking.renew(JobId("job-1"), epoch=Epoch(1), progress=None)
+
+    assert type(failure.value) is kind
+    assert failure.value.fix == "what to do"
+
+
+def test_a_fault_of_the_engine_reaches_the_factory(line: tuple[PipeDispatch, RecordingDispatch]) -> None:
+    """And the line goes on."""
+    asking, answering = line
+
+    def fault(_: str) -> None:
+        raise ZeroDivisionError("a fault")
+
+    answering.fails = fault
+    with pytest.raises(OperationFailed, match="a fault"):
+        asking.renew(JobId("job-1"), epoch=Epoch(1), progress=None)
+
+    answering.fails = lambda _: None
+    asking.renew(JobId("job-1"), epoch=Epoch(1), progress=None)
+
+
+def test_the_end_of_the_line_is_seen_at_once() -> None:
+    """Also by a question that waits for its answer."""
+    ours, theirs = socket.socketpair()
+    failures: list[str] = []
+    with theirs, closing(PipeDispatch(ours)) as asking:
+
+        def ask() -> None:
+            with pytest.raises(EngineGone) as failure:
+                asking.claim(factory=NAME, boot=BOOT, wait_seconds=60)
+            failures.append(failure.value.message)
+
+        asker = threading.Thread(target=ask)
+        asker.start()
+        assert theirs.recv(1 << 16)
+        theirs.close()
+        asker.join(20)
+
+        assert failures == ["The engine is gone."]
+        assert asking.gone.is_set()
+        with pytest.raises(EngineGone):
+            asking.claim(factory=NAME, boot=BOOT, wait_seconds=0)
+
+
+def test_an_answer_that_comes_too_late_is_not_taken_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers carry the number of their question."""
+    monkeypatch.setattr("pilothouse.factory.channel.ANSWER_SECONDS", 0.1)
+    ours, theirs = socket.socketpair()
+    with theirs, closing(PipeDispatch(ours)) as asking:
+        with pytest.raises(EngineGone, match="not answered"):
+            asking.claim(factory=NAME, boot=BOOT, wait_seconds=0)
+        assert not asking.gone.is_set()
+
+        def answer_both() -> None:
+            with theirs.makefile("rb") as questions:
+                assert [json.loads(questions.readline())["id"] for _ in range(2)] == [1, 2]
+            theirs.sendall(b'{"id":1,"error":{"type":"LeaseLost","message":"late","fix":""}}\n{"id":2,"answer":null}\n')
+
+        answerer = threading.Thread(target=answer_both)
+        answerer.start()
+        assert asking.claim(factory=NAME, boot=BOOT, wait_seconds=20) is None
+        answerer.join(20)
+
+
+def test_the_blobs_of_a_home_are_the_factorys(bench: Bench, child: FactoryChild, tmp_path: Path) -> None:
+    """What it keeps is found by whoever shares the home."""
+    text = "(run / 'samples.parquet').write_bytes(b'PAR1')\n"
+    summary = "(run / 'summary.json').write_text(json.dumps({'metrics': {}, 'artifacts': {'s': 'samples.parquet'}}))"
+    bench.dispatch.offer(bench.offer_for(MARK + text + summary))
+    bench.dispatch.until(lambda: bench.dispatch.reports)
+
+    (report,) = bench.dispatch.reports.values()
+    assert LocalBlobs(bench.home / "blobs").path(report.artifacts[0].digest).is_dir()
+    assert child.boot == BOOT
+    assert not list(tmp_path.glob("*.parquet"))
