@@ -1,7 +1,8 @@
 """How kernels are compiled: by Numba to machine code, kept between processes where a folder for it can be written.
 
 Numba keeps the code beside the source, else in the user's cache folder, else where NUMBA_CACHE_DIR says; where none of
-them is writable the kernels still work and are compiled anew by each process, in some seconds.
+them is writable the kernels still work and are compiled anew by each process, in some seconds. Numba notices a change
+in a kernel's own file only: after a change of this one, remove the `*.nbi` files beside it.
 
 Besides whole numbers a kernel may hold *lanes*, 64 signed bytes in vector registers. LLVM cuts them to the width the
 processor has, so the same source runs everywhere.
