@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilothouse.campaigns.flywheel import Await, Failed, Finished, GoldenDrift, Judge, Propose, Submit, next_action
+from pilothouse.campaigns.flywheel import (
+    Admit,
+    Await,
+    Failed,
+    Finished,
+    GoldenDrift,
+    Judge,
+    Propose,
+    Submit,
+    next_action,
+)
 from pilothouse.fleet.job import Outcome
 from tests.campaigns.world import World, little_definition
 
@@ -223,3 +233,19 @@ def test_an_awaited_step_is_left_alone() -> None:
     world.turn()
 
     assert isinstance(world.next(), Await)
+
+
+def test_changed_fixed_values_send_an_open_trial_back_to_the_gate() -> None:
+    """The approval was for other values, so the trial is proposed anew under its number and trains on the new ones."""
+    world = World(definition=little_definition(), trials_max=1)
+    while not (isinstance(action := world.turn(), Submit) and action.step.spec.kind == "train"):
+        pass
+    trainer = world.definition.trainer.model_copy(update={"config": {"width": 8}})
+    world.definition = world.definition.model_copy(update={"trainer": trainer})
+
+    assert isinstance(world.turn(), Propose)
+    assert isinstance(world.turn(), Admit)
+    world.until(Finished)
+
+    assert [world.steps[key].spec.config for key in world.keys("train")] == [{}, {"width": 8}]
+    assert len(world.keys("generate")) == 1

@@ -16,6 +16,7 @@ from pilothouse.campaigns.flywheel import (
     LockGolden,
     Propose,
     Submit,
+    applied_config,
     next_action,
 )
 from pilothouse.campaigns.record import GoldenSet, Promotion, Trial, TrialState
@@ -115,7 +116,7 @@ class World:
             case Propose():
                 self.proposals[action.number] = proposal(action.number)
             case Admit():
-                self.trials[action.proposal.number] = trial(action.proposal.number, TrialState.RUNNING)
+                self._admit(action)
             case Judge():
                 self._judge(action)
             case _:
@@ -160,6 +161,13 @@ class World:
             job=JobId(f"{key}#{action.generation}"), generation=action.generation, stage=Stage.QUEUED
         )
 
+    def _admit(self, action: Admit) -> None:
+        number = action.proposal.number
+        self.proposals[number] = replace(action.proposal, state=State.ADMITTED)
+        self.trials[number] = replace(
+            trial(number, TrialState.RUNNING), config=applied_config(self.definition, action.proposal)
+        )
+
     def _judge(self, action: Judge) -> None:
         self.trials[action.number] = trial(action.number, TrialState.JUDGED)
         if action.number == 0 or self.promotes(action.number):
@@ -190,7 +198,7 @@ def trial(number: int, state: TrialState) -> Trial:
         campaign=CAMPAIGN,
         number=number,
         proposal=None,
-        config={"learning_rate": 0.1},
+        config={},
         state=state,
         started_at=START,
         ended_at=None,

@@ -26,7 +26,7 @@ from pilothouse.canonical import Json
 from pilothouse.fleet.job import Outcome
 from pilothouse.fleet.stages import ENDS, Stage
 from pilothouse.ids import ArtifactDigest
-from pilothouse.proposals.proposal import Proposal
+from pilothouse.proposals.proposal import Proposal, State
 
 GENERATIONS_MAX = 5
 """A step whose output keeps being damaged goes to a person."""
@@ -46,7 +46,7 @@ class Facts:
 
     `since` is when a person last started the loop: failures before it are tried again. `trials_max` is the highest
     trial this start may judge, None for endless. `spent_hours` sums every attempt. `damaged` holds the artifacts
-    of which no intact copy is left.
+    of which no intact copy is left. `moved` says that a person's new knob values wait to be proposed.
     """
 
     step: StepFacts
@@ -59,6 +59,7 @@ class Facts:
     since: datetime
     trials_max: int | None
     restore_golden: bool = False
+    moved: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,8 +163,13 @@ def next_action(definition: Definition, facts: Facts) -> Action:
         return _baseline(definition, facts, golden)
     open_trials = [trial for trial in facts.trials if trial.state is TrialState.RUNNING]
     if open_trials:
-        return _iteration(definition, facts, golden, open_trials[0])
+        return _readmission(definition, facts, open_trials[0]) or _iteration(definition, facts, golden, open_trials[0])
     return _between(definition, facts)
+
+
+def applied_config(definition: Definition, proposal: Proposal) -> dict[str, Json]:
+    """Return what a training is given: the values the owner fixed, and the knobs as proposed."""
+    return {**definition.trainer.fixed_values(), **proposal.config}
 
 
 def seeds_of(definition: Definition, number: int) -> SeedRange:
@@ -206,6 +212,16 @@ def _between(definition: Definition, facts: Facts) -> Action:
     if proposal is None:
         return Propose(number=number, seeds=seeds_of(definition, number))
     return Admit(proposal=proposal)
+
+
+def _readmission(definition: Definition, facts: Facts, trial: Trial) -> Propose | Admit | None:
+    """Propose an open trial anew when a person moved knobs or changed the fixed values, for the gate saw others."""
+    proposal = facts.proposals.get(trial.number)
+    if proposal is not None and proposal.state is State.OPEN:
+        return Admit(proposal=proposal)
+    if facts.moved or (proposal is not None and trial.config != applied_config(definition, proposal)):
+        return Propose(number=trial.number, seeds=seeds_of(definition, trial.number))
+    return None
 
 
 def _golden(definition: Definition, facts: Facts) -> _Done | Action:

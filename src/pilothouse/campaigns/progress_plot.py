@@ -55,7 +55,7 @@ def progress_svg(*, title: str, metric: str, trials: Sequence[Trial], promotions
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
         f'<text x="{LEFT}" y="24" font-size="16" font-weight="600" fill="#1f2328">{escape(title)}</text>',
         (
-            f'<text x="{LEFT}" y="42" fill="{BASELINE_COLOUR}">{escape(metric)} by iteration; bars are the interval of the '
+            f'<text x="{LEFT}" y="42" fill="{BASELINE_COLOUR}">{escape(metric)} by iteration; bars: interval of the '
             "change against the best before</text>"
         ),
     ]

@@ -95,7 +95,9 @@ class CampaignLoop:
 
     def _decide(self) -> Action:
         with self.parts.engine.read() as tx:
-            return next_action(self.definition, campaign_facts(tx, self.campaign, self.session))
+            return next_action(
+                self.definition, campaign_facts(tx, self.campaign, self.session, moved=bool(self.overrides))
+            )
 
     def _advance(self, action: Action, seen: int) -> Finished | None:
         """Act on one decision; return it when it was the last."""
@@ -134,9 +136,7 @@ class CampaignLoop:
     def _submit(self, action: Submit) -> None:
         job, run = JobId(self._mint("job")), RunId(self._mint(self.campaign.name))
         now = self.parts.clock.now()
-        self.parts.engine.apply(
-            lambda tx: submit_step(tx, action, campaign=self.campaign, job=job, run=run, now=now)
-        )
+        self.parts.engine.apply(lambda tx: submit_step(tx, action, campaign=self.campaign, job=job, run=run, now=now))
 
     def _look(self, action: Await) -> None:
         """Tell the presenter how the awaited job stands."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from pilothouse.campaigns.definition import Definition
+from pilothouse.campaigns.flywheel import applied_config
 from pilothouse.campaigns.record import Campaign, Trial, TrialState
-from pilothouse.canonical import Json
 from pilothouse.operations.draft_proposal import subject_of
 from pilothouse.ports.store import Transaction
 from pilothouse.proposals.gate import admit
@@ -27,13 +27,12 @@ def admit_proposal(
     approvals = [*tx.proposals.approvals(campaign.product, campaign.name), *_waiver(definition, campaign, now)]
     admit(proposal.id, subject.digest(), approvals, now=now)
     tx.proposals.move(campaign.product, proposal.id, state=State.ADMITTED, refusal="")
-    config: dict[str, Json] = {**definition.trainer.fixed_values(), **proposal.config}
     trial = Trial(
         product=campaign.product,
         campaign=campaign.name,
         number=proposal.number,
         proposal=proposal.id,
-        config=config,
+        config=applied_config(definition, proposal),
         state=TrialState.RUNNING,
         started_at=now,
         ended_at=None,

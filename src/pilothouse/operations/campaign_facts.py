@@ -24,11 +24,10 @@ class Session:
     since: datetime
     trials_max: int | None
     restore_golden: bool = False
-    overrides: tuple[tuple[str, str], ...] = ()
 
 
-def campaign_facts(tx: Transaction, campaign: Campaign, session: Session) -> Facts:
-    """Return the facts of a campaign as this transaction sees them."""
+def campaign_facts(tx: Transaction, campaign: Campaign, session: Session, *, moved: bool) -> Facts:
+    """Return the facts of a campaign as this transaction sees them; of several proposals of a trial the last counts."""
     product, name = campaign.product, campaign.name
     promotions = tx.campaigns.promotions(product, name)
     return Facts(
@@ -42,6 +41,7 @@ def campaign_facts(tx: Transaction, campaign: Campaign, session: Session) -> Fac
         since=session.since,
         trials_max=session.trials_max,
         restore_golden=session.restore_golden,
+        moved=moved,
     )
 
 
