@@ -12,9 +12,9 @@ int8. Positions without a legal move, which end a hand, teach nothing and are le
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +78,10 @@ class TokenRows:
         for field in fields(self):
             yield field.name, getattr(self, field.name)
 
+    def chosen(self, keep: NDArray[np.bool_]) -> "TokenRows":
+        """Return the rows for which bool[n] `keep` is true, in order."""
+        return from_columns({name: column[keep] for name, column in self.columns()})
+
 
 COLUMNS: Final = tuple(field.name for field in fields(TokenRows))
 
@@ -110,10 +114,15 @@ def tokenise(shard: Shard) -> TokenRows:
     )
 
 
+def from_columns(columns: Mapping[str, Any]) -> TokenRows:
+    """Make rows of columns by name."""
+    return TokenRows(**columns)
+
+
 def concatenate(parts: Sequence[TokenRows]) -> TokenRows:
     """Join rows in the given order; at least one part."""
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
-    return TokenRows(**columns)
+    return from_columns(columns)
 
 
 def content_digest(rows: TokenRows) -> str:
