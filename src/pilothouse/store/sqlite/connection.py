@@ -14,7 +14,7 @@ from pilothouse.store.sqlite.faults import LOCK_SECONDS, translate
 
 MEMORY = ":memory:"
 OLDEST_SQLITE = (3, 38, 0)
-"""`unixepoch` came with it; STRICT tables and RETURNING are older."""
+"""`unixepoch` came with it; STRICT tables are older."""
 STATEMENTS_CACHED = 256
 PAUSE_SECONDS = 0.02
 
@@ -103,14 +103,14 @@ class Connection:
             raise self._ours(error) from error
 
     def rows(self, query: str, parameters: Parameters | None = None) -> list[sqlite3.Row]:
-        """Return all rows of a query, or of a change that returns rows."""
+        """Return all rows of a query."""
         try:
             return self._raw.execute(query, parameters or {}).fetchall()
         except _DRIVER_ERRORS as error:
             raise self._ours(error) from error
 
     def row(self, query: str, parameters: Parameters | None = None) -> sqlite3.Row | None:
-        """Return the only row, or None; a change that returns rows has then been carried out completely."""
+        """Return the only row, or None."""
         found = self.rows(query, parameters)
         assert len(found) <= 1, f"one row expected, got {len(found)}: {query}"
         return found[0] if found else None

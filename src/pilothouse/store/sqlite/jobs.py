@@ -25,14 +25,15 @@ class SqliteJobs:
         self._connection = connection
         self.touched: list[Job] = []
 
-    def _moved(self, query: str, parameters: Parameters) -> Job | None:
+    def _moved(self, query: str, parameters: Parameters, *, job: JobId) -> Job | None:
         """Carry out a change of one job and return it as it is now, or None when no row matched."""
-        row = self._connection.row(query, parameters)
-        if row is None:
+        # RETURNING would say it in one statement, at three times the price of the change itself.
+        if self._connection.run(query, parameters) == 0:
             return None
-        job = rows.job(row)
-        self.touched.append(job)
-        return job
+        moved = self.by_id(job)
+        assert moved is not None, f"job {job} was changed in this transaction"
+        self.touched.append(moved)
+        return moved
 
     def _many(self, query: str, parameters: Parameters) -> list[Job]:
         return [rows.job(row) for row in self._connection.rows(query, parameters)]
@@ -51,8 +52,9 @@ class SqliteJobs:
                 "seats": new.spec.seats,
                 "now": instant(now),
             },
+            job=new.id,
         )
-        assert job is not None, "an insertion returns its row"
+        assert job is not None, "an insertion changes one row"
         self._connection.run(
             _SQL["insert_spec"],
             {
@@ -122,6 +124,7 @@ class SqliteJobs:
                 "expires": instant(expires),
                 "now": instant(now),
             },
+            job=job,
         )
         if moved is not None:
             self._connection.run(_SQL["open_attempt"], {"job": job, "folder": folder, "now": instant(now)})
@@ -130,7 +133,7 @@ class SqliteJobs:
     def start(self, job: JobId, *, epoch: Epoch, pid: int, pid_started: float, now: datetime) -> Job | None:
         """Move assigned to building and keep the process."""
         when = instant(now)
-        moved = self._moved(_SQL["start_job"], {"job": job, "epoch": epoch, "now": when})
+        moved = self._moved(_SQL["start_job"], {"job": job, "epoch": epoch, "now": when}, job=job)
         if moved is not None:
             self._connection.run(
                 _SQL["start_attempt"],
@@ -140,7 +143,8 @@ class SqliteJobs:
 
     def renew(self, job: JobId, *, epoch: Epoch, expires: datetime) -> Job | None:
         """Extend the lease."""
-        return self._moved(_SQL["renew_lease"], {"job": job, "epoch": epoch, "expires": instant(expires)})
+        parameters: Parameters = {"job": job, "epoch": epoch, "expires": instant(expires)}
+        return self._moved(_SQL["renew_lease"], parameters, job=job)
 
     def observe(self, job: JobId, *, epoch: Epoch, progress: Progress, now: datetime) -> bool:
         """Keep the last sign of life of an attempt that has not ended; say whether there was one."""
@@ -164,6 +168,7 @@ class SqliteJobs:
                 "losses": kind is Allowance.LOSSES,
                 "now": instant(now),
             },
+            job=job,
         )
         if moved is not None:
             self._end_attempt(job, epoch=epoch, report=report, now=now)
@@ -202,7 +207,7 @@ class SqliteJobs:
     def cancel(self, job: JobId, *, epoch: Epoch, now: datetime) -> Job | None:
         """Move the job to cancelled, end its attempt and raise the epoch, so that whoever runs it is fenced."""
         parameters: Parameters = {"job": job, "epoch": epoch, "now": instant(now)}
-        moved = self._moved(_SQL["cancel_job"], parameters)
+        moved = self._moved(_SQL["cancel_job"], parameters, job=job)
         if moved is not None:
             self._connection.run(_SQL["cancel_attempt"], parameters)
         return moved

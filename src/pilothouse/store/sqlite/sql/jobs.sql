@@ -1,8 +1,7 @@
 -- name: insert_job
 -- Stores the hot part of a new job.
 INSERT INTO jobs (id, product, pool, key, stage, epoch, priority, seats, created_at, changed_at)
-VALUES (:id, :product, :pool, :key, :stage, 0, :priority, :seats, :now, :now)
-RETURNING *;
+VALUES (:id, :product, :pool, :key, :stage, 0, :priority, :seats, :now, :now);
 
 -- name: insert_spec
 -- Stores what an attempt of the job needs.
@@ -52,8 +51,7 @@ SELECT * FROM jobs WHERE stage IN ('assigned', 'building') ORDER BY number;
 UPDATE jobs
 SET stage = 'assigned', epoch = epoch + 1, factory = :factory, boot = :boot, lease_expires_at = :expires,
     changed_at = :now
-WHERE id = :job AND epoch = :epoch AND stage = 'queued'
-RETURNING *;
+WHERE id = :job AND epoch = :epoch AND stage = 'queued';
 
 -- name: open_attempt
 -- Opens the attempt of the job's present epoch.
@@ -63,8 +61,7 @@ SELECT id, epoch, product, factory, boot, :folder, :now FROM jobs WHERE id = :jo
 -- name: start_job
 -- Moves an assigned job to building.
 UPDATE jobs SET stage = 'building', changed_at = :now
-WHERE id = :job AND epoch = :epoch AND stage = 'assigned'
-RETURNING *;
+WHERE id = :job AND epoch = :epoch AND stage = 'assigned';
 
 -- name: start_attempt
 -- Keeps which process runs the attempt.
@@ -74,8 +71,7 @@ WHERE job = :job AND epoch = :epoch;
 -- name: renew_lease
 -- Extends a lease that is still the current one.
 UPDATE jobs SET lease_expires_at = :expires
-WHERE id = :job AND epoch = :epoch AND stage IN ('assigned', 'building')
-RETURNING *;
+WHERE id = :job AND epoch = :epoch AND stage IN ('assigned', 'building');
 
 -- name: observe_attempt
 -- Keeps the last sign of life of an attempt that has not ended.
@@ -88,8 +84,7 @@ UPDATE jobs
 SET stage = :stage, epoch = epoch + (:stage IN ('queued', 'cancelled')), factory = NULL, boot = NULL, lease_expires_at = NULL,
     failures = failures + :failures, preemptions = preemptions + :preemptions, losses = losses + :losses,
     changed_at = :now
-WHERE id = :job AND epoch = :epoch AND stage IN ('assigned', 'building', 'review', 'testing')
-RETURNING *;
+WHERE id = :job AND epoch = :epoch AND stage IN ('assigned', 'building', 'review', 'testing');
 
 -- name: end_attempt
 -- Keeps how the attempt ended; one that has ended keeps its first report.
@@ -109,8 +104,7 @@ WHERE job = :job AND epoch = :epoch;
 -- Ends a job that has not ended, under a new epoch, so that its holder is fenced.
 UPDATE jobs
 SET stage = 'cancelled', epoch = epoch + 1, factory = NULL, boot = NULL, lease_expires_at = NULL, changed_at = :now
-WHERE id = :job AND epoch = :epoch AND stage NOT IN ('shipped', 'failed', 'cancelled', 'dead_letter')
-RETURNING *;
+WHERE id = :job AND epoch = :epoch AND stage NOT IN ('shipped', 'failed', 'cancelled', 'dead_letter');
 
 -- name: cancel_attempt
 -- Ends the attempt that ran under the epoch which the cancellation replaced.
