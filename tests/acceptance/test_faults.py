@@ -150,7 +150,6 @@ def test_a_lost_manifest_is_a_damaged_artifact(product: Product) -> None:
 
 def run_limited(product: Product, file: Path, *, bytes_max: int) -> Said:
     """Run the campaign in a process that cannot write files larger than this, as on a disk that is full."""
-
     command = ["pilothouse", "--home", str(product.home), "campaign", "run", str(file), "--once"]
     limited = (
         "import resource, runpy, sys; "

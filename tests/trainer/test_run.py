@@ -162,6 +162,18 @@ def test_checkpoints_are_sealed_and_the_last_two_kept(run_folder: RunFolder) -> 
     assert summary["artifacts"] == {"checkpoint": "checkpoints/step-000050"}
 
 
+def test_an_attempt_resumed_from_the_last_checkpoint_still_says_from_where(
+    run_folder: RunFolder, tmp_path: Path
+) -> None:
+    """With no step left to log, finishing tells where the attempt began."""
+    folder = run_folder(resume={"checkpoint": str(tmp_path), "step": 100})
+
+    with trainer.start(folder=folder) as run:
+        run.finish({"loss": 1.0})
+
+    assert [line.get("resumed_from") for line in _lines(folder)] == [100]
+
+
 def test_the_checkpoint_resumed_from_is_not_pruned(run_folder: RunFolder) -> None:
     """Whoever restarts this attempt may still need what it started from."""
     folder = run_folder()

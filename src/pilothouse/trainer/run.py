@@ -146,6 +146,9 @@ class Run:
 
         Artefacts made by `artifact` are listed by themselves; a checkpoint is listed when it is named here.
         """
+        if self.resume is not None and not self._announced:
+            # The checkpoint was the last one: no step is left to log, and still it must be told where this began.
+            self.log(self.resume.step)
         listed: dict[str, JSON] = {}
         for name, path in {**self._artifacts, **(artifacts or {})}.items():
             tree.read_manifest(path)
