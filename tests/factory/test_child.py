@@ -24,7 +24,7 @@ from pilothouse.factory.orphans import sweep_orphans
 from pilothouse.fleet.job import JobSpec, NewJob, Outcome, Progress, Report
 from pilothouse.fleet.stages import ENDS, Stage
 from pilothouse.ids import BootId, Epoch, FactoryName, JobId, ProductId
-from pilothouse.launch import identity
+from pilothouse.launch import identity, tree
 from pilothouse.launch.environment import ATTEMPT, FACTORY, RUN_DIR
 from pilothouse.store.sqlite.connection import MEMORY
 from pilothouse.store.sqlite.store import SqliteStore
@@ -203,7 +203,7 @@ def test_a_sweep_leaves_a_living_engine_alone(
         FACTORY: identity.spell(gone.pid, started=1.0),
     }
     other = subprocess.Popen([sys.executable, "-c", "import signal\nsignal.pause()"], env=variables)
-    bench.until(lambda: ATTEMPT in Path(f"/proc/{other.pid}/environ").read_text(encoding="utf-8"))
+    bench.until(lambda: ATTEMPT in tree.environment_of(other.pid))
 
     assert sweep_orphans(bench.home) == 0
     assert is_running(job)

@@ -7,5 +7,6 @@ called setsid, or forked twice to lose its parent, is found all the same, on Lin
 
 Stopping is SIGTERM to the group, the grace, then SIGKILL to every process with a mark until none is left; only then
 has the attempt ended. On Linux the leader also dies with the factory: PR_SET_PDEATHSIG is set by `setpriv` of
-util-linux, or by `shim` where that is missing.
+util-linux, or by `shim` where that is missing. What that does not reach (the leader's children, macOS, a factory killed
+in the millisecond before) is found by its cookie at the next start, see `factory.orphans`.
 """
