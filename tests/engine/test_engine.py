@@ -281,6 +281,20 @@ def test_a_closed_engine_refuses(store: SqliteStore, clock: FrozenClock) -> None
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("pilothouse-")]
 
 
+def test_closing_sends_home_whoever_waits(store: SqliteStore, clock: FrozenClock) -> None:
+    """Neither a long poll for a job nor a wait for a change holds up the end."""
+    engine = Engine(store, clock, lease_seconds=LEASE_SECONDS)
+    engine.open()
+    seen = engine.changes
+    with ThreadPoolExecutor(2) as pool:
+        claim = pool.submit(take, engine, wait_seconds=3600)
+        change = pool.submit(engine.wait_change, seen, timeout_seconds=3600)
+        engine.close()
+
+        assert claim.result(30) is None
+        assert change.result(30) > seen
+
+
 def test_listing_shows_what_was_submitted(engine: Engine) -> None:
     """A reading transaction sees every answered command."""
     engine.submit(values.make_new_job(1))

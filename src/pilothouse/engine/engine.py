@@ -70,9 +70,14 @@ class Engine:
             thread.start()
 
     def close(self) -> None:
-        """Answer what was accepted, refuse what comes later, and wait for the threads; closing twice is harmless."""
+        """Answer what was accepted, refuse what comes later, and wait for the threads; closing twice is harmless.
+
+        Whoever waits for a job or for a change is sent home at once.
+        """
         self._stop.set()
         self._writer.poke()
+        self._ready.wake()
+        self._changes.bump()
         for thread in self._threads:
             thread.join(CLOSE_SECONDS)
             if thread.is_alive():
@@ -133,10 +138,13 @@ class Engine:
         pools: Collection[str] | None = None,
         seats: int | None = None,
     ) -> Offer | None:
-        """Wait for a job of these pools that fits on this many free seats; None stands for any."""
+        """Wait for a job of these pools that fits on this many free seats; None stands for any.
+
+        The answer is None when the time is over first, or when the engine closes.
+        """
         claimant = Claimant(factory=factory, boot=boot, seats=seats)
         deadline = self._clock.monotonic() + wait_seconds
-        while True:
+        while not self._stop.is_set():
             seen = self._ready.arrivals
             while (entry := self._ready.take(pools=pools, seats=seats)) is not None:
                 offer = self._try_claim(entry, claimant)
@@ -144,7 +152,8 @@ class Engine:
                     return offer
             remaining = deadline - self._clock.monotonic()
             if remaining <= 0 or not self._ready.wait(seen, timeout_seconds=remaining):
-                return None
+                break
+        return None
 
     def start(self, job: JobId, *, epoch: Epoch, pid: int, pid_started: float) -> None:
         """Note that the attempt's process runs."""

@@ -41,7 +41,7 @@ class Ready:
 
     @property
     def arrivals(self) -> int:
-        """How many entries have ever come in; a waiter says up to which one it has looked."""
+        """A number that grows whenever a waiter should look again; it says up to which one it has looked."""
         return self._arrivals
 
     def __len__(self) -> int:
@@ -66,6 +66,12 @@ class Ready:
             self._put(entry)
             self._arrival.notify_all()
 
+    def wake(self) -> None:
+        """Wake every waiting claim although nothing has come in, so that it can see that it should give up."""
+        with self._arrival:
+            self._arrivals += 1
+            self._arrival.notify_all()
+
     def take(self, *, pools: Collection[str] | None, seats: int | None) -> ReadyJob | None:
         """Remove and return the first job of these pools that fits on the seats; None stands for any of them."""
         with self._arrival:
@@ -83,7 +89,7 @@ class Ready:
             return entry
 
     def wait(self, seen: int, *, timeout_seconds: float) -> bool:
-        """Wait until something has come in after the arrival seen; False when the time is over first."""
+        """Wait until there is a reason to look again after the arrival seen; False when the time is over first."""
         with self._arrival:
             return self._arrival.wait_for(lambda: self._arrivals != seen, timeout=timeout_seconds)
 
