@@ -130,8 +130,11 @@ class Run:
         return path
 
     def artifact(self, name: str, save: Callable[[Path], None], *, meta: Mapping[str, JSON] | None = None) -> Path:
-        """Make the output folder artifacts/<name> by the same protocol as a checkpoint, and return it."""
-        path = place(self.folder / "artifacts" / name, save, dict(meta or {}))
+        """Make the output folder artifacts/<name> by the same protocol as a checkpoint, and return it.
+
+        `meta` is read after `save` has run, which may therefore add to it what it found out.
+        """
+        path = place(self.folder / "artifacts" / name, save, {} if meta is None else meta)
         self._artifacts[name] = path
         return path
 
