@@ -47,8 +47,9 @@ PRESETS: Final = {
     "nano": Shape(width=64, heads=4, layers=2, hidden=256),
     "full": Shape(width=128, heads=8, layers=4, hidden=512),
     "large": Shape(width=256, heads=8, layers=6, hidden=512),
+    "tiny": Shape(width=24, heads=2, layers=2, hidden=32),
 }
-"""`nano` for a demo on two cores, `full` with 817 thousand weights, `large` with 3.3 million."""
+"""`nano` for a demo on two cores, `full` with 817 thousand weights, `large` with 3.3 million, `tiny` to try things."""
 
 
 class Linear(NamedTuple):

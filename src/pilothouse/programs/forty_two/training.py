@@ -196,8 +196,6 @@ def _train(run: trainer.Run, plan: Plan, rows: TokenRows, learnt: Learnt, first:
             latest = _save(run, plan, learnt, done)
         if run.stopping and done < plan.total:
             run.leave()
-    if first == plan.total:
-        run.log(plan.total, total=plan.total, loss=learner.mean_loss(learnt))
     _finish(run, plan, learnt, meter, latest or _save(run, plan, learnt, plan.total))
 
 
