@@ -32,9 +32,16 @@ def everything_of(product: Product) -> Iterator[psutil.Process]:
                 yield process
 
 
-def kill(process: subprocess.Popen[str], product: Product, *, all_at_once: bool) -> None:
-    """Kill the campaign's process, or everything of it as a power cut would."""
-    victims = list(everything_of(product)) if all_at_once else []
+def kill(process: subprocess.Popen[str], product: Product, *, how: str) -> None:
+    """Kill the campaign's process alone, everything of it as a power cut would, or first the factory and its jobs."""
+    victims = list(everything_of(product)) if how != "alone" else []
+    if how == "factory first":
+        for victim in victims:
+            if victim.pid != process.pid:
+                with suppress(psutil.NoSuchProcess):
+                    victim.kill()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=1.0)
     process.send_signal(signal.SIGKILL)
     for victim in victims:
         with suppress(psutil.NoSuchProcess):
@@ -50,7 +57,7 @@ def kill_at_random_moments(product: Product, file: Path, *, seed: int) -> int:
         try:
             process.wait(timeout=moments.uniform(FIRST_SECONDS, LAST_SECONDS))
         except subprocess.TimeoutExpired:
-            kill(process, product, all_at_once=moments.random() < 0.5)
+            kill(process, product, how=moments.choice(["alone", "power cut", "factory first"]))
             continue
         assert process.returncode == 0, ended(process)
         return kills

@@ -21,7 +21,9 @@ from pilothouse.engine.campaign_loop import CampaignLoop, Ending, LoopParts
 from pilothouse.engine.engine import Engine
 from pilothouse.engine.loop_events import LoopEvent, TrialJudged
 from pilothouse.engine.ownership import own_engine
+from pilothouse.errors import StorageFailed
 from pilothouse.factory.child import FactoryChild
+from pilothouse.factory.keeper import FactoryKeeper
 from pilothouse.factory.orphans import sweep_orphans
 from pilothouse.ids import BootId, FactoryName
 from pilothouse.operations.campaign_facts import Session
@@ -55,7 +57,7 @@ def run_campaign(workspace: Workspace, start: CampaignStart, stop: threading.Eve
 
     Raises `AlreadyOwned` when another process runs a campaign here.
     """
-    with running_engine(workspace) as (engine, owner):
+    with running_engine(workspace, stop) as (engine, owner):
         now = workspace.clock.now()
         campaign = engine.apply(lambda tx: _begin(tx, start.definition, owner, now=now))
         for sentence in unheeded_defaults(start.definition, campaign):
@@ -81,19 +83,27 @@ def run_campaign(workspace: Workspace, start: CampaignStart, stop: threading.Eve
         try:
             return loop.run(stop)
         finally:
-            write_pages(workspace, campaign)
-            engine.apply(lambda tx: tx.campaigns.own(campaign.product, campaign.name, owner=None))
+            _leave(workspace, engine, campaign, warn=start.warn)
+
+
+def _leave(workspace: Workspace, engine: Engine, campaign: Campaign, *, warn: Callable[[str], None]) -> None:
+    """Write the pages and give up the ownership; what cannot be written now hides no other error."""
+    try:
+        write_pages(workspace, campaign)
+        engine.apply(lambda tx: tx.campaigns.own(campaign.product, campaign.name, owner=None))
+    except StorageFailed as error:
+        warn(f"note: {error.message}")
 
 
 @contextmanager
-def running_engine(workspace: Workspace) -> Iterator[tuple[Engine, Owner]]:
+def running_engine(workspace: Workspace, stop: threading.Event) -> Iterator[tuple[Engine, Owner]]:
     """Own the workspace's engine for the block, with one factory process that works for it.
 
-    What an earlier owner left behind is ended and taken back first, so that nothing runs twice.
+    What an earlier owner left behind is ended and taken back first, so that nothing runs twice. A factory that dies is
+    replaced; when that does not help, `stop` is set and the block ends with the reason.
     """
-    boot = secrets.token_hex(8)
     factory = FactoryName(f"local-{socket.gethostname()}")
-    with own_engine(workspace.home, boot=boot) as owner:
+    with own_engine(workspace.home, boot=secrets.token_hex(8)) as owner:
         sweep_orphans(workspace.home)
         engine = Engine(workspace.store, workspace.clock, lease_seconds=LEASE_SECONDS)
         with engine:
@@ -103,15 +113,24 @@ def running_engine(workspace: Workspace) -> Iterator[tuple[Engine, Owner]]:
                 assert name is not None, "a leased job has a factory"
                 assert dead is not None, "a leased job has a boot"
                 engine.rescue_boot(name, dead)
-            child = FactoryChild(engine, home=workspace.home, work_folder=Path.cwd(), name=factory, boot=BootId(boot))
+            keeper = FactoryKeeper(
+                lambda boot: FactoryChild(engine, home=workspace.home, work_folder=Path.cwd(), name=factory, boot=boot),
+                rescue=lambda boot: engine.rescue_boot(factory, boot),
+                new_boot=lambda: BootId(secrets.token_hex(8)),
+                monotonic=workspace.clock.monotonic,
+                given_up=stop.set,
+            )
+            keeper.open()
             try:
                 yield engine, owner
             finally:
-                child.stop(grace_seconds=FACTORY_STOP_SECONDS)
+                keeper.close(grace_seconds=FACTORY_STOP_SECONDS)
+            if keeper.failure is not None:
+                raise keeper.failure
 
 
 def write_pages(workspace: Workspace, campaign: Campaign) -> None:
-    """Write the campaign's logbook and plot for people; a page that cannot be written stops nothing."""
+    """Write the campaign's logbook and plot for people."""
     pages = workspace.pages(campaign)
     with workspace.store.read() as tx:
         trials = tx.campaigns.trials(campaign.product, campaign.name)
