@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pilothouse.programs.forty_two import model
+from pilothouse.programs.forty_two import learner_bench, model
 from pilothouse.programs.forty_two.learner_bench import made_up_rows
 from pilothouse.programs.forty_two.model import PRESETS, Weights
 
@@ -116,3 +116,17 @@ def test_weights_are_drawn_by_seed() -> None:
     for left, right in zip(jax.tree_util.tree_leaves(one), jax.tree_util.tree_leaves(two), strict=True):
         np.testing.assert_array_equal(left, right)
     assert not np.array_equal(one.project.weight, other.project.weight)
+
+
+def test_the_benchmark_measures_both_directions() -> None:
+    """Speeds and compile times are there for a preset, and progress has a true total."""
+    heard: list[tuple[int, int]] = []
+
+    found = learner_bench.run(preset="tiny", progress=lambda done, total: heard.append((done, total)))
+
+    assert heard == [(done, 20) for done in range(1, 21)]
+    for name in ("train_samples_per_s", "eval_samples_per_s", "train_compile_seconds", "eval_compile_seconds"):
+        speed = found[name]
+        assert isinstance(speed, float)
+        assert speed > 0
+    assert found["parameters"] == model.parameter_count(model.initial(PRESETS["tiny"], seed=0))

@@ -58,7 +58,7 @@ class Recipe:
     rotate_seats: bool
 
 
-Step = Callable[[Learnt, Batch, Array, Pace], tuple[Learnt, Array]]
+Step = Callable[[Learnt, Batch, Pace], tuple[Learnt, Array]]
 
 
 def begin(weights: Weights) -> Learnt:
@@ -74,21 +74,21 @@ def mean_loss(learnt: Learnt) -> float:
     return float(learnt.progress.running_loss) / weight if weight else float("nan")
 
 
-def on_device(rows: TokenRows) -> Batch:
-    """Put all columns that training reads where it reads them."""
-    return Batch(*(jnp.asarray(getattr(rows, name)) for name in Batch._fields))
+def take(rows: TokenRows, ids: NDArray[np.int64]) -> Batch:
+    """Pick the rows of a step; the compiled step then depends on their number only, not on that of all rows."""
+    return Batch(*(jnp.asarray(getattr(rows, name)[ids]) for name in Batch._fields))
 
 
 def compile_step(recipe: Recipe) -> Step:
-    """Make the training step: state, all rows, the ids of this step's rows and its pace give state and loss.
+    """Make the training step: state, this step's rows and its pace give the new state and the loss.
 
     The old state's memory is reused for the new one, so it must not be read afterwards.
     """
     return jax.jit(partial(_step, recipe), donate_argnums=0)
 
 
-def _step(recipe: Recipe, learnt: Learnt, rows: Batch, ids: Array, pace: Pace) -> tuple[Learnt, Array]:
-    batch = _augmented(recipe, jax.tree_util.tree_map(lambda column: column[ids], rows), pace)
+def _step(recipe: Recipe, learnt: Learnt, batch: Batch, pace: Pace) -> tuple[Learnt, Array]:
+    batch = _augmented(recipe, batch, pace)
 
     def objective(weights: Weights) -> Array:
         answers = model.forward(weights, batch.tokens, batch.masks, batch.players, heads=recipe.shape.heads)

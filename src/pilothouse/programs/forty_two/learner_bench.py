@@ -9,7 +9,7 @@ import numpy as np
 
 from pilothouse.programs.forty_two import learner, model, optimiser, tokens
 from pilothouse.programs.forty_two.learner import Learnt, Pace, Reader, Recipe, Step
-from pilothouse.programs.forty_two.losses import Batch, Mode
+from pilothouse.programs.forty_two.losses import Mode
 from pilothouse.programs.forty_two.model import PRESETS
 from pilothouse.programs.forty_two.rules import HAND
 from pilothouse.programs.forty_two.tokens import FEATURES, TOKENS, VOCABULARY, TokenRows
@@ -75,21 +75,21 @@ def _time_answers(preset: str, weights: model.Weights, rows: TokenRows, on_call:
 
 def _time_training(preset: str, weights: model.Weights, rows: TokenRows, on_call: Callable[[int], None]) -> list[float]:
     recipe = Recipe(shape=PRESETS[preset], mode=Mode.POLICY, shuffle_hands=False, rotate_seats=False)
-    trained = _Trained(learner.compile_step(recipe), learner.begin(weights), learner.on_device(rows))
+    trained = _Trained(learner.compile_step(recipe), learner.begin(weights), rows)
     return _timed(trained.advance, on_call)
 
 
 class _Trained:
     """Training that goes on by one step a call, over the same rows."""
 
-    def __init__(self, step: Step, learnt: Learnt, rows: Batch) -> None:
+    def __init__(self, step: Step, learnt: Learnt, rows: TokenRows) -> None:
         self._step, self._learnt, self._rows = step, learnt, rows
-        self._ids = jnp.arange(len(rows.values), dtype=jnp.int32)
+        self._ids = np.arange(len(rows))
         number = jnp.zeros((), jnp.uint32)
         self._pace = Pace(optimiser.scalar(1e-3), optimiser.scalar(0.01), number, number)
 
     def advance(self) -> None:
-        self._learnt, loss = self._step(self._learnt, self._rows, self._ids, self._pace)
+        self._learnt, loss = self._step(self._learnt, learner.take(self._rows, self._ids), self._pace)
         loss.block_until_ready()
 
 

@@ -183,11 +183,11 @@ def _train(run: trainer.Run, plan: Plan, rows: TokenRows, learnt: Learnt, first:
         shuffle_hands=options.shuffle_hands,
         rotate_seats=options.rotate_seats,
     )
-    advance, data, meter = learner.compile_step(recipe), learner.on_device(rows), _Meter()
+    advance, meter = learner.compile_step(recipe), _Meter()
     latest: Path | None = None
     for step in range(first, plan.total):
         ids = loader.sample_ids(seed=plan.seed, rows=len(rows), batch_size=options.batch_size, step=step)
-        learnt, loss = advance(learnt, data, jnp.asarray(ids, jnp.int32), _pace(plan, step))
+        learnt, loss = advance(learnt, learner.take(rows, ids), _pace(plan, step))
         meter.add(loss)
         done = step + 1
         if done % options.log_every == 0 or done == plan.total or plan.checkpoint_is_due(done) or run.stopping:
