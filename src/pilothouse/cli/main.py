@@ -34,19 +34,25 @@ app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 
 
+def print_version(asked: bool) -> None:
+    """Answer `--version` before any command is looked for."""
+    if asked:
+        sys.stdout.write(f"pilothouse {__version__}\n")
+        raise typer.Exit
+
+
 @app.callback()
 def root(
     home: Annotated[
         Path | None,
         typer.Option("--home", metavar="FOLDER", help="Where the state lives; .pilothouse of this folder by default."),
     ] = None,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=print_version)
+    ] = False,
 ) -> None:
     """Run unattended training that its owners can trust."""
-    del home  # read by settings_of, from the parsed parameters
-    if version:
-        sys.stdout.write(f"pilothouse {__version__}\n")
-        raise typer.Exit
+    del home, version  # the one is read by settings_of, the other has been answered
 
 
 def add_program_commands(target: typer.Typer) -> None:

@@ -45,7 +45,8 @@ class KnobRisk(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Knob:
-    """A tunable and its guardrails; one that contradicts itself raises `BadValue` when it is made.
+    """A tunable and its guardrails; one that contradicts itself raises `BadValue` when it is made,
+    one whose default lies outside `OutOfRange`.
 
     `minimum` and `maximum` are inclusive and belong to numbers only. `max_step` is the largest difference from the
     parent on the linear scale, and the largest factor on the logarithmic one; without it any step inside the range
@@ -75,8 +76,10 @@ class Knob:
                 assert_never(unknown)
         try:
             check(self, self.default)
-        except (BadValue, OutOfRange) as refusal:
+        except BadValue as refusal:
             raise _ill_defined(self, f"its default is refused by its own rule: {refusal.message}") from None
+        except OutOfRange as refusal:
+            raise OutOfRange(f"default of {refusal.message}", fix=refusal.fix) from None
 
 
 def check(knob: Knob, value: Json) -> Scalar:

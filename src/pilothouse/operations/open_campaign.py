@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from pilothouse.campaigns.definition import Definition
@@ -10,6 +11,7 @@ from pilothouse.canonical import Json, digest
 from pilothouse.ids import CampaignName, ProductId
 from pilothouse.knobs.config import apply
 from pilothouse.ports.store import Transaction
+from pilothouse.proposals.draft import Draft, draft
 
 
 def open_campaign(tx: Transaction, definition: Definition, *, now: datetime) -> Campaign:
@@ -40,6 +42,19 @@ def open_campaign(tx: Transaction, definition: Definition, *, now: datetime) -> 
     )
     tx.campaigns.put(campaign)
     return campaign
+
+
+def check_overrides(definition: Definition, campaign: Campaign, overrides: Mapping[str, Json]) -> None:
+    """Refuse knob values that could not be proposed now: out of range, a step too far, too many at once."""
+    draft(
+        Draft(
+            parent=campaign.config,
+            overrides=overrides,
+            knobs=definition.knob_rules(),
+            budget=definition.change_budget.budget(),
+            identical_reason="nothing is moved",
+        )
+    )
 
 
 def unheeded_defaults(definition: Definition, campaign: Campaign) -> tuple[str, ...]:

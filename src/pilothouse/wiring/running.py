@@ -28,7 +28,7 @@ from pilothouse.factory.orphans import sweep_orphans
 from pilothouse.ids import BootId, FactoryName
 from pilothouse.operations.campaign_facts import Session
 from pilothouse.operations.halt_campaign import resume_campaign
-from pilothouse.operations.open_campaign import open_campaign, unheeded_defaults
+from pilothouse.operations.open_campaign import check_overrides, open_campaign, unheeded_defaults
 from pilothouse.operations.read_logbook import thread_markdown
 from pilothouse.ports.store import Transaction
 from pilothouse.wiring.workspace import Workspace, write_text
@@ -59,7 +59,7 @@ def run_campaign(workspace: Workspace, start: CampaignStart, stop: threading.Eve
     """
     with running_engine(workspace, stop) as (engine, owner):
         now = workspace.clock.now()
-        campaign = engine.apply(lambda tx: _begin(tx, start.definition, owner, now=now))
+        campaign = engine.apply(lambda tx: _begin(tx, start, owner, now=now))
         for sentence in unheeded_defaults(start.definition, campaign):
             start.warn(f"note: {sentence}")
         with engine.read() as tx:
@@ -169,9 +169,10 @@ def _git(*words: str) -> str | None:
     return done.stdout.strip()
 
 
-def _begin(tx: Transaction, definition: Definition, owner: Owner, *, now: datetime) -> Campaign:
-    """Open the campaign, take its halt away and own it, in one transaction."""
-    campaign = open_campaign(tx, definition, now=now)
+def _begin(tx: Transaction, start: CampaignStart, owner: Owner, *, now: datetime) -> Campaign:
+    """Open the campaign, take its halt away and own it, in one transaction; refused overrides leave it untouched."""
+    campaign = open_campaign(tx, start.definition, now=now)
+    check_overrides(start.definition, campaign, start.overrides)
     resume_campaign(tx, campaign)
     tx.campaigns.own(campaign.product, campaign.name, owner=owner)
     return campaign
