@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 
+import psutil
 import pytest
 
 from tests.acceptance.cli import Product, ended, until_training
@@ -159,3 +160,21 @@ def test_a_knob_is_moved_by_proposal_and_stays_moved(product: Product) -> None:
     assert changes == ["none", "rate: 0.05 → 0.1", "none"]
     assert [config["rate"] for config in reversed(configs)] == [0.05, 0.1, 0.1]
     assert "the campaign runs with 0.1" in kept.err
+
+
+def test_a_killed_factory_is_replaced_while_the_campaign_runs_on(product: Product) -> None:
+    """The run resumes from its checkpoint; it is a loss, not a failure of the run."""
+    file = str(product.file(SLOW))
+    campaign = product.start("campaign", "run", file, "--once")
+    until_training(product)
+
+    factory = next(
+        process for process in psutil.Process(campaign.pid).children() if "pilothouse.factory" in process.cmdline()
+    )
+    factory.kill()
+    said = ended(campaign)
+
+    run = product.json("run", "show", "latest")
+    assert said.code == 0, said.err
+    assert [attempt["outcome"] for attempt in run["attempts"]] == ["lost", "succeeded"]
+    assert (run["failures"], run["losses"]) == (0, 1)

@@ -45,9 +45,9 @@ class KnobRisk(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Knob:
-    """A tunable and its guardrails; one that contradicts itself raises `BadValue` when it is made,
-    one whose default lies outside `OutOfRange`.
+    """A tunable and its guardrails.
 
+    One that contradicts itself raises `BadValue` when it is made, one whose default lies outside `OutOfRange`.
     `minimum` and `maximum` are inclusive and belong to numbers only. `max_step` is the largest difference from the
     parent on the linear scale, and the largest factor on the logarithmic one; without it any step inside the range
     may be taken. `bucket` groups knobs of one concern.
