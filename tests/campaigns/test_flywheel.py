@@ -249,3 +249,19 @@ def test_changed_fixed_values_send_an_open_trial_back_to_the_gate() -> None:
 
     assert [world.steps[key].spec.config for key in world.keys("train")] == [{}, {"width": 8}]
     assert len(world.keys("generate")) == 1
+
+
+def test_every_golden_set_is_scored_and_only_one_decides() -> None:
+    """The other sets are made, locked and scored for the report, the untrained model included."""
+    text = '\n[golden.test]\nseeds = "50:55"\n'
+    world = World(definition=little_definition(text), trials_max=1)
+
+    judged = world.until(Judge)
+    world.until(Finished)
+
+    assert isinstance(judged, Judge)
+    assert world.golden.keys() == {"wide", "test"}
+    assert len(world.keys("evaluate")) == len(world.keys("evaluate-test")) == 1
+    assert len(world.keys("baseline-evaluate-test")) == 1
+    deciding = world.jobs[world.keys("baseline-evaluate")[0]].artifacts["samples"].digest
+    assert judged.samples == deciding

@@ -154,13 +154,20 @@ class _Done:
         return Feed(key=self.step.key, digest=self.fact.artifacts[name].digest)
 
 
+Goldens: TypeAlias = dict[str, _Done]
+"""The tokens of the golden sets by name, the deciding set first."""
+
+
 def next_action(definition: Definition, facts: Facts) -> Action:
     """Return the one thing to do now."""
-    golden = _golden(definition, facts)
-    if not isinstance(golden, _Done):
-        return golden
+    golden: Goldens = {}
+    for name in golden_names(definition):
+        made = _golden(definition, facts, name)
+        if not isinstance(made, _Done):
+            return made
+        golden[name] = made
     if not facts.trials:
-        return _baseline(definition, facts, golden)
+        return _trial_zero(definition, facts, golden)
     open_trials = [trial for trial in facts.trials if trial.state is TrialState.RUNNING]
     if open_trials:
         return _readmission(definition, facts, open_trials[0]) or _iteration(definition, facts, golden, open_trials[0])
@@ -170,6 +177,12 @@ def next_action(definition: Definition, facts: Facts) -> Action:
 def applied_config(definition: Definition, proposal: Proposal) -> dict[str, Json]:
     """Return what a training is given: the values the owner fixed, and the knobs as proposed."""
     return {**definition.trainer.fixed_values(), **proposal.config}
+
+
+def golden_names(definition: Definition) -> tuple[str, ...]:
+    """Return the golden sets, the deciding one first; the others are scored for the report and decide nothing."""
+    deciding = definition.flywheel.golden
+    return (deciding, *(name for name in definition.golden if name != deciding))
 
 
 def seeds_of(definition: Definition, number: int) -> SeedRange:
@@ -224,9 +237,8 @@ def _readmission(definition: Definition, facts: Facts, trial: Trial) -> Propose 
     return None
 
 
-def _golden(definition: Definition, facts: Facts) -> _Done | Action:
-    """Make the deciding golden set, lock it at its first content, and refuse any other."""
-    name = definition.flywheel.golden
+def _golden(definition: Definition, facts: Facts, name: str) -> _Done | Action:
+    """Make a golden set, lock it at its first content, and refuse any other."""
     table = definition.golden[name]
     locked = facts.golden.get(name)
     shards_step = _generate(definition, kind="golden-generate", seeds=table.seeds, extra=table.config, trial=0)
@@ -257,47 +269,40 @@ def _golden_damage(step: Step, facts: Facts, name: str, locked: GoldenSet | None
     return GoldenDrift(name=name, expected=locked.digest, found="files that do not match their manifest")
 
 
-def _baseline(definition: Definition, facts: Facts, golden: _Done) -> Action:
+def _trial_zero(definition: Definition, facts: Facts, golden: Goldens) -> Action:
     """Score the untrained model, so that the first iteration too has a rival."""
-    scored = _evaluated(definition, facts, golden, 0)
-    if not isinstance(scored, _Done):
-        return scored
-    samples = scored.feed("samples").digest
-    return Judge(number=0, baseline=None, samples=samples, checkpoint=None, steps=((scored.step, scored.fact),))
+    scores = _scores(definition, facts, golden, 0)
+    if not isinstance(scores, list):
+        return scores
+    samples = scores[0].feed("samples").digest
+    return Judge(number=0, baseline=None, samples=samples, checkpoint=None, steps=_pairs(scores))
 
 
-def _iteration(definition: Definition, facts: Facts, golden: _Done, trial: Trial) -> Action:
+def _iteration(definition: Definition, facts: Facts, golden: Goldens, trial: Trial) -> Action:
     """Walk the steps of an open trial to the first that is not done."""
-    scored = _evaluated(definition, facts, golden, trial.number)
-    if not isinstance(scored, _Done):
-        return scored
+    scores = _scores(definition, facts, golden, trial.number)
+    if not isinstance(scores, list):
+        return scores
     best = _best_before(facts, trial.number)
     rival = best.samples
     if rival in facts.damaged:
-        again = _evaluated(definition, facts, golden, best.trial)
-        if not isinstance(again, _Done):
+        again = _scores(definition, facts, golden, best.trial)
+        if not isinstance(again, list):
             return again
-        rival = again.feed("samples").digest
-    steps = _steps_of(definition, facts, golden, trial.number)
-    checkpoint = next(done.feed("checkpoint").digest for done in steps if done.step.spec.kind == "train")
+        rival = again[0].feed("samples").digest
+    made = [step(definition, facts, trial.number) for step in (_shards, _tokens, _trained)]
+    steps = [done for done in made if isinstance(done, _Done)]
     return Judge(
         number=trial.number,
         baseline=rival,
-        samples=scored.feed("samples").digest,
-        checkpoint=checkpoint,
-        steps=tuple((done.step, done.fact) for done in steps),
+        samples=scores[0].feed("samples").digest,
+        checkpoint=steps[-1].feed("checkpoint").digest,
+        steps=_pairs([*steps, *scores]),
     )
 
 
-def _steps_of(definition: Definition, facts: Facts, golden: _Done, number: int) -> list[_Done]:
-    """Return the trial's own steps, all of them done."""
-    walked = [
-        _shards(definition, facts, number),
-        _tokens(definition, facts, number),
-        _trained(definition, facts, number),
-        _evaluated(definition, facts, golden, number),
-    ]
-    return [done for done in walked if isinstance(done, _Done)]
+def _pairs(done: Sequence[_Done]) -> tuple[tuple[Step, StepFact], ...]:
+    return tuple((each.step, each.fact) for each in done)
 
 
 def _shards(definition: Definition, facts: Facts, number: int) -> _Done | Action:
@@ -342,15 +347,27 @@ def _start_of(definition: Definition, facts: Facts, number: int) -> Feed | Actio
     return Feed(key=f"trial {best.trial}", digest=made.feed("checkpoint").digest)
 
 
-def _evaluated(definition: Definition, facts: Facts, golden: _Done, number: int) -> _Done | Action:
-    """Return the trial's scores on the golden set; trial 0 scores the untrained model."""
-    if number == 0:
-        return _want(_evaluate(definition, kind="baseline-evaluate", golden=golden, checkpoint=None, trial=0), facts)
-    trained = _trained(definition, facts, number)
-    if not isinstance(trained, _Done):
-        return trained
-    checkpoint = trained.feed("checkpoint")
-    return _want(_evaluate(definition, kind="evaluate", golden=golden, checkpoint=checkpoint, trial=number), facts)
+def _scores(definition: Definition, facts: Facts, golden: Goldens, number: int) -> list[_Done] | Action:
+    """Return the trial's scores on every golden set, the deciding one first; trial 0 scores the untrained model."""
+    checkpoint: Feed | None = None
+    if number > 0:
+        trained = _trained(definition, facts, number)
+        if not isinstance(trained, _Done):
+            return trained
+        checkpoint = trained.feed("checkpoint")
+    scores: list[_Done] = []
+    for name, tokens in golden.items():
+        kind = _evaluate_kind(definition, name, number)
+        scored = _want(_evaluate(definition, kind=kind, golden=tokens, checkpoint=checkpoint, trial=number), facts)
+        if not isinstance(scored, _Done):
+            return scored
+        scores.append(scored)
+    return scores
+
+
+def _evaluate_kind(definition: Definition, golden: str, number: int) -> str:
+    kind = "evaluate" if number > 0 else "baseline-evaluate"
+    return kind if golden == definition.flywheel.golden else f"{kind}-{golden}"
 
 
 def _best_before(facts: Facts, number: int) -> Promotion:

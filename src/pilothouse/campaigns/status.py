@@ -127,8 +127,11 @@ def eta_seconds(snapshot: Snapshot, *, now: datetime) -> float | None:
         rest = last.get(kind)
     if rest is None:
         return None
-    later = STEPS[STEPS.index(kind) + 1 :] if kind in STEPS else ()
-    return rest + sum(last.get(step, 0.0) for step in later)
+    return rest + sum(last.get(step, 0.0) for step in _steps_after(kind))
+
+
+def _steps_after(kind: str) -> tuple[str, ...]:
+    return STEPS[STEPS.index(kind) + 1 :] if kind in STEPS else ()
 
 
 def _remaining(attempt: Attempt | None, *, now: datetime) -> float | None:

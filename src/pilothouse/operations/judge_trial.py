@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pilothouse.campaigns.definition import Definition
-from pilothouse.campaigns.flywheel import Judge
+from pilothouse.campaigns.flywheel import Judge, golden_names
 from pilothouse.campaigns.record import Campaign, Promotion, Trial, TrialState
 from pilothouse.campaigns.steps import Step, StepFact
 from pilothouse.canonical import Json
@@ -17,6 +17,9 @@ from pilothouse.operations.record_entry import record_entry
 from pilothouse.operations.samples import Samples, paired
 from pilothouse.ports.store import Transaction
 from pilothouse.proposals.promotion import should_promote
+
+_REPORT = "evaluate-"
+"""How the kind of a step begins that scores a golden set for the report only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +84,8 @@ def judge_trial(
     )
     promoted = verdict is None or should_promote(verdict)
     tx.campaigns.put_trial(judged)
-    tx.campaigns.count_look(campaign.product, campaign.name, definition.flywheel.golden)
+    for golden in golden_names(definition):
+        tx.campaigns.count_look(campaign.product, campaign.name, golden)
     if promoted:
         tx.campaigns.add_promotion(_promotion(action, judged, now=now))
     body = _entry(definition, action, judged, promoted=promoted)
@@ -103,11 +107,17 @@ def _promotion(action: Judge, trial: Trial, *, now: datetime) -> Promotion:
 
 
 def _metrics(steps: Sequence[tuple[Step, StepFact]]) -> dict[str, float]:
-    """Return the metrics of training and evaluation; where both name one, the evaluation's counts."""
+    """Return the metrics of training and evaluation; where both name one, the evaluation's counts.
+
+    Those of a golden set that decides nothing carry its name: `test.q_gap`.
+    """
     merged: dict[str, float] = {}
     for step, fact in steps:
-        if step.spec.kind in {"train", "evaluate", "baseline-evaluate"}:
+        kind = step.spec.kind.removeprefix("baseline-")
+        if kind in {"train", "evaluate"}:
             merged |= fact.metrics
+        elif kind.startswith(_REPORT):
+            merged |= {f"{kind.removeprefix(_REPORT)}.{name}": value for name, value in fact.metrics.items()}
     return merged
 
 
@@ -126,7 +136,8 @@ def _entry(definition: Definition, action: Judge, trial: Trial, *, promoted: boo
     """Say the trial in the logbook's terms."""
     primary, metric = definition.primary()
     verdict = trial.verdict
-    names = [name for name in (*definition.metrics, "train_loss") if name in trial.metrics]
+    reported = [f"{golden}.{name}" for golden in golden_names(definition)[1:] for name in definition.metrics]
+    names = [name for name in (*definition.metrics, *reported, "train_loss") if name in trial.metrics]
     result = "; ".join(f"{name} {trial.metrics[name]:.6g}" for name in names)
     evidence: dict[str, Json] = {
         "verdict": verdict.as_json() if verdict is not None else None,
