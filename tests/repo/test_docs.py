@@ -447,6 +447,6 @@ def test_the_first_page_shows_a_run_and_its_picture() -> None:
     page = text("README.md")
     shown = page.partition("<!-- demo:begin -->")[2].partition("<!-- demo:end -->")[0]
 
-    assert "$ make demo" in shown
+    assert "$ pilothouse demo" in shown
     assert re.search(r"finished: iteration \d+ is judged", shown)
     assert (ROOT / "docs" / "images" / "demo.svg").stat().st_size > 0

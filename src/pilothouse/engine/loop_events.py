@@ -20,7 +20,7 @@ class StepSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepDone:
-    """A step's job has shipped. `fresh` is False where it had shipped before this start of the loop."""
+    """A step's job has shipped; `seconds` sums its attempts."""
 
     job: Job
     spec: JobSpec
