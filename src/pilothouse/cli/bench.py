@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -39,6 +40,28 @@ def bench_flywheel(
 
     learner = _program_bench("learner")(preset=preset, progress=_progress)
     _show({**learner, **measure(settings_of(ctx), preset=preset)}, as_json=as_json)
+
+
+@app.command("judge")
+def bench_judge(
+    runs: Annotated[Path, typer.Option(help="CSV of real runs: group,steps,run and the metric.")],
+    curves: Annotated[
+        Path | None, typer.Option(help="CSV of their curves: group,steps,run,step and the metric.")
+    ] = None,
+    metric: Annotated[str, typer.Option(help="The column that decides; lower is better.")] = "val_loss",
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same figures.")] = 1,
+    alpha: Annotated[float, typer.Option(min=0.001, max=0.2, help="Error rate of one question.")] = 0.05,
+    scale: Annotated[float, typer.Option(min=0.01, max=100, help="Replays, as a multiple of the usual.")] = 1.0,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how often the judge and the usual rules promote noise, on real runs with known truth."""
+    from pilothouse.cli.bench_judge import measure, show, sizes_at
+
+    figures = measure(runs, curves, metric=metric, seed=seed, alpha=alpha, sizes=sizes_at(scale), progress=note)
+    if as_json:
+        print_json(figures)
+    else:
+        show(figures)
 
 
 def _program_bench(name: str) -> Callable[..., dict[str, Json]]:

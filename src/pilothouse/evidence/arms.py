@@ -1,0 +1,107 @@
+"""Two arms of runs, and how surely one is better: the one statistic that the state machine and the benchmark share.
+
+Everything works on scalars and on arrays of many comparisons alike. Arms of equal size use the pooled variance, which
+for equal sizes is Welch's standard error and keeps its level when the spreads differ. Arms of different sizes (a
+baseline that has accumulated runs against a few seeds) take, for each arm, the larger of the pooled and its own
+variance: a change that makes training wilder must not pass because the baseline is calm.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln, stdtr
+
+Floats = NDArray[np.float64]
+
+ROUNDING = 1e-12
+"""Standard error, relative to the largest mean, that is rounding and no variation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """Runs of one configuration: their number, mean and sum of squared deviations, each float64 of any one shape."""
+
+    runs: Floats
+    mean: Floats
+    squares: Floats
+
+
+def arm_of(values: Floats) -> Arm:
+    """Return the arm whose runs stand along the last axis."""
+    mean = values.mean(axis=-1)
+    squares = ((values - mean[..., None]) ** 2).sum(axis=-1)
+    return Arm(runs=np.full(mean.shape, float(values.shape[-1])), mean=mean, squares=squares)
+
+
+def joined(first: Arm, second: Arm) -> Arm:
+    """Return the arm of both, by Chan, Golub and LeVeque's update."""
+    runs = first.runs + second.runs
+    gap = second.mean - first.mean
+    share = second.runs / runs
+    return Arm(
+        runs=runs,
+        mean=first.mean + gap * share,
+        squares=first.squares + second.squares + gap**2 * first.runs * share,
+    )
+
+
+def chosen(which: NDArray[np.bool_], first: Arm, second: Arm) -> Arm:
+    """Return, place by place, the first arm where `which` holds and the second elsewhere."""
+    return Arm(
+        runs=np.where(which, first.runs, second.runs),
+        mean=np.where(which, first.mean, second.mean),
+        squares=np.where(which, first.squares, second.squares),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where a comparison stands: `gain` is positive when the candidate is better, `p` one-sided for that."""
+
+    gain: Floats
+    error: Floats
+    freedom: Floats
+    t: Floats
+    p: Floats
+
+
+def standing(baseline: Arm, candidate: Arm, *, lower_is_better: bool = True) -> Standing:
+    """Compare arms of at least two runs in all and one each.
+
+    Runs without any spread cannot be judged by t, which would be certain after two of them: there the p-value is that
+    of the exact permutation test, 1 / C(n + m, n) when all of one arm lie on the better side.
+    """
+    gain = baseline.mean - candidate.mean if lower_is_better else candidate.mean - baseline.mean
+    freedom = baseline.runs + candidate.runs - 2
+    pooled = (baseline.squares + candidate.squares) / freedom
+    error = np.sqrt(_variance(baseline, candidate, pooled) + _variance(candidate, baseline, pooled))
+    noise = ROUNDING * np.maximum(np.abs(baseline.mean), np.abs(candidate.mean))
+    flat = error <= noise
+    t = gain / np.where(flat, 1.0, error)
+    t = np.where(flat, np.where(np.abs(gain) <= noise, 0.0, np.copysign(np.inf, gain)), t)
+    floor = 1 / combinations(baseline.runs + candidate.runs, candidate.runs)
+    sided = np.where(t == 0, 0.5, np.where(t > 0, floor, 1 - floor))
+    return Standing(gain=gain, error=error, freedom=freedom, t=t, p=np.where(flat, sided, stdtr(freedom, -t)))
+
+
+def _variance(arm: Arm, other: Arm, pooled: Floats) -> Floats:
+    """Return the variance of the arm's mean."""
+    own = arm.squares / np.maximum(arm.runs - 1, 1)
+    return np.where(arm.runs == other.runs, pooled, np.maximum(pooled, own)) / arm.runs
+
+
+def combinations(total: Floats, taken: Floats) -> Floats:
+    """Return how many ways there are to take so many of the total, as floats."""
+    ways: Floats = np.exp(gammaln(total + 1) - gammaln(taken + 1) - gammaln(total - taken + 1))
+    return ways
+
+
+def finite(values: Sequence[float]) -> tuple[Floats, int]:
+    """Return the finite values and how many were not: such a run has failed, and is never better than anything."""
+    kept = np.array([value for value in values if math.isfinite(value)], dtype=np.float64)
+    return kept, len(values) - len(kept)
