@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pilothouse.errors import LeaseLost, StorageFailed
+from pilothouse.errors import BadValue, Conflict, LeaseLost, StorageFailed
 from pilothouse.fleet.job import JobSpec, Outcome, Report
 from pilothouse.ids import ArtifactDigest
 from pilothouse.testing.factory_bench import SPEC, Bench, is_running
@@ -396,6 +396,84 @@ def test_completing_is_tried_again_while_the_lease_lasts(bench: Bench) -> None:
     bench.dispatch.fails = lambda verb: next(failures, None) if verb == "complete" else None
 
     assert reported(bench.run(bench.offer_for(PLAIN + "finish()"))).outcome is Outcome.SUCCEEDED
+
+
+def test_a_report_that_is_refused_is_told_as_a_broken_promise(bench: Bench) -> None:
+    """Asking again would be refused again until the lease is over; what was refused stands in the detail."""
+    asked: list[str] = []
+
+    def refuse(verb: str) -> BadValue | None:
+        asked.append(verb)
+        return BadValue("the report cannot be stored", fix="mend it") if asked.count("complete") == 1 else None
+
+    bench.dispatch.fails = refuse
+
+    report = reported(bench.run(bench.offer_for(PLAIN + "finish({'loss': 1})")))
+
+    assert report.outcome is Outcome.PROMISE_BROKEN
+    assert "the report cannot be stored" in report.detail
+    assert report.metrics == {}
+    assert asked.count("complete") == 2
+
+
+def test_a_report_that_is_refused_twice_is_given_up(bench: Bench) -> None:
+    """Nothing more can be said of the attempt; its lease runs out."""
+    asked: list[str] = []
+
+    def refuse(verb: str) -> Conflict | None:
+        asked.append(verb)
+        return Conflict("no", fix="none") if verb == "complete" else None
+
+    bench.dispatch.fails = refuse
+
+    assert bench.run(bench.offer_for(PLAIN + "finish()")) is None
+    assert asked.count("complete") == 2
+
+
+def test_a_start_that_could_not_be_told_is_told_before_the_end(bench: Bench) -> None:
+    """A job that nobody saw start may not succeed."""
+    failures = iter([StorageFailed("once", fix="wait"), StorageFailed("twice", fix="wait")])
+    bench.dispatch.fails = lambda verb: next(failures, None) if verb == "start" else None
+
+    report = reported(bench.run(bench.offer_for(PLAIN + "finish()")))
+
+    assert report.outcome is Outcome.SUCCEEDED
+    assert len(bench.dispatch.starts) == 1
+
+
+def test_a_start_that_is_refused_fails_the_attempt_with_the_reason(bench: Bench) -> None:
+    """It is told once, and the result does not count."""
+    bench.dispatch.fails = lambda verb: BadValue("no such pid", fix="mend it") if verb == "start" else None
+
+    report = reported(bench.run(bench.offer_for(PLAIN + "finish()")))
+
+    assert report.outcome is Outcome.PROMISE_BROKEN
+    assert "no such pid" in report.detail
+
+
+def test_names_that_are_no_unicode_are_reported_as_such_that_are(bench: Bench) -> None:
+    """JSON can spell half a character, and no database can keep one."""
+    text = (
+        "with (run / 'metrics.jsonl').open('a') as out:\n"
+        '    out.write(\'{"step": 1, "\\\\ud800": 1.0}\\n\')\n'
+        "(run / 'c').write_text('x')\n"
+        "finish({'\\ud800': 1.0}, {'\\udc00': 'c'})"
+    )
+
+    report = reported(bench.run(bench.offer_for(PLAIN + text)))
+
+    assert report.outcome is Outcome.SUCCEEDED, report.detail
+    assert report.metrics == {"?": 1.0}
+    assert bench.dispatch.progress[-1].values == {"?": 1.0}
+    (kept,) = report.artifacts
+    assert kept.name == "?"
+
+
+def test_a_failure_brings_the_end_of_its_log_as_evidence(bench: Bench) -> None:
+    """The detail is a sentence; what it was read from comes along."""
+    report = reported(bench.run(bench.offer_for(PLAIN + "print('line one')\nraise SystemExit('line two')")))
+
+    assert report.evidence == "line one\nline two"
 
 
 def test_an_engine_that_is_gone_ends_the_attempt_with_a_short_grace(bench: Bench) -> None:

@@ -209,3 +209,12 @@ def test_success_is_only_what_kept_every_promise(observation: Observation) -> No
     assert not summary.problem
     assert observation.exit_code in {None, 0}
     assert not observation.not_numbers
+
+
+def test_what_is_quoted_cannot_steer_a_terminal() -> None:
+    """A log is data: its escapes are shown and not obeyed, in the detail as in the evidence."""
+    said = found(replace(WELL, ended=True, exit_code=1, log_tail="\x1b]0;title\x07\x1b[31mred\x9b2J\n"))
+
+    assert said.detail.isprintable()
+    assert "red" in said.detail
+    assert said.evidence.isprintable()

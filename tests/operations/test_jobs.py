@@ -315,6 +315,18 @@ class TestComplete:
         ]
         assert incidents[0].response.startswith("restart: ")
 
+    def test_an_incident_keeps_the_evidence_and_a_loss_its_own_words(self, tx: Transaction) -> None:
+        """The detail stands in the attempt already."""
+        tx.campaigns.put(values.make_campaign())
+        job = queue(tx)
+        crash = replace(values.make_report(Outcome.CRASHED), evidence="the last lines")
+        complete(tx, job.id, epoch=run(tx, job.id), report=crash, now=LATER)
+        rescue(tx, job.id, epoch=run(tx, job.id), why="its lease ran out", now=LATER)
+
+        incidents = tx.campaigns.incidents(PRODUCT, CAMPAIGN)
+
+        assert [incident.evidence for incident in incidents] == ["the last lines", "its lease ran out"]
+
 
 class TestRescue:
     """Taking a job back."""

@@ -104,3 +104,14 @@ def test_missing_folder_is_damage(tmp_path: Path) -> None:
     """A folder that is not there is reported as one that was never completed."""
     with pytest.raises(TreeDamaged, match="never completed"):
         tree.verify(tmp_path / "none")
+
+
+@pytest.mark.parametrize("note", ['"\\ud800"', "NaN", "[" * 100_000 + "]" * 100_000])
+def test_a_manifest_that_no_digest_can_name_is_damaged(tmp_path: Path, note: str) -> None:
+    """A program may have written it by itself; reading it must not end whoever reads."""
+    folder = tmp_path / "made"
+    folder.mkdir()
+    (folder / "manifest.json").write_text(f'{{"format":1,"files":{{}},"meta":{{"note":{note}}}}}', encoding="utf-8")
+
+    with pytest.raises(TreeDamaged, match=r"manifest\.json"):
+        tree.read_manifest(folder)

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
-from pilothouse.errors import ArtifactDamaged, LeaseLost, OperationFailed, PilothouseError, StorageFailed
+from pilothouse.errors import (
+    ArtifactDamaged,
+    LeaseLost,
+    OperationFailed,
+    PilothouseError,
+    StillPending,
+    StorageFailed,
+)
+from pilothouse.factory.channel import EngineGone
 from pilothouse.factory.collect import PromiseBroken, Summary, keep_artifacts, read_summary
 from pilothouse.factory.prepare import Prepared, prepare
 from pilothouse.factory.renewal import Renewal
@@ -27,6 +35,8 @@ from pilothouse.ports.launcher import Handle, Launcher, Order
 ENGINE_GONE_GRACE_SECONDS = 5.0
 """The grace of a job whose engine is gone: enough for a small checkpoint, short enough for the next start to wait."""
 _TELL_AGAIN_SECONDS = 0.5
+_PASSING = (EngineGone, StorageFailed, StillPending)
+"""What asking again may mend; any other refusal would come again until the lease is over."""
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 log = logging.getLogger(__name__)
@@ -72,19 +82,41 @@ def run_attempt(offer: Offer, around: Surroundings, *, asked_at: float, stop: th
 
 
 def _tell(report: Report, offer: Offer, around: Surroundings, *, renewal: Renewal) -> None:
-    """Complete the attempt; ask again while the lease lasts, for completing twice is harmless."""
+    """Complete the attempt; a report that the engine refuses is replaced, once, by one that says so."""
+    refused = _insist(lambda: _complete(report, offer, around), around, renewal=renewal)
+    if refused is not None:
+        instead = dataclasses.replace(
+            report,
+            outcome=Outcome.PROMISE_BROKEN,
+            detail=f"the report ({report.outcome.value}) was refused: {refused.message}",
+            metrics={},
+            artifacts=(),
+        )
+        _insist(lambda: _complete(instead, offer, around), around, renewal=renewal)
+
+
+def _complete(report: Report, offer: Offer, around: Surroundings) -> None:
+    around.dispatch.complete(offer.job.id, epoch=offer.job.epoch, report=report)
+
+
+def _insist(tell: Callable[[], None], around: Surroundings, *, renewal: Renewal) -> PilothouseError | None:
+    """Tell the engine something that may come twice, again and again while the lease lasts; return what it refuses."""
     again = threading.Event()
     while not renewal.lost:
         try:
-            around.dispatch.complete(offer.job.id, epoch=offer.job.epoch, report=report)
+            tell()
         except LeaseLost as error:
-            log.warning("%s", error.message, extra={"action": "lease_lost", "job": offer.job.id})
-        except PilothouseError as error:
-            log.warning("Completing failed: %s", error.message, extra={"action": "complete_failed"})
+            log.warning("%s", error.message, extra={"action": "lease_lost"})
+        except _PASSING as error:
+            log.warning("Telling the engine failed: %s", error.message, extra={"action": "tell_failed"})
             if renewal.left_seconds > 0 and not around.gone.is_set():
                 again.wait(_TELL_AGAIN_SECONDS)
                 continue
-        return
+        except PilothouseError as error:
+            log.warning("The engine refuses it: %s", error.message, extra={"action": "tell_refused"})
+            return error
+        return None
+    return None
 
 
 class _Attempt:
@@ -97,6 +129,7 @@ class _Attempt:
         self._stop = stop
         self._launched_at = self._ended_at = around.monotonic()
         self._worried: Diagnosis | None = None
+        self._start_told = False
 
     def run(self) -> Report | None:
         if self._stop.is_set():
@@ -126,13 +159,11 @@ class _Attempt:
 
     def _follow(self, handle: Handle, prepared: Prepared) -> Report | None:
         try:
-            self._around.dispatch.start(
-                self._offer.job.id, epoch=self._offer.job.epoch, pid=handle.pid, pid_started=handle.pid_started
-            )
+            self._tell_start(handle)
         except LeaseLost:
             return None
         except PilothouseError as error:
-            # The renewals that follow say as much; only the process number is missing from the record.
+            # The program runs; it is told again before its end, since a job that nobody saw start may not succeed.
             log.warning("Telling the start failed: %s", error.message, extra={"action": "start_failed"})
         halt, watched = watch(
             handle,
@@ -151,8 +182,20 @@ class _Attempt:
             self._renewal.tell(watched.metrics.progress, at_once=True)
         if halt is Halt.ENGINE_GONE or not self._renewal.held:
             return None
+        if not self._start_told:
+            refused = _insist(lambda: self._tell_start(handle), self._around, renewal=self._renewal)
+            if refused is not None:
+                detail = f"the start was refused: {refused.message}"
+                return self._report(Outcome.PROMISE_BROKEN, detail, exit_code=exit_code)
+            if not self._start_told:
+                return None
         stopped_for = Outcome.PREEMPTED if halt is Halt.STOPPED else self._worry_outcome
         return self._judge(handle, prepared, watched, exit_code=exit_code, stopped_for=stopped_for)
+
+    def _tell_start(self, handle: Handle) -> None:
+        job, epoch = self._offer.job.id, self._offer.job.epoch
+        self._around.dispatch.start(job, epoch=epoch, pid=handle.pid, pid_started=handle.pid_started)
+        self._start_told = True
 
     @property
     def _worry_outcome(self) -> Outcome | None:
@@ -229,6 +272,7 @@ class _Attempt:
             metrics={} if summary is None else summary.metrics,
             artifacts=artifacts if succeeded else (),
             peak_memory_mb=seen.peak_memory_mb,
+            evidence=diagnosis.evidence,
         )
 
     def _report(
@@ -240,6 +284,7 @@ class _Attempt:
         metrics: Mapping[str, float] | None = None,
         artifacts: tuple[Artifact, ...] = (),
         peak_memory_mb: float | None = None,
+        evidence: str = "",
     ) -> Report:
         return Report(
             outcome=outcome,
@@ -249,6 +294,7 @@ class _Attempt:
             artifacts=artifacts,
             seconds=self._ended_at - self._launched_at,
             peak_memory_mb=peak_memory_mb,
+            evidence=evidence,
         )
 
 

@@ -11,6 +11,7 @@ from pilothouse.canonical import Json
 from pilothouse.errors import ArtifactDamaged
 from pilothouse.fleet.job import Artifact
 from pilothouse.fleet.wire import number_from_json
+from pilothouse.monitoring.quoted import storable
 from pilothouse.ports.blobs import Blobs
 
 SUMMARIES = ("summary.json", "trainer_summary.json")
@@ -19,7 +20,7 @@ _SUMMARY_BYTES_MAX = 4 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What summary.json says: metrics that are numbers, and artifacts by relative path.
+    """What summary.json says: metrics that are numbers, and artifacts by relative path; the names can be stored.
 
     `problem` tells why a file that is there cannot be used.
     """
@@ -74,8 +75,10 @@ def _parse(name: str, document: Json) -> Summary:
             return Summary(problem=f'{name} has no object "metrics"')
     if not isinstance(artifacts, dict) or not all(isinstance(path, str) for path in artifacts.values()):
         return Summary(problem=f'{name} has an "artifacts" that is no object of relative paths')
-    numbers = {key: number for key, value in metrics.items() if (number := number_from_json(value)) is not None}
-    return Summary(metrics=numbers, artifacts={key: str(path) for key, path in artifacts.items()})
+    numbers = {
+        storable(key): number for key, value in metrics.items() if (number := number_from_json(value)) is not None
+    }
+    return Summary(metrics=numbers, artifacts={storable(key): str(path) for key, path in artifacts.items()})
 
 
 def _inside(folder: Path, name: str, relative: str) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 from pilothouse.canonical import Json
 from pilothouse.fleet.job import Progress
 from pilothouse.fleet.wire import number_from_json
+from pilothouse.monitoring.quoted import storable
 
 _CHUNK_BYTES = 1 << 20
 _LINE_BYTES_MAX = 1 << 20
@@ -86,7 +87,7 @@ class Metrics:
         self.step = self.step if step is None else step
         self.total = _whole(values.get("total")) or self.total
         for name, value in values.items():
-            self._note(name, number_from_json(value))
+            self._note(storable(name), number_from_json(value))
 
     def _note(self, name: str, number: float | None) -> None:
         if number is None or name in _RESERVED:

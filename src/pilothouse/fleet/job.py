@@ -143,7 +143,8 @@ class Report:
     """What the factory says of an attempt that has ended.
 
     `seconds` runs from the process's start to the end of its whole tree. `damaged` names the input that did not match
-    its manifest, when the outcome is `input_damaged`.
+    its manifest, when the outcome is `input_damaged`. `evidence` is what the detail was read from, such as the end of
+    the log.
     """
 
     outcome: Outcome
@@ -154,6 +155,7 @@ class Report:
     seconds: float
     peak_memory_mb: float | None = None
     damaged: ArtifactDigest | None = None
+    evidence: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,13 +103,14 @@ def report_as_json(report: Report) -> dict[str, Json]:
                 "name": artifact.name,
                 "digest": artifact.digest,
                 "size_bytes": artifact.size_bytes,
-                "meta": dict(artifact.meta),
+                "meta": finite(artifact.meta),
             }
             for artifact in report.artifacts
         ],
         "seconds": report.seconds,
         "peak_memory_mb": report.peak_memory_mb,
         "damaged": report.damaged,
+        "evidence": report.evidence,
     }
 
 
@@ -125,6 +126,7 @@ def report_from_json(value: Json) -> Report:
         seconds=read.number("seconds"),
         peak_memory_mb=read.optional("peak_memory_mb", lambda: read.number("peak_memory_mb")),
         damaged=read.optional("damaged", lambda: ArtifactDigest(read.text("damaged"))),
+        evidence=read.text("evidence"),
     )
 
 
@@ -152,6 +154,19 @@ def number_as_json(number: float) -> Json:
     if math.isfinite(number):
         return number
     return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
+
+
+def finite(value: Json) -> Json:
+    """Return the value with every number in it that JSON does not know as its text."""
+    match value:
+        case float():
+            return number_as_json(value)
+        case Mapping():
+            return {name: finite(item) for name, item in value.items()}
+        case list() | tuple():
+            return [finite(item) for item in value]
+        case _:
+            return value
 
 
 def number_from_json(value: Json) -> float | None:

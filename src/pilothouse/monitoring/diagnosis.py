@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from pilothouse.fleet.job import Outcome
 from pilothouse.monitoring.observation import LOG_TAIL_CHARACTERS, FinalWord, Limits, Observation
+from pilothouse.monitoring.quoted import plain
 
 EXIT_ASKED_TO_STOP = 75
 """How a program that was asked to stop leaves after its checkpoint (sysexits' EX_TEMPFAIL)."""
@@ -227,4 +228,6 @@ def _evidence(observation: Observation) -> str:
 
 
 def _clip(text: str) -> str:
+    """Return the text without what steers a terminal, cut to a bounded length."""
+    text = plain(text)
     return text if len(text) <= LINE_CHARACTERS else text[: LINE_CHARACTERS - 1] + "…"

@@ -12,7 +12,10 @@ from pilothouse.ports.store import Transaction
 
 
 def note_incident(tx: Transaction, job: Job, *, report: Report, response: Response, now: datetime) -> None:
-    """Store the diagnosis, its evidence and the response; a job of no stored campaign has them in its attempt alone."""
+    """Store the diagnosis, its evidence and the response; a job of no stored campaign has them in its attempt alone.
+
+    A report that nobody read from a log, such as a rescue's, has no evidence but its own words.
+    """
     campaign = CampaignName(tx.jobs.spec(job.id).campaign)
     if tx.campaigns.get(job.product, campaign) is None:
         return
@@ -24,7 +27,7 @@ def note_incident(tx: Transaction, job: Job, *, report: Report, response: Respon
             epoch=job.epoch,
             at=now,
             diagnosis=report.outcome.value,
-            evidence=report.detail,
+            evidence=report.evidence or report.detail,
             response=f"{response.action.value}: {response.reason}",
         )
     )

@@ -97,11 +97,6 @@ def _untag(value: dict[str, Any]) -> Any:
     return value
 
 
-def storable(text: str) -> str:
-    """Return text in which every lone surrogate is replaced: what a log says must never be able to block a report."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
 def job(row: Row) -> Job:
     """Decode the hot part of a job."""
     return Job(

@@ -83,9 +83,15 @@ def read_manifest(folder: Path) -> Manifest:
         raise TreeDamaged(f"{folder} has no {MANIFEST}: it was never completed.", fix=_MEND) from None
     except NotADirectoryError:
         raise TreeDamaged(f"{folder} is no folder.", fix=_MEND) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise TreeDamaged(f"{path} cannot be read: {error}.", fix=_MEND) from error
-    return _parse(path, document)
+    manifest = _parse(path, document)
+    try:
+        canonical(manifest.document())
+    except (ValueError, RecursionError) as error:
+        # NaN, or half a character: JSON readers take them, and no digest can name them.
+        raise TreeDamaged(f"{path} has no canonical form: {error}.", fix=_MEND) from error
+    return manifest
 
 
 def verify(folder: Path) -> Manifest:

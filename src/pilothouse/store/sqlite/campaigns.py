@@ -8,6 +8,7 @@ from pilothouse.campaigns.record import Campaign, GoldenSet, Halt, Incident, Own
 from pilothouse.canonical import Json
 from pilothouse.errors import NotFound
 from pilothouse.ids import CampaignName, ProductId
+from pilothouse.monitoring.quoted import storable
 from pilothouse.store import rows
 from pilothouse.store.named_sql import read_queries
 from pilothouse.store.rows import instant
@@ -25,7 +26,7 @@ class SqliteCampaigns:
     def _change(self, query: str, parameters: Parameters, *, what: str) -> None:
         """Change one row that must be there."""
         if self._connection.run(query, parameters) == 0:
-            raise NotFound(f"no {what} is stored", fix="list the campaigns with `pilothouse campaign status`")
+            raise NotFound(f"no {what} is stored", fix="list the campaigns with `pilothouse campaign list`")
 
     def put(self, campaign: Campaign) -> None:
         """Insert, or replace the kind and definition of one that exists and leave its config, owner and halt."""
@@ -40,8 +41,8 @@ class SqliteCampaigns:
                 "config": rows.strict_json(campaign.config),
                 "created_at": instant(campaign.created_at),
                 "halt": None if campaign.halt is None else campaign.halt.value,
-                "last_error": rows.storable(campaign.last_error),
-                "next_action": rows.storable(campaign.next_action),
+                "last_error": storable(campaign.last_error),
+                "next_action": storable(campaign.next_action),
                 **_owner(campaign.owner),
             },
         )
@@ -73,8 +74,8 @@ class SqliteCampaigns:
             "product": product,
             "name": name,
             "halt": None if halt is None else halt.value,
-            "last_error": rows.storable(last_error),
-            "next_action": rows.storable(next_action),
+            "last_error": storable(last_error),
+            "next_action": storable(next_action),
         }
         self._change(_SQL["halt_campaign"], parameters, what=f"campaign {name!r}")
 
@@ -184,9 +185,9 @@ class SqliteCampaigns:
                 "job": incident.job,
                 "epoch": incident.epoch,
                 "at": instant(incident.at),
-                "diagnosis": rows.storable(incident.diagnosis),
-                "evidence": rows.storable(incident.evidence),
-                "response": rows.storable(incident.response),
+                "diagnosis": storable(incident.diagnosis),
+                "evidence": storable(incident.evidence),
+                "response": storable(incident.response),
             },
         )
 

@@ -10,6 +10,7 @@ from pilothouse.fleet.job import Artifact, Attempt, Event, Job, JobSpec, NewJob,
 from pilothouse.fleet.retry import Allowance, allowance
 from pilothouse.fleet.stages import Stage
 from pilothouse.ids import ArtifactDigest, BootId, Epoch, FactoryName, JobId, ProductId
+from pilothouse.monitoring.quoted import storable
 from pilothouse.store import rows
 from pilothouse.store.named_sql import read_queries
 from pilothouse.store.rows import instant
@@ -182,7 +183,7 @@ class SqliteJobs:
                 "job": job,
                 "epoch": epoch,
                 "outcome": report.outcome.value,
-                "detail": rows.storable(report.detail),
+                "detail": storable(report.detail),
                 "exit_code": report.exit_code,
                 "metrics": rows.measured_json(report.metrics),
                 "seconds": report.seconds,
