@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -20,6 +21,8 @@ from pilothouse.campaigns.flywheel import (
     next_action,
 )
 from pilothouse.fleet.job import Outcome
+from pilothouse.fleet.stages import Stage
+from pilothouse.proposals.proposal import State
 from tests.campaigns.world import World, little_definition
 
 ITERATIONS = "\niterations = {}\n"
@@ -235,13 +238,14 @@ def test_an_awaited_step_is_left_alone() -> None:
     assert isinstance(world.next(), Await)
 
 
-def test_changed_fixed_values_send_an_open_trial_back_to_the_gate() -> None:
+def test_a_rejected_proposal_sends_an_open_trial_back_to_the_gate() -> None:
     """The approval was for other values, so the trial is proposed anew under its number and trains on the new ones."""
     world = World(definition=little_definition(), trials_max=1)
     while not (isinstance(action := world.turn(), Submit) and action.step.spec.kind == "train"):
         pass
     trainer = world.definition.trainer.model_copy(update={"config": {"width": 8}})
     world.definition = world.definition.model_copy(update={"trainer": trainer})
+    world.proposals[1] = replace(world.proposals[1], state=State.REJECTED)
 
     assert isinstance(world.turn(), Propose)
     assert isinstance(world.turn(), Admit)
@@ -249,6 +253,68 @@ def test_changed_fixed_values_send_an_open_trial_back_to_the_gate() -> None:
 
     assert [world.steps[key].spec.config for key in world.keys("train")] == [{}, {"width": 8}]
     assert len(world.keys("generate")) == 1
+
+
+def test_another_evaluation_scores_the_rival_anew() -> None:
+    """Both sides of a comparison are scored by the same program, whatever scored the best when it was new."""
+    world = World(definition=little_definition(), trials_max=1)
+    world.until(Finished)
+    evaluate = world.definition.flywheel.evaluate.model_copy(update={"command": ("python", "kinder.py")})
+    flywheel = world.definition.flywheel.model_copy(update={"evaluate": evaluate})
+    world.definition = world.definition.model_copy(update={"flywheel": flywheel})
+    world.trials_max = 2
+
+    judged = world.until(Judge)
+
+    assert isinstance(judged, Judge)
+    scored = [world.steps[key].spec.command for key in world.keys("evaluate")]
+    assert scored == [("python", "evaluate.py"), ("python", "kinder.py"), ("python", "kinder.py")]
+    assert judged.baseline == world.jobs[world.keys("evaluate")[-1]].artifacts["samples"].digest
+
+
+def test_another_deciding_golden_set_scores_the_rival_on_it_too() -> None:
+    """A new set under a new name is no dead end: the best checkpoint is scored on it before the verdict."""
+    world = World(definition=little_definition(), trials_max=1)
+    world.until(Finished)
+    text = '\n[golden.other]\nseeds = "70:75"\n'
+    added = little_definition(text)
+    world.definition = added.model_copy(update={"flywheel": added.flywheel.model_copy(update={"golden": "other"})})
+    world.trials_max = 2
+
+    judged = world.until(Judge)
+
+    assert isinstance(judged, Judge)
+    made = {
+        fact.artifacts["samples"].digest: world.steps[key].spec.inputs["golden"]
+        for key, fact in world.jobs.items()
+        if "samples" in fact.artifacts
+    }
+    assert judged.baseline is not None
+    assert made[judged.baseline] == made[judged.samples]
+
+
+def test_a_used_up_budget_lets_no_further_job_begin() -> None:
+    """The overshoot is one attempt, not one iteration."""
+    world = World(definition=little_definition("\n[budget]\nhours = 2.0\n"), trials_max=1)
+    while not (isinstance(action := world.turn(), Await) and action.step.spec.kind == "generate"):
+        pass
+
+    ending = next_action(world.definition, world.facts(spent_hours=2.0))
+
+    assert isinstance(ending, Finished)
+    assert "budget.hours" in ending.reason
+
+
+def test_a_superseded_step_is_submitted_again_when_it_is_wanted_again() -> None:
+    """A cancelled job is no failure and no result."""
+    world = World(definition=little_definition(), trials_max=1)
+    while not (isinstance(action := world.turn(), Submit) and action.step.spec.kind == "train"):
+        pass
+    world.jobs[action.step.key] = replace(world.jobs[action.step.key], stage=Stage.CANCELLED)
+
+    world.until(Finished)
+
+    assert world.submitted.count(action.step.key) == 2
 
 
 def test_every_golden_set_is_scored_and_only_one_decides() -> None:

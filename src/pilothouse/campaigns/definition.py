@@ -8,10 +8,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 
 from pilothouse.campaigns.duration import parse_duration
 from pilothouse.campaigns.seed_range import SeedRange, parse_seed_range
+from pilothouse.canonical import Json
 from pilothouse.evidence.verdict import Direction
 from pilothouse.knobs.change_budget import ChangeBudget
 from pilothouse.knobs.knob import Knob, KnobRisk, KnobScale, KnobType
@@ -25,17 +26,17 @@ def _seconds(value: object) -> object:
     return parse_duration(value) if isinstance(value, str) else value
 
 
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, json_schema_extra={"examples": ["90s", "45m", "2h"]})]
+_DURATION_SCHEMA = {"anyOf": [{"type": "string", "pattern": r"^\d+(\.\d+)?[smhd]$"}, {"type": "number"}]}
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0), WithJsonSchema(_DURATION_SCHEMA, mode="validation")]
 SeedText = Annotated[str, BeforeValidator(lambda value: str(parse_seed_range(str(value))))]
 Command = Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
-Choice = Annotated[str, PlainSerializer(str)]
 
 
 class Section(BaseModel):
     """A table of the file: no unknown keys, no coercion, no change after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class CampaignTable(Section):
@@ -116,6 +117,12 @@ class BudgetOfChange(Section):
 
     min: int = Field(default=0, ge=0)
     max: int = Field(default=2, ge=1)
+
+    @model_validator(mode="after")
+    def _allows_something(self) -> BudgetOfChange:
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} lies above max {self.max}: nothing could be proposed")
+        return self
 
     def budget(self) -> ChangeBudget:
         """Return the value that the rule works with."""
@@ -230,6 +237,8 @@ class Definition(Section):
             raise ValueError(f"exactly one metric is primary, found {primaries or 'none'}")
         if self.metrics[primaries[0]].column is None:
             raise ValueError(f"the primary metric {primaries[0]} needs the column of its per-example scores")
+        if self.budget.gpu_hours is not None and self.trainer.requires.gpus == 0:
+            raise ValueError("budget.gpu_hours binds nothing while trainer.requires.gpus is 0: set hours, or gpus")
         if self.flywheel.golden not in self.golden:
             raise ValueError(f"flywheel.golden is {self.flywheel.golden!r}, known are {sorted(self.golden)}")
         return self
@@ -241,6 +250,10 @@ class Definition(Section):
     def knob_rules(self) -> dict[str, Knob]:
         """Return the knobs by name."""
         return {name: table.knob(name) for name, table in self.knobs.items()}
+
+    def programs(self) -> dict[str, Json]:
+        """Return what runs and on what it is judged: the tables that an approval is bound to besides the config."""
+        return self.model_dump(mode="json", include={"trainer", "golden", "flywheel", "metrics", "decision"})
 
     def reserved_ranges(self) -> tuple[SeedRange, ...]:
         """Return every range that may not train: the golden sets' and those the owner reserves."""

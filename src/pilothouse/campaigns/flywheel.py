@@ -159,7 +159,15 @@ Goldens: TypeAlias = dict[str, _Done]
 
 
 def next_action(definition: Definition, facts: Facts) -> Action:
-    """Return the one thing to do now."""
+    """Return the one thing to do now; a budget that is used up lets no further job begin."""
+    action = _next(definition, facts)
+    spent = spent_limit(definition, facts.spent_hours)
+    if spent is not None and isinstance(action, Submit | Propose | Admit):
+        return Finished(reason=spent, final=True)
+    return action
+
+
+def _next(definition: Definition, facts: Facts) -> Action:
     golden: Goldens = {}
     for name in golden_names(definition):
         made = _golden(definition, facts, name)
@@ -170,7 +178,8 @@ def next_action(definition: Definition, facts: Facts) -> Action:
         return _trial_zero(definition, facts, golden)
     open_trials = [trial for trial in facts.trials if trial.state is TrialState.RUNNING]
     if open_trials:
-        return _readmission(definition, facts, open_trials[0]) or _iteration(definition, facts, golden, open_trials[0])
+        number = open_trials[0].number
+        return _proposing(definition, facts, number) or _iteration(definition, facts, golden, number)
     return _between(definition, facts)
 
 
@@ -218,22 +227,20 @@ def _between(definition: Definition, facts: Facts) -> Action:
         return Finished(reason=f"all {total} iterations are judged", final=True)
     if facts.trials_max is not None and number > facts.trials_max:
         return Finished(reason=f"iteration {number - 1} is judged", final=False)
-    spent = spent_limit(definition, facts.spent_hours)
-    if spent is not None:
-        return Finished(reason=spent, final=True)
+    return _proposing(definition, facts, number) or Propose(number=number, seeds=seeds_of(definition, number))
+
+
+def _proposing(definition: Definition, facts: Facts, number: int) -> Propose | Admit | None:
+    """Return what the gate still wants of a trial, or None when its newest proposal is admitted.
+
+    A proposal that was rejected, because what it was bound to has drifted, is drafted anew; so is one that a person
+    moves further knobs of.
+    """
     proposal = facts.proposals.get(number)
-    if proposal is None:
+    if facts.moved or proposal is None or proposal.state is State.REJECTED:
         return Propose(number=number, seeds=seeds_of(definition, number))
-    return Admit(proposal=proposal)
-
-
-def _readmission(definition: Definition, facts: Facts, trial: Trial) -> Propose | Admit | None:
-    """Propose an open trial anew when a person moved knobs or changed the fixed values, for the gate saw others."""
-    proposal = facts.proposals.get(trial.number)
-    if proposal is not None and proposal.state is State.OPEN:
+    if proposal.state is State.OPEN:
         return Admit(proposal=proposal)
-    if facts.moved or (proposal is not None and trial.config != applied_config(definition, proposal)):
-        return Propose(number=trial.number, seeds=seeds_of(definition, trial.number))
     return None
 
 
@@ -271,30 +278,37 @@ def _golden_damage(step: Step, facts: Facts, name: str, locked: GoldenSet | None
 
 def _trial_zero(definition: Definition, facts: Facts, golden: Goldens) -> Action:
     """Score the untrained model, so that the first iteration too has a rival."""
-    scores = _scores(definition, facts, golden, 0)
+    scores = _scores(definition, facts, golden, None, 0)
     if not isinstance(scores, list):
         return scores
     samples = scores[0].feed("samples").digest
     return Judge(number=0, baseline=None, samples=samples, checkpoint=None, steps=_pairs(scores))
 
 
-def _iteration(definition: Definition, facts: Facts, golden: Goldens, trial: Trial) -> Action:
-    """Walk the steps of an open trial to the first that is not done."""
-    scores = _scores(definition, facts, golden, trial.number)
+def _iteration(definition: Definition, facts: Facts, golden: Goldens, number: int) -> Action:
+    """Walk the steps of an open trial to the first that is not done.
+
+    The rival is scored by the same program on the same golden set as the trial. Where neither has changed since, that
+    is the step which scored it before, so it costs nothing.
+    """
+    trained = _trained(definition, facts, number)
+    if not isinstance(trained, _Done):
+        return trained
+    scores = _scores(definition, facts, golden, trained.feed("checkpoint"), number)
     if not isinstance(scores, list):
         return scores
-    best = _best_before(facts, trial.number)
-    rival = best.samples
-    if rival in facts.damaged:
-        again = _scores(definition, facts, golden, best.trial)
-        if not isinstance(again, list):
-            return again
-        rival = again[0].feed("samples").digest
-    made = [step(definition, facts, trial.number) for step in (_shards, _tokens, _trained)]
-    steps = [done for done in made if isinstance(done, _Done)]
+    start = _start_of(definition, facts, number)
+    if start is not None and not isinstance(start, Feed):
+        return start
+    deciding = definition.flywheel.golden
+    rival = _scores(definition, facts, {deciding: golden[deciding]}, start, number)
+    if not isinstance(rival, list):
+        return rival
+    made = [step(definition, facts, number) for step in (_shards, _tokens)]
+    steps = [*(done for done in made if isinstance(done, _Done)), trained]
     return Judge(
-        number=trial.number,
-        baseline=rival,
+        number=number,
+        baseline=rival[0].feed("samples").digest,
         samples=scores[0].feed("samples").digest,
         checkpoint=steps[-1].feed("checkpoint").digest,
         steps=_pairs([*steps, *scores]),
@@ -347,26 +361,26 @@ def _start_of(definition: Definition, facts: Facts, number: int) -> Feed | Actio
     return Feed(key=f"trial {best.trial}", digest=made.feed("checkpoint").digest)
 
 
-def _scores(definition: Definition, facts: Facts, golden: Goldens, number: int) -> list[_Done] | Action:
-    """Return the trial's scores on every golden set, the deciding one first; trial 0 scores the untrained model."""
-    checkpoint: Feed | None = None
-    if number > 0:
-        trained = _trained(definition, facts, number)
-        if not isinstance(trained, _Done):
-            return trained
-        checkpoint = trained.feed("checkpoint")
+def _scores(
+    definition: Definition, facts: Facts, golden: Goldens, checkpoint: Feed | None, number: int
+) -> list[_Done] | Action:
+    """Return a checkpoint's scores on these golden sets, in their order; without one the untrained model's.
+
+    Scoring is named by the checkpoint's content, so the same checkpoint is scored once, as candidate or as rival.
+    """
+    named = None if checkpoint is None else Feed(key=f"checkpoint {checkpoint.digest}", digest=checkpoint.digest)
     scores: list[_Done] = []
     for name, tokens in golden.items():
-        kind = _evaluate_kind(definition, name, number)
-        scored = _want(_evaluate(definition, kind=kind, golden=tokens, checkpoint=checkpoint, trial=number), facts)
+        kind = _evaluate_kind(definition, name, trained=named is not None)
+        scored = _want(_evaluate(definition, kind=kind, golden=tokens, checkpoint=named, trial=number), facts)
         if not isinstance(scored, _Done):
             return scored
         scores.append(scored)
     return scores
 
 
-def _evaluate_kind(definition: Definition, golden: str, number: int) -> str:
-    kind = "evaluate" if number > 0 else "baseline-evaluate"
+def _evaluate_kind(definition: Definition, golden: str, *, trained: bool) -> str:
+    kind = "evaluate" if trained else "baseline-evaluate"
     return kind if golden == definition.flywheel.golden else f"{kind}-{golden}"
 
 
@@ -385,7 +399,8 @@ def _want(step: Step, facts: Facts) -> _Done | Submit | Await | Failed:
     if fact.stage is Stage.SHIPPED and set(step.spec.artifacts) <= fact.artifacts.keys():
         return _Done(step=step, fact=fact)
     damaged = fact.stage is Stage.SHIPPED or fact.outcome is Outcome.INPUT_DAMAGED
-    again = fact.ended_at is not None and fact.ended_at < facts.since
+    # A cancelled job was superseded by another step; when its own is wanted again, it is simply submitted again.
+    again = fact.stage is Stage.CANCELLED or (fact.ended_at is not None and fact.ended_at < facts.since)
     if again or (damaged and fact.generation < GENERATIONS_MAX):
         return Submit(step=step, generation=fact.generation + 1)
     return Failed(step=step, fact=fact)

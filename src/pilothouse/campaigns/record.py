@@ -51,7 +51,6 @@ class TrialState(StrEnum):
 
     RUNNING = "running"
     JUDGED = "judged"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

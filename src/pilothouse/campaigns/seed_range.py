@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 _FORM = re.compile(r"(\d+):(\d+)")
 
@@ -35,6 +36,9 @@ def parse_seed_range(text: str) -> SeedRange:
     return SeedRange(start, stop)
 
 
+_RANGES_AT_ONCE = 64
+
+
 def training_range(number: int, *, first: int, length: int, reserved: Sequence[SeedRange]) -> SeedRange:
     """Return the seeds of iteration `number` (from 1), in chunks of `length` that step over every reserved range.
 
@@ -42,10 +46,17 @@ def training_range(number: int, *, first: int, length: int, reserved: Sequence[S
     """
     assert number >= 1, f"iterations count from 1, got {number}"
     assert length >= 1, f"a chunk holds at least one seed, got {length}"
-    chunk = _next_free(SeedRange(first, first + length), sorted(reserved))
-    for _ in range(number - 1):
-        chunk = _next_free(SeedRange(chunk.stop, chunk.stop + length), sorted(reserved))
-    return chunk
+    count = -(-number // _RANGES_AT_ONCE) * _RANGES_AT_ONCE
+    return _ranges(count, first, length, tuple(sorted(reserved)))[number - 1]
+
+
+@lru_cache(maxsize=16)
+def _ranges(count: int, first: int, length: int, reserved: tuple[SeedRange, ...]) -> tuple[SeedRange, ...]:
+    """Return the first ranges; kept, because a loop asks for all of them again at every look."""
+    found = [_next_free(SeedRange(first, first + length), reserved)]
+    for _ in range(count - 1):
+        found.append(_next_free(SeedRange(found[-1].stop, found[-1].stop + length), reserved))
+    return tuple(found)
 
 
 def _next_free(chunk: SeedRange, reserved: Sequence[SeedRange]) -> SeedRange:

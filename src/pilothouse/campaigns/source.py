@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
-from collections.abc import Iterable
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from pilothouse.campaigns.definition import Definition
 from pilothouse.errors import BadCampaignFile
+from pilothouse.knobs.config import nearest
 
 _TABLE = re.compile(r"\s*\[\[?\s*([^\]]+?)\s*\]\]?\s*(#.*)?")
 _KEY = re.compile(r"\s*([A-Za-z0-9_.\"'-]+)\s*=")
@@ -50,12 +49,6 @@ def key_lines(text: str) -> dict[KeyPath, int]:
         if key is not None:
             lines.setdefault((*table, *_parts(key[1])), number)
     return lines
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that resembles this one most, or None when none does."""
-    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return matches[0] if matches else None
 
 
 def _parts(dotted: str) -> KeyPath:

@@ -135,8 +135,11 @@ def _steps_after(kind: str) -> tuple[str, ...]:
 
 
 def _remaining(attempt: Attempt | None, *, now: datetime) -> float | None:
-    """Extrapolate an attempt's progress in steps; None before the first step or without a total."""
-    if attempt is None or attempt.started_at is None or attempt.progress is None:
+    """Extrapolate an attempt's progress in steps; None before the first step or without a total.
+
+    A later attempt may have resumed at a step it did not make, so its own pace is not known from its step.
+    """
+    if attempt is None or attempt.started_at is None or attempt.progress is None or attempt.epoch > 1:
         return None
     step, total = attempt.progress.step, attempt.progress.total
     if not step or total is None:
@@ -148,7 +151,7 @@ def _remaining(attempt: Attempt | None, *, now: datetime) -> float | None:
 def _current_json(current: Current | None, *, now: datetime) -> dict[str, Json] | None:
     if current is None:
         return None
-    attempt = current.attempt
+    attempt = current.attempt if current.attempt is not None and current.attempt.ended_at is None else None
     progress = attempt.progress if attempt is not None else None
     return {
         "step": current.spec.kind,

@@ -11,6 +11,7 @@ from pilothouse.campaigns.source import read_definition
 from pilothouse.canonical import Json
 from pilothouse.cli.examples import example_text
 from pilothouse.errors import IterationFailed
+from pilothouse.ids import CampaignName, ProductId
 from pilothouse.settings import Settings
 from pilothouse.wiring.running import CampaignStart, run_campaign
 from pilothouse.wiring.workspace import open_workspace
@@ -34,7 +35,8 @@ def measure(settings: Settings, *, preset: str) -> dict[str, Json]:
         )
         run_campaign(workspace, start, threading.Event())
         with workspace.store.read() as tx:
-            trials = tx.campaigns.trials(workspace.product, tx.campaigns.listed(workspace.product)[0].name)
+            table = definition.campaign
+            trials = tx.campaigns.trials(ProductId(table.product), CampaignName(table.name))
     seconds = dict(trials[-1].seconds)
     if "overhead" not in seconds:
         raise IterationFailed(

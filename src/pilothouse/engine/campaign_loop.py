@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias, assert_never
@@ -29,11 +30,18 @@ from pilothouse.campaigns.record import Campaign, GoldenSet, Trial
 from pilothouse.canonical import Json
 from pilothouse.engine.engine import Engine
 from pilothouse.engine.loop_events import LoopEvent, StepDone, StepSeen, TrialJudged
-from pilothouse.errors import ArtifactDamaged, GoldenSetChanged, IterationFailed, PilothouseError
+from pilothouse.errors import (
+    ArtifactDamaged,
+    GoldenSetChanged,
+    IterationFailed,
+    NotApproved,
+    PilothouseError,
+    StorageFailed,
+)
 from pilothouse.evidence.verdict import Verdict
 from pilothouse.fleet.job import Outcome
 from pilothouse.fleet.stages import Stage
-from pilothouse.ids import ArtifactDigest, JobId, ProposalId, RunId, mint
+from pilothouse.ids import ArtifactDigest, JobId, ProposalId, mint
 from pilothouse.monitoring.response import advice
 from pilothouse.operations.admit_proposal import admit_proposal
 from pilothouse.operations.campaign_facts import Session, campaign_facts
@@ -41,7 +49,7 @@ from pilothouse.operations.draft_proposal import draft_proposal
 from pilothouse.operations.halt_campaign import Trouble, fail_campaign, finish_campaign
 from pilothouse.operations.judge_trial import begin_baseline, compare, judge_trial
 from pilothouse.operations.samples import read_samples
-from pilothouse.operations.submit_step import submit_step
+from pilothouse.operations.submit_step import RUN_KINDS, submit_step
 from pilothouse.ports.blobs import Blobs
 from pilothouse.ports.clock import Clock
 from pilothouse.ports.store import Transaction
@@ -81,17 +89,28 @@ class CampaignLoop:
     _told: set[JobId] = field(default_factory=set)
 
     def run(self, stop: threading.Event) -> Ending:
-        """Advance until finished or stopped; a failure is recorded on the campaign and then raised."""
-        while not stop.is_set():
-            seen = self.parts.engine.changes
-            try:
+        """Advance until finished or stopped; what stops it is recorded on the campaign and then raised.
+
+        Only a missing approval is no failure: the campaign stays ready, and its open proposal says what it waits for.
+        """
+        try:
+            while not stop.is_set():
+                seen = self.parts.engine.changes
                 ending = self._advance(self._decide(), seen)
-            except (GoldenSetChanged, IterationFailed) as error:
-                self._fail(error)
-                raise
-            if ending is not None:
-                return ending
+                if ending is not None:
+                    return ending
+        except NotApproved:
+            raise
+        except PilothouseError as error:
+            self.fail(error)
+            raise
         return Stopped()
+
+    def fail(self, error: PilothouseError) -> None:
+        """Record why the campaign cannot go on; on a disk that takes nothing the error itself must do."""
+        trouble = Trouble(label=f"stopped: {type(error).__name__}", error=error.message, next_action=error.fix)
+        with suppress(StorageFailed):
+            self._apply(lambda tx, now: fail_campaign(tx, self.campaign, trouble, now=now))
 
     def _decide(self) -> Action:
         with self.parts.engine.read() as tx:
@@ -134,9 +153,11 @@ class CampaignLoop:
         self.parts.engine.apply(lambda tx: act(tx, now))
 
     def _submit(self, action: Submit) -> None:
-        job, run = JobId(self._mint("job")), RunId(self._mint(self.campaign.name))
+        # A run is one job, so the two share their id, which is also the name of the folder it writes to.
+        kind = self.campaign.name if action.step.spec.kind in RUN_KINDS else "job"
+        job = JobId(self._mint(kind))
         now = self.parts.clock.now()
-        self.parts.engine.apply(lambda tx: submit_step(tx, action, campaign=self.campaign, job=job, run=run, now=now))
+        self.parts.engine.apply(lambda tx: submit_step(tx, action, campaign=self.campaign, job=job, now=now))
 
     def _look(self, action: Await) -> None:
         """Tell the presenter how the awaited job stands."""
@@ -245,10 +266,6 @@ class CampaignLoop:
         if action.final:
             self._apply(lambda tx, _: finish_campaign(tx, self.campaign, reason=action.reason))
         return action
-
-    def _fail(self, error: PilothouseError) -> None:
-        trouble = Trouble(label=f"stopped: {type(error).__name__}", error=error.message, next_action=error.fix)
-        self._apply(lambda tx, now: fail_campaign(tx, self.campaign, trouble, now=now))
 
 
 def _mark_damaged(tx: Transaction, campaign: Campaign, digest: ArtifactDigest, *, now: datetime) -> None:

@@ -9,21 +9,21 @@ from pilothouse.campaigns.flywheel import applied_config
 from pilothouse.campaigns.record import Campaign, Trial, TrialState
 from pilothouse.operations.draft_proposal import subject_of
 from pilothouse.ports.store import Transaction
-from pilothouse.proposals.gate import admit
-from pilothouse.proposals.proposal import Approval, Proposal, State
-
-WAIVER_SCOPE = "*"
+from pilothouse.proposals.gate import EVERY_SUBJECT, admit, drift
+from pilothouse.proposals.proposal import Approval, Proposal, State, Subject
 
 
 def admit_proposal(
     tx: Transaction, proposal: Proposal, *, definition: Definition, campaign: Campaign, code_commit: str, now: datetime
-) -> Trial:
-    """Return the trial that begins; raise `NotApproved` when nothing covers the subject as it is now.
+) -> Trial | None:
+    """Return the trial that begins; raise `NotApproved` when nothing covers the proposal.
 
-    The subject is taken anew at this moment, so an approval given before the code, the golden set or the ceiling
-    changed does not count.
+    The subject is taken anew at this moment. If it is not the one that was proposed, the proposal is rejected with
+    what has drifted, None is returned, and the loop drafts another: an approval never covers what nobody has seen.
     """
     subject = subject_of(tx, definition, campaign, config=proposal.config, code_commit=code_commit)
+    if reject_drifted(tx, proposal, subject):
+        return None
     approvals = [*tx.proposals.approvals(campaign.product, campaign.name), *_waiver(definition, campaign, now)]
     admit(proposal.id, subject.digest(), approvals, now=now)
     tx.proposals.move(campaign.product, proposal.id, state=State.ADMITTED, refusal="")
@@ -41,8 +41,34 @@ def admit_proposal(
         seconds={},
     )
     tx.campaigns.put_trial(trial)
-    tx.campaigns.configure(campaign.product, campaign.name, config=proposal.config)
     return trial
+
+
+def recheck_open_trial(tx: Transaction, definition: Definition, campaign: Campaign, *, code_commit: str) -> None:
+    """Reject the admitted proposal of an open trial if what it was bound to has drifted since; the loop drafts another.
+
+    Asked once when a person starts the loop, which is when code and file are changed on purpose.
+    """
+    open_numbers = {
+        trial.number
+        for trial in tx.campaigns.trials(campaign.product, campaign.name)
+        if trial.state is TrialState.RUNNING
+    }
+    newest = {each.number: each for each in tx.proposals.listed(campaign.product, campaign.name)}
+    for number in open_numbers & newest.keys():
+        proposal = newest[number]
+        subject = subject_of(tx, definition, campaign, config=proposal.config, code_commit=code_commit)
+        if proposal.state is State.ADMITTED:
+            reject_drifted(tx, proposal, subject)
+
+
+def reject_drifted(tx: Transaction, proposal: Proposal, subject: Subject) -> bool:
+    """Reject the proposal if it is bound to another subject than this one; say whether it was."""
+    drifted = drift(proposal.subject, subject)
+    if drifted:
+        refusal = f"drifted since it was drafted: {', '.join(drifted)}"
+        tx.proposals.move(proposal.product, proposal.id, state=State.REJECTED, refusal=refusal)
+    return bool(drifted)
 
 
 def _waiver(definition: Definition, campaign: Campaign, now: datetime) -> tuple[Approval, ...]:
@@ -54,7 +80,7 @@ def _waiver(definition: Definition, campaign: Campaign, now: datetime) -> tuple[
         Approval(
             product=campaign.product,
             campaign=campaign.name,
-            subject_digest=WAIVER_SCOPE,
+            subject_digest=EVERY_SUBJECT,
             approver=gate.waived_by,
             waiver=True,
             reason=gate.reason,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pilothouse.campaigns.record import Campaign, Owner, TrialState
+from pilothouse.campaigns.record import Campaign, Owner
 from pilothouse.campaigns.status import Current, Snapshot
 from pilothouse.errors import NotFound
 from pilothouse.fleet.stages import ENDS
@@ -39,7 +39,7 @@ def campaign_snapshot(tx: Transaction, campaign: Campaign, *, is_alive: Callable
     ]
     return Snapshot(
         campaign=campaign,
-        trials=[trial for trial in trials if trial.state is not TrialState.FAILED],
+        trials=trials,
         promotions=tx.campaigns.promotions(product, name),
         current=_current(tx, campaign),
         awaiting_approval=waiting[-1] if waiting else None,

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import assert_never
 
 from pilothouse.fleet.claim import Claimant, Declined, Granted, Hindrance, grant
-from pilothouse.fleet.job import Attempt
+from pilothouse.fleet.job import Attempt, Job
 from pilothouse.ids import JobId
 from pilothouse.operations.find_job import find_job
 from pilothouse.ports.dispatch import Offer
@@ -38,8 +38,7 @@ def _assign(tx: Transaction, granted: Granted, *, lease_seconds: float, now: dat
     )
     if assigned is None:
         return Declined(why=Hindrance.NOT_QUEUED)
-    # The first epoch has no attempt before it, which is the common case and saves a query.
-    earlier = _started_folders(tx.jobs.attempts(granted.job)) if granted.expected > 0 else ()
+    earlier = _earlier_folders(tx, assigned)
     return Offer(
         job=assigned,
         spec=tx.jobs.spec(granted.job),
@@ -48,6 +47,20 @@ def _assign(tx: Transaction, granted: Granted, *, lease_seconds: float, now: dat
         earlier_folders=earlier,
         lease_seconds=lease_seconds,
     )
+
+
+def _earlier_folders(tx: Transaction, job: Job) -> tuple[str, ...]:
+    """Return where earlier attempts ran, newest first, those of earlier jobs of the same step included.
+
+    A step's key without its generation names everything that decides its outcome, so its checkpoints may be resumed.
+    """
+    step, _, generation = job.key.rpartition("#")
+    # The first attempt of the first generation has nothing before it, which is the common case and saves the queries.
+    own = _started_folders(tx.jobs.attempts(job.id)) if job.epoch > 1 else ()
+    if not step or generation in {"", "0"}:
+        return own
+    others = [other for other in tx.jobs.keys_like(job.product, f"{step}#") if other.id != job.id]
+    return own + tuple(folder for other in reversed(others) for folder in _started_folders(tx.jobs.attempts(other.id)))
 
 
 def _started_folders(attempts: Sequence[Attempt]) -> tuple[str, ...]:

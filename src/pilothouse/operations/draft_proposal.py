@@ -27,7 +27,10 @@ def draft_proposal(
     identity: ProposalId,
     now: datetime,
 ) -> Proposal:
-    """Store and return the proposal; a guardrail that says no raises `Refused` and stores nothing."""
+    """Store and return the proposal; a guardrail that says no raises `Refused` and stores nothing.
+
+    An open proposal of the same trial gives way to it.
+    """
     growth = f"the training data grows by the seeds {action.seeds}"
     made = draft(
         Draft(
@@ -59,6 +62,11 @@ def draft_proposal(
         created_at=now,
         refusal="",
     )
+    for earlier in tx.proposals.listed(campaign.product, campaign.name):
+        if earlier.number == proposal.number and earlier.state is State.OPEN:
+            tx.proposals.move(
+                campaign.product, earlier.id, state=State.REJECTED, refusal=f"superseded by {proposal.id}"
+            )
     tx.proposals.add(proposal)
     return proposal
 
@@ -70,7 +78,7 @@ def subject_of(
     golden = {each.name: each.digest for each in tx.campaigns.golden_sets(campaign.product, campaign.name)}
     ceilings = definition.budget.model_dump(exclude_none=True)
     return Subject(
-        config_digest=config_digest({**definition.trainer.fixed_values(), **config}),
+        config_digest=config_digest({"config": dict(config), "programs": definition.programs()}),
         code_commit=code_commit,
         evaluation_digest=golden.get(definition.flywheel.golden, "unlocked"),
         cost_ceiling=", ".join(f"{name}={value:g}" for name, value in sorted(ceilings.items())) or "unlimited",

@@ -88,6 +88,8 @@ def judge_trial(
         tx.campaigns.count_look(campaign.product, campaign.name, golden)
     if promoted:
         tx.campaigns.add_promotion(_promotion(action, judged, now=now))
+        moved = {knob: judged.config[knob] for knob in definition.knobs}
+        tx.campaigns.configure(campaign.product, campaign.name, config=moved)
     body = _entry(definition, action, judged, promoted=promoted)
     record_entry(tx, body, product=campaign.product, thread=campaign.name, now=now)
     return Judged(trial=judged, promoted=promoted)
@@ -124,10 +126,13 @@ def _metrics(steps: Sequence[tuple[Step, StepFact]]) -> dict[str, float]:
 def _seconds(steps: Sequence[tuple[Step, StepFact]], *, trial: Trial, now: datetime) -> dict[str, float]:
     """Return the seconds of each step, and the platform's own share where no attempt was repeated.
 
-    A repeated attempt means that the loop was interrupted, and the time it lay still is nobody's overhead.
+    A repeated attempt, or a step from before the trial began, means that the loop was interrupted or that the trial was
+    proposed anew, and the time it lay still is nobody's overhead.
     """
     seconds = {step.spec.kind: fact.seconds for step, fact in steps}
-    if trial.number > 0 and all(fact.attempts == 1 for _, fact in steps):
+    if trial.number > 0 and all(
+        fact.attempts == 1 and fact.ended_at is not None and fact.ended_at >= trial.started_at for _, fact in steps
+    ):
         seconds["overhead"] = (now - trial.started_at).total_seconds() - sum(seconds.values())
     return seconds
 

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from pilothouse.campaigns.definition import Definition
+from pilothouse.campaigns.flywheel import seeds_of
 from pilothouse.campaigns.record import Campaign
+from pilothouse.campaigns.seed_range import parse_seed_range
 from pilothouse.canonical import Json, digest
+from pilothouse.errors import GoldenSetChanged
 from pilothouse.ids import CampaignName, ProductId
 from pilothouse.knobs.config import apply
 from pilothouse.ports.store import Transaction
@@ -41,7 +44,21 @@ def open_campaign(tx: Transaction, definition: Definition, *, now: datetime) -> 
         next_action=stored.next_action if stored is not None else "",
     )
     tx.campaigns.put(campaign)
+    tx.campaigns.configure(product, name, config=campaign.config)
     return campaign
+
+
+def check_seeds(tx: Transaction, definition: Definition, campaign: Campaign) -> None:
+    """Refuse a definition under which seeds that have trained would be golden, or iterations would have other data."""
+    reserved = definition.reserved_ranges()
+    for job in tx.jobs.keys_like(campaign.product, f"{campaign.name}/generate/"):
+        spec = tx.jobs.spec(job.id)
+        trained = parse_seed_range(str(spec.config["seeds"]))
+        if any(trained.overlaps(held) for held in reserved) or trained != seeds_of(definition, spec.trial):
+            raise GoldenSetChanged(
+                f"iteration {spec.trial} has trained on the seeds {trained}, which the file now gives another use",
+                fix="keep [golden] and [flywheel] seeds apart from what has trained, or name a new campaign",
+            )
 
 
 def check_overrides(definition: Definition, campaign: Campaign, overrides: Mapping[str, Json]) -> None:

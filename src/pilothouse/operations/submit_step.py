@@ -7,17 +7,24 @@ from datetime import datetime
 from pilothouse.campaigns.flywheel import Submit
 from pilothouse.campaigns.record import Campaign, Run
 from pilothouse.fleet.job import Job, NewJob
+from pilothouse.fleet.stages import ENDS
 from pilothouse.ids import JobId, RunId
+from pilothouse.operations.cancel import cancel
 from pilothouse.operations.submit import submit
 from pilothouse.ports.store import Transaction
 
 POOL = "local"
+OPEN_JOBS_MAX = 20
+"""More open jobs than this a loop that wants one at a time never has."""
 RUN_KINDS = frozenset({"train"})
 """Executions with a seed whose result is judged; making data and scoring it are jobs, but no runs."""
 
 
-def submit_step(tx: Transaction, action: Submit, *, campaign: Campaign, job: JobId, run: RunId, now: datetime) -> Job:
-    """Return the step's job; submitted twice it is the same one."""
+def submit_step(tx: Transaction, action: Submit, *, campaign: Campaign, job: JobId, now: datetime) -> Job:
+    """Return the step's job; submitted twice it is the same one.
+
+    The loop wants one job at a time, so whatever else of the campaign still waits or runs is superseded and cancelled.
+    """
     new = NewJob(
         id=job,
         product=campaign.product,
@@ -26,10 +33,13 @@ def submit_step(tx: Transaction, action: Submit, *, campaign: Campaign, job: Job
         spec=action.step.spec,
     )
     stored = submit(tx, new, now=now)
+    for other in tx.jobs.listed(campaign.product, campaign=campaign.name, limit=OPEN_JOBS_MAX):
+        if other.id != stored.id and other.stage not in ENDS:
+            cancel(tx, other.id, now=now)
     if stored.id == job and action.step.spec.kind in RUN_KINDS:
         tx.campaigns.add_run(
             Run(
-                id=run,
+                id=RunId(stored.id),
                 product=campaign.product,
                 campaign=campaign.name,
                 trial=action.step.spec.trial,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import socket
 import subprocess
@@ -21,14 +22,16 @@ from pilothouse.engine.campaign_loop import CampaignLoop, Ending, LoopParts
 from pilothouse.engine.engine import Engine
 from pilothouse.engine.loop_events import LoopEvent, TrialJudged
 from pilothouse.engine.ownership import own_engine
-from pilothouse.errors import StorageFailed
+from pilothouse.errors import Refused, StorageFailed
 from pilothouse.factory.child import FactoryChild
 from pilothouse.factory.keeper import FactoryKeeper
+from pilothouse.factory.loop import SEATS
 from pilothouse.factory.orphans import sweep_orphans
 from pilothouse.ids import BootId, FactoryName
+from pilothouse.operations.admit_proposal import recheck_open_trial
 from pilothouse.operations.campaign_facts import Session
 from pilothouse.operations.halt_campaign import resume_campaign
-from pilothouse.operations.open_campaign import check_overrides, open_campaign, unheeded_defaults
+from pilothouse.operations.open_campaign import check_overrides, check_seeds, open_campaign, unheeded_defaults
 from pilothouse.operations.read_logbook import thread_markdown
 from pilothouse.ports.store import Transaction
 from pilothouse.wiring.workspace import Workspace, write_text
@@ -36,6 +39,7 @@ from pilothouse.wiring.workspace import Workspace, write_text
 FACTORY_STOP_SECONDS = 45.0
 GIT_SECONDS = 10.0
 LEASE_SECONDS = 30.0
+UNTRACKED_BYTES_MAX = 1 << 20
 _JUDGE = "pilothouse.evidence.clustered"
 """Loads scipy, which takes longer than a verdict: it is loaded while the first job runs."""
 
@@ -52,14 +56,26 @@ class CampaignStart:
     tell: Callable[[LoopEvent], None]
 
 
+@dataclass(kw_only=True)
+class Running:
+    """An engine at work with its factory. `campaign` is the one that this process owns, once it has begun it."""
+
+    engine: Engine
+    owner: Owner
+    keeper: FactoryKeeper
+    campaign: Campaign | None = None
+
+
 def run_campaign(workspace: Workspace, start: CampaignStart, stop: threading.Event) -> Ending:
     """Own the workspace, bring back what a killed start left, and run the loop to its ending.
 
     Raises `AlreadyOwned` when another process runs a campaign here.
     """
-    with running_engine(workspace, stop) as (engine, owner):
-        now = workspace.clock.now()
-        campaign = engine.apply(lambda tx: _begin(tx, start, owner, now=now))
+    _check_seats(start.definition)
+    with running_engine(workspace, stop, warn=start.warn) as running:
+        engine, now, commit = running.engine, workspace.clock.now(), code_commit(workspace.home)
+        campaign = engine.apply(lambda tx: _begin(tx, start, running.owner, code_commit=commit, now=now))
+        running.campaign = campaign
         for sentence in unheeded_defaults(start.definition, campaign):
             start.warn(f"note: {sentence}")
         with engine.read() as tx:
@@ -73,34 +89,30 @@ def run_campaign(workspace: Workspace, start: CampaignStart, stop: threading.Eve
         threading.Thread(target=import_module, args=(_JUDGE,), name="warm-judge", daemon=True).start()
         loop = CampaignLoop(
             parts=LoopParts(
-                engine=engine, blobs=workspace.blobs, clock=workspace.clock, code_commit=code_commit, tell=tell
+                engine=engine,
+                blobs=workspace.blobs,
+                clock=workspace.clock,
+                code_commit=lambda: code_commit(workspace.home),
+                tell=tell,
             ),
             definition=start.definition,
             campaign=campaign,
             session=session,
             overrides=dict(start.overrides),
         )
-        try:
-            return loop.run(stop)
-        finally:
-            _leave(workspace, engine, campaign, warn=start.warn)
-
-
-def _leave(workspace: Workspace, engine: Engine, campaign: Campaign, *, warn: Callable[[str], None]) -> None:
-    """Write the pages and give up the ownership; what cannot be written now hides no other error."""
-    try:
-        write_pages(workspace, campaign)
-        engine.apply(lambda tx: tx.campaigns.own(campaign.product, campaign.name, owner=None))
-    except StorageFailed as error:
-        warn(f"note: {error.message}")
+        ending = loop.run(stop)
+        if running.keeper.failure is not None:
+            loop.fail(running.keeper.failure)
+            raise running.keeper.failure
+        return ending
 
 
 @contextmanager
-def running_engine(workspace: Workspace, stop: threading.Event) -> Iterator[tuple[Engine, Owner]]:
+def running_engine(workspace: Workspace, stop: threading.Event, *, warn: Callable[[str], None]) -> Iterator[Running]:
     """Own the workspace's engine for the block, with one factory process that works for it.
 
     What an earlier owner left behind is ended and taken back first, so that nothing runs twice. A factory that dies is
-    replaced; when that does not help, `stop` is set and the block ends with the reason.
+    replaced; when that does not help, `stop` is set and the keeper holds the reason.
     """
     factory = FactoryName(f"local-{socket.gethostname()}")
     with own_engine(workspace.home, boot=secrets.token_hex(8)) as owner:
@@ -121,12 +133,34 @@ def running_engine(workspace: Workspace, stop: threading.Event) -> Iterator[tupl
                 given_up=stop.set,
             )
             keeper.open()
+            running = Running(engine=engine, owner=owner, keeper=keeper)
             try:
-                yield engine, owner
+                yield running
             finally:
                 keeper.close(grace_seconds=FACTORY_STOP_SECONDS)
-            if keeper.failure is not None:
-                raise keeper.failure
+                _leave(workspace, running, warn=warn)
+
+
+def _leave(workspace: Workspace, running: Running, *, warn: Callable[[str], None]) -> None:
+    """Give up the ownership and write the pages, last of all; what cannot be written now hides no other error."""
+    campaign = running.campaign
+    if campaign is None:
+        return
+    try:
+        running.engine.apply(lambda tx: tx.campaigns.own(campaign.product, campaign.name, owner=None))
+        write_pages(workspace, campaign)
+    except StorageFailed as error:
+        warn(f"note: {error.message}")
+
+
+def _check_seats(definition: Definition) -> None:
+    """Refuse what no factory here could ever run, instead of waiting for it."""
+    wanted = definition.trainer.requires.seats
+    if wanted > SEATS:
+        raise Refused(
+            f"trainer.requires.seats is {wanted}, and the local factory has {SEATS}",
+            fix=f"set seats = {SEATS}; a run may use every core of its one seat",
+        )
 
 
 def write_pages(workspace: Workspace, campaign: Campaign) -> None:
@@ -147,12 +181,34 @@ def write_pages(workspace: Workspace, campaign: Campaign) -> None:
     )
 
 
-def code_commit() -> str:
-    """Return the commit of the working folder, with `+changes` if it has any, or `unversioned`."""
+def code_commit(home: Path) -> str:
+    """Return the commit of the working folder, or `unversioned`; a changed tree adds a hash of its changes.
+
+    Untracked files count, but for those that git ignores and those in `home`, which a campaign writes itself.
+    """
     head = _git("rev-parse", "HEAD")
     if head is None:
         return "unversioned"
-    return f"{head}+changes" if _git("status", "--porcelain", "--untracked-files=no") else head
+    digest = hashlib.sha256((_git("diff", "HEAD", "--binary") or "").encode("utf-8", "surrogateescape"))
+    untracked = (_git("ls-files", "--others", "--exclude-standard", "-z", "--full-name", ":/") or "").split("\0")
+    top = Path(_git("rev-parse", "--show-toplevel") or ".")
+    for path in sorted(top / name for name in untracked if name):
+        if not path.is_relative_to(home):
+            digest.update(str(path.relative_to(top)).encode("utf-8", "surrogateescape"))
+            digest.update(_fingerprint(path))
+    clean = hashlib.sha256().hexdigest()
+    return head if digest.hexdigest() == clean else f"{head}+{digest.hexdigest()[:12]}"
+
+
+def _fingerprint(path: Path) -> bytes:
+    """Return the content's hash of a small untracked file, the size and time of a large one; nothing if it has gone."""
+    try:
+        status = path.stat()
+        if status.st_size > UNTRACKED_BYTES_MAX:
+            return f"{status.st_size}:{status.st_mtime_ns}".encode()
+        return hashlib.sha256(path.read_bytes()).digest()
+    except OSError:
+        return b""
 
 
 def _git(*words: str) -> str | None:
@@ -160,19 +216,22 @@ def _git(*words: str) -> str | None:
         done = subprocess.run(  # noqa: S603  fixed words, no shell
             ["git", *words],  # noqa: S607  the git that the person uses
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="surrogateescape",
             timeout=GIT_SECONDS,
             check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return done.stdout.removesuffix("\n")
 
 
-def _begin(tx: Transaction, start: CampaignStart, owner: Owner, *, now: datetime) -> Campaign:
-    """Open the campaign, take its halt away and own it, in one transaction; refused overrides leave it untouched."""
+def _begin(tx: Transaction, start: CampaignStart, owner: Owner, *, code_commit: str, now: datetime) -> Campaign:
+    """Open the campaign, take its halt away and own it, in one transaction; what is refused leaves it untouched."""
     campaign = open_campaign(tx, start.definition, now=now)
     check_overrides(start.definition, campaign, start.overrides)
+    check_seeds(tx, start.definition, campaign)
+    recheck_open_trial(tx, start.definition, campaign, code_commit=code_commit)
     resume_campaign(tx, campaign)
     tx.campaigns.own(campaign.product, campaign.name, owner=owner)
     return campaign
