@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pilothouse.factory.keeper import DEATHS_MAX, FactoryKeeper
@@ -18,10 +19,12 @@ class Mortal:
     boot: BootId
     ended: threading.Event = field(default_factory=threading.Event)
     stopped: list[float] = field(default_factory=list)
+    stoppers: set[int] = field(default_factory=set)
 
     def stop(self, *, grace_seconds: float) -> int | None:
-        """Remember with which grace it was ended."""
+        """Remember with which grace it was ended, and by which thread."""
         self.stopped.append(grace_seconds)
+        self.stoppers.add(threading.get_ident())
         self.ended.set()
         return 0
 
@@ -47,12 +50,12 @@ class World:
             self.changed.notify_all()
         return child
 
-    def keeper(self) -> FactoryKeeper:
+    def keeper(self, *, rescue: Callable[[BootId], object] | None = None) -> FactoryKeeper:
         """Return a keeper of this world, opened."""
         boots = iter(range(1000))
         keeper = FactoryKeeper(
             self.start,
-            rescue=self.rescued.append,
+            rescue=rescue or self.rescued.append,
             new_boot=lambda: BootId(f"boot-{next(boots)}"),
             monotonic=lambda: self.seconds,
             given_up=self.given_up.set,
@@ -103,3 +106,43 @@ def test_factories_that_keep_dying_young_end_the_loop_with_the_reason() -> None:
     assert len(world.born) == len(world.rescued) == DEATHS_MAX
     assert keeper.failure is not None
     assert "factory.log" in keeper.failure.fix
+
+
+def test_closing_while_a_dead_factory_is_replaced_starts_no_other() -> None:
+    """Nobody would be left to stop it; and no two threads end one factory at once."""
+    world, rescuing, go_on = World(), threading.Event(), threading.Event()
+
+    def rescue(boot: BootId) -> None:
+        world.rescued.append(boot)
+        rescuing.set()
+        assert go_on.wait(SECONDS_MAX)
+
+    keeper = world.keeper(rescue=rescue)
+    world.born[0].ended.set()
+    assert rescuing.wait(SECONDS_MAX)
+    closing = threading.Thread(target=keeper.close, kwargs={"grace_seconds": 3.0})
+    closing.start()
+    assert keeper.closing.wait(SECONDS_MAX)
+    stopped_meanwhile = list(world.born[0].stopped)
+    go_on.set()
+    closing.join(SECONDS_MAX)
+
+    assert not closing.is_alive()
+    assert stopped_meanwhile == [0.0]
+    assert len(world.born) == 1
+
+
+def test_an_error_that_nobody_foresaw_ends_the_loop_with_its_name() -> None:
+    """A thread that dies without a word leaves the loop waiting for ever."""
+    world = World()
+
+    def rescue(_: BootId) -> None:
+        raise ZeroDivisionError("a fault")
+
+    keeper = world.keeper(rescue=rescue)
+    world.born[0].ended.set()
+
+    assert world.given_up.wait(SECONDS_MAX)
+    keeper.close(grace_seconds=0.0)
+    assert keeper.failure is not None
+    assert "a fault" in keeper.failure.message

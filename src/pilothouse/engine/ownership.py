@@ -41,8 +41,11 @@ def own_engine(home: Path, *, boot: str) -> Iterator[Owner]:
             raise _owned(home, read_owner(home)) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, _text(owner).encode("utf-8"), 0)
-        yield owner
-        os.ftruncate(descriptor, 0)
+        try:
+            yield owner
+        finally:
+            # A block that failed has ended too: only a holder that was killed leaves its name.
+            os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 
