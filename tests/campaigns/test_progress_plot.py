@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
-from pilothouse.campaigns.progress_plot import progress_svg
+from pilothouse.campaigns.progress_plot import BOTTOM, HEIGHT, TOP, progress_svg
 from pilothouse.campaigns.record import Promotion, Trial, TrialState
 from pilothouse.evidence.verdict import Confidence, Direction, Outcome, Verdict
 from pilothouse.ids import ArtifactDigest
@@ -14,17 +15,17 @@ from tests.campaigns.world import CAMPAIGN, PRODUCT, START, trial
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def judged(number: int, outcome: Outcome) -> Trial:
+def judged(number: int, outcome: Outcome, *, metric: str = "gap", low: float = -0.7, high: float = -0.3) -> Trial:
     """Return a judged trial."""
     verdict = Verdict(
         outcome=outcome,
-        metric="gap",
+        metric=metric,
         direction=Direction.MIN,
         baseline=2.0,
         candidate=1.5,
         difference=-0.5,
-        low=-0.7,
-        high=-0.3,
+        low=low,
+        high=high,
         alpha=0.05,
         examples=10,
         clusters=5,
@@ -32,7 +33,7 @@ def judged(number: int, outcome: Outcome) -> Trial:
         scope="s",
         confidence=Confidence.EXPLORATORY,
     )
-    return replace(trial(number, TrialState.JUDGED), verdict=verdict, metrics={"gap": 1.5})
+    return replace(trial(number, TrialState.JUDGED), verdict=verdict, metrics={metric: 1.5})
 
 
 def promotion(number: int) -> Promotion:
@@ -84,3 +85,32 @@ def test_a_hundred_trials_fit() -> None:
     assert len(marks(svg)) == 100
     assert all(0 < float(mark.get("cx", "0")) < 760 and 0 < float(mark.get("cy", "0")) < 380 for mark in marks(svg))
     assert svg.count('text-anchor="middle"') <= 25
+
+
+def test_trials_of_another_metric_have_no_place() -> None:
+    """The campaign's file may have renamed its primary metric since."""
+    baseline = replace(trial(0, TrialState.JUDGED), metrics={"old": 2.0})
+    trials = [baseline, judged(1, Outcome.IMPROVED, metric="old"), judged(2, Outcome.IMPROVED)]
+
+    svg = progress_svg(title="T", metric="gap", trials=trials, promotions=[])
+
+    assert [mark.findtext(f"{SVG}title") for mark in marks(svg)] == ["iteration 2: 1.5"]
+
+
+def test_an_unbounded_interval_ends_at_the_frame() -> None:
+    """The scale is that of the ends that there are."""
+    trials = [
+        judged(1, Outcome.INCONCLUSIVE, low=-math.inf, high=math.inf),
+        judged(2, Outcome.INCONCLUSIVE, low=-math.inf, high=-0.1),
+        replace(trial(3, TrialState.JUDGED), metrics={"gap": math.nan}),
+    ]
+
+    svg = progress_svg(title="T", metric="gap", trials=trials, promotions=[])
+
+    assert "nan" not in svg
+    assert "inf" not in svg
+    bars = [line for line in ET.fromstring(svg).iter(f"{SVG}line") if line.get("stroke-width") == "2"]
+    ends = [float(bar.get(name, "nan")) for bar in bars for name in ("y1", "y2")]
+    assert len(bars) == 2
+    assert all(TOP <= end <= HEIGHT - BOTTOM for end in ends)
+    assert ends[0] > ends[1], "the first bar spans the frame"

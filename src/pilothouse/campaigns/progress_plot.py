@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -12,7 +13,12 @@ from pilothouse.evidence.verdict import Outcome
 WIDTH, HEIGHT = 760, 380
 LEFT, RIGHT, TOP, BOTTOM = 78, 24, 52, 56
 TICKS = 5
-COLOURS = {Outcome.IMPROVED: "#1a7f37", Outcome.REGRESSED: "#cf222e", Outcome.INCONCLUSIVE: "#9a6700"}
+COLOURS = {
+    Outcome.IMPROVED: "#1a7f37",
+    Outcome.REGRESSED: "#cf222e",
+    Outcome.INCONCLUSIVE: "#9a6700",
+    Outcome.EQUIVALENT: "#8250df",
+}
 BASELINE_COLOUR = "#57606a"
 
 
@@ -40,13 +46,19 @@ class _Scale:
         return LEFT + (WIDTH - LEFT - RIGHT) * ((index + 0.5) / self.count)
 
     def y(self, value: float) -> float:
-        return TOP + (HEIGHT - TOP - BOTTOM) * (1 - (value - self.low) / (self.high - self.low))
+        """Return the place of a value; one beyond the frame, such as an unbounded end, lies on its edge."""
+        share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
+        return TOP + (HEIGHT - TOP - BOTTOM) * (1 - share)
 
 
 def progress_svg(*, title: str, metric: str, trials: Sequence[Trial], promotions: Sequence[Promotion]) -> str:
-    """Return the SVG text; a campaign without a judged trial gives an empty frame that says so."""
+    """Return the SVG text; a campaign without a judged trial gives an empty frame that says so.
+
+    A trial that was judged by another metric, before the campaign's file named this one, has no place on the plot.
+    """
     kept = {promotion.trial for promotion in promotions}
-    points = [_point(trial, metric, kept) for trial in trials if trial.state is TrialState.JUDGED]
+    judged = (_point(trial, metric, kept) for trial in trials if trial.state is TrialState.JUDGED)
+    points = [point for point in judged if point is not None and math.isfinite(point.value)]
     parts = [
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
@@ -66,8 +78,10 @@ def progress_svg(*, title: str, metric: str, trials: Sequence[Trial], promotions
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _point(trial: Trial, metric: str, kept: set[int]) -> _Point:
+def _point(trial: Trial, metric: str, kept: set[int]) -> _Point | None:
     verdict = trial.verdict
+    if metric not in (trial.metrics if verdict is None else {verdict.metric}):
+        return None
     if verdict is None:
         value = trial.metrics[metric]
         return _Point(number=trial.number, value=value, low=value, high=value, colour=BASELINE_COLOUR, kept=True)
@@ -82,7 +96,8 @@ def _point(trial: Trial, metric: str, kept: set[int]) -> _Point:
 
 
 def _drawing(points: Sequence[_Point]) -> list[str]:
-    low, high = min(point.low for point in points), max(point.high for point in points)
+    ends = [end for point in points for end in (point.low, point.value, point.high) if math.isfinite(end)]
+    low, high = min(ends), max(ends)
     margin = 0.08 * (high - low) or 1.0
     scale = _Scale(low=low - margin, high=high + margin, count=len(points))
     return [*_grid(scale), *_best_line(points, scale), *_marks(points, scale), *_legend()]
@@ -136,7 +151,7 @@ def _marks(points: Sequence[_Point], scale: _Scale) -> list[str]:
 
 
 def _legend() -> list[str]:
-    entries = [(colour, outcome.value) for outcome, colour in COLOURS.items()]
+    entries = [(COLOURS[each], each.value) for each in (Outcome.IMPROVED, Outcome.REGRESSED, Outcome.INCONCLUSIVE)]
     parts = []
     for index, (colour, label) in enumerate(entries):
         x = LEFT + 130 * index

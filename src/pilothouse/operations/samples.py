@@ -25,24 +25,65 @@ class Samples:
 
 
 def read_samples(folder: Path, *, column: str, cluster: str) -> Samples:
-    """Read the two columns and the ids from the samples file in a sealed folder."""
+    """Read the two columns and the ids from the samples file in a sealed folder.
+
+    Raises `BadValue`, naming the file and the column, for ids that are no whole numbers and scores that are no finite
+    ones, and `StorageFailed` for a file that cannot be read.
+    """
     path = folder / SAMPLES_FILE
+    wanted = list(dict.fromkeys(["example", cluster, column]))
     try:
-        table = pq.read_table(path, columns=["example", column, cluster])
+        names = pq.read_schema(path).names
+        for name in wanted:
+            if names.count(name) != 1:
+                raise _refused(path, name, f"stands there {names.count(name)} times")
+        table = pq.read_table(path, columns=wanted)
     except (OSError, pa.ArrowException) as error:
         raise StorageFailed(
             f"the samples {path} could not be read: {error}", fix="run the campaign again: the evaluation is repeated"
         ) from error
-    missing = {"example", column, cluster} - set(table.column_names)
-    if missing:
-        raise BadValue(
-            f"the samples {path} lack the columns {sorted(missing)}",
-            fix="let the evaluation write them, or name its columns in [metrics] and [decision]",
-        )
     return Samples(
-        example=np.asarray(table["example"].to_numpy(), dtype=np.int64),
-        score=np.asarray(table[column].to_numpy(), dtype=np.float64),
-        cluster=np.asarray(table[cluster].to_numpy(), dtype=np.int64),
+        example=_whole(table, "example", path=path),
+        score=_scores(table, column, path=path),
+        cluster=_whole(table, cluster, path=path),
+    )
+
+
+def _whole(table: pa.Table, name: str, *, path: Path) -> NDArray[np.int64]:
+    """Return a column of ids."""
+    values = _filled(table, name, path=path)
+    if not pa.types.is_integer(values.type):
+        raise _refused(path, name, f"has the type {values.type}, not whole numbers")
+    try:
+        return np.asarray(values.cast(pa.int64()).to_numpy(), dtype=np.int64)
+    except pa.ArrowInvalid as error:
+        raise _refused(path, name, f"does not fit into 64 bits: {error}") from error
+
+
+def _scores(table: pa.Table, name: str, *, path: Path) -> NDArray[np.float64]:
+    """Return a column of scores."""
+    values = _filled(table, name, path=path)
+    if not (pa.types.is_floating(values.type) or pa.types.is_integer(values.type)):
+        raise _refused(path, name, f"has the type {values.type}, not numbers")
+    scores = np.asarray(values.to_numpy(), dtype=np.float64)
+    strange = np.flatnonzero(~np.isfinite(scores))
+    if len(strange):
+        raise _refused(path, name, f"is {scores[strange[0]]} in row {strange[0]}")
+    return scores
+
+
+def _filled(table: pa.Table, name: str, *, path: Path) -> pa.ChunkedArray:
+    values = table[name]
+    if values.null_count:
+        raise _refused(path, name, f"is empty in {values.null_count} rows")
+    return values
+
+
+def _refused(path: Path, name: str, why: str) -> BadValue:
+    return BadValue(
+        f"{path}: the column {name!r} {why}",
+        fix=f"let the evaluation write {name!r} once, without gaps: ids as whole numbers, scores as finite ones; "
+        "or name other columns in [metrics] and [decision]",
     )
 
 

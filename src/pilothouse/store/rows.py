@@ -14,7 +14,7 @@ from typing import Any, Protocol, overload
 
 from pilothouse.campaigns.record import Campaign, GoldenSet, Halt, Incident, Owner, Promotion, Run, Trial, TrialState
 from pilothouse.canonical import Json, canonical
-from pilothouse.errors import BadValue
+from pilothouse.errors import BadValue, ChainBroken
 from pilothouse.evidence.verdict import verdict_from_json
 from pilothouse.fleet.job import Artifact, Attempt, Event, Job, JobSpec, Outcome, Priority, Progress
 from pilothouse.fleet.stages import Stage
@@ -307,12 +307,19 @@ def approval(row: Row) -> Approval:
 
 
 def entry(row: Row) -> Entry:
-    """Decode a logbook entry; its hash is checked by the chain, not here."""
+    """Decode a logbook entry; its hash is checked by the chain, not here, but what is no entry at all is told here."""
+    try:
+        at_, evidence = at(row["at"]), _object(row["evidence"])
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise ChainBroken(
+            f"{row['thread']}, entry {row['number']}: it cannot be read: {error}",
+            fix="somebody wrote past the product; compare with a copy of the database or an exported page",
+        ) from error
     return Entry(
         product=row["product"],
         thread=row["thread"],
         number=row["number"],
-        at=at(row["at"]),
+        at=at_,
         body=NewEntry(
             label=row["label"],
             hypothesis=row["hypothesis"],
@@ -322,8 +329,15 @@ def entry(row: Row) -> Entry:
             interpretation=row["interpretation"],
             next_action=row["next_action"],
             confidence=row["confidence"],
-            evidence=json.loads(row["evidence"]),
+            evidence=evidence,
         ),
         previous_hash=row["previous_hash"],
         hash=row["hash"],
     )
+
+
+def _object(text: str) -> dict[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise TypeError(f"{text[:40]!r} is no object")
+    return value
