@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from pilothouse import __version__
-from pilothouse.cli import bench, campaign, demo, doctor, job, logbook, proposal, run
+from pilothouse.cli import bench, campaign, demo, doctor, job, judge, logbook, proposal, run
 from pilothouse.cli.exits import SIGNAL_BASE, exit_code
 from pilothouse.errors import PilothouseError
 
@@ -29,6 +29,7 @@ app.add_typer(proposal.app, name="proposal")
 app.add_typer(run.app, name="run")
 app.add_typer(job.app, name="job")
 app.add_typer(logbook.app, name="logbook")
+app.add_typer(judge.app, name="judge")
 app.add_typer(bench.app, name="bench")
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)

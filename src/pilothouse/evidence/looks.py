@@ -15,15 +15,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pilothouse.errors import BadValue
-from pilothouse.evidence.arms import Arm, Floats, Standing, arm_of, finite, standing
+from pilothouse.evidence.arms import Floats, Standing, arm_of, finite, standing
 from pilothouse.evidence.interval import Interval
 from pilothouse.evidence.sequential import Design, invert, make_design, t_of_z, z_of_t
-from pilothouse.evidence.verdict import Direction
+from pilothouse.evidence.verdict import Direction, Outcome
 
 SINGLE_LOOKS = (2, 3, 4, 5, 6, 8, 10, 13, 16)
 SINGLE_SHARES = (0.0, 0.25, 0.2, 0.15, 0.1, 0.1, 0.08, 0.06, 0.06)
@@ -35,11 +36,6 @@ correlated over the looks than the z-values of the theory, and the plan alone wo
 STREAM_LOOKS = (2, 3, 4, 6, 8, 12, 16, 24)
 STREAM_SHARES = (0.0, 0.06, 0.06, 0.12, 0.14, 0.19, 0.19, 0.24)
 STREAM_FUTILITY = (0.37, 0.32, 0.27, 0.19, 0.12, 0.07, 0.025, 1.0)
-
-CALIBRATION_RUNS = 16
-"""Runs of the unchanged configuration with which a campaign begins: its noise floor and its first baseline arm."""
-CONFIRMATION_RUNS = 8
-"""Fresh runs that re-measure a promoted change; they are the first runs of the new baseline arm."""
 
 
 class Step(StrEnum):
@@ -125,6 +121,35 @@ def decide_look(design: Design, *, baseline: Sequence[float], candidate: Sequenc
     )
 
 
+def replay_looks(
+    design: Design, *, baseline: Sequence[float], candidate: Sequence[float], direction: Direction
+) -> Look:
+    """Return the decision of runs in the order of their launch: that of the first look that ends the comparison.
+
+    Each look sees as many baseline runs as candidate runs, as interleaved arms of equal size had them then.
+    """
+    reached = [seeds for seeds in design.looks if seeds <= len(candidate)] or [len(candidate)]
+    for seeds in reached[:-1]:
+        found = decide_look(design, baseline=baseline[:seeds], candidate=candidate[:seeds], direction=direction)
+        if found.step is not Step.LAUNCH:
+            return found
+    last = max(reached[-1], 2)
+    return decide_look(design, baseline=baseline[:last], candidate=candidate[:last], direction=direction)
+
+
+def outcome_of_look(found: Look) -> Outcome:
+    """Return the outcome that a look stands for; a comparison that goes on has none yet."""
+    match found.step:
+        case Step.PROMOTE:
+            return Outcome.IMPROVED
+        case Step.LAUNCH:
+            return Outcome.INCONCLUSIVE
+        case Step.GIVE_UP:
+            return Outcome.REGRESSED if found.interval.high < 0 else Outcome.INCONCLUSIVE
+        case unknown:
+            assert_never(unknown)
+
+
 def step_of(design: Design, look: int, p: float) -> Step:
     """Return the step that a p-value leads to at a look."""
     if p <= design.efficacy[look]:
@@ -195,8 +220,3 @@ def _reason(design: Design, look: int, p: float, step: Step) -> str:
             return (
                 f"p {p:.3g} is above the futility level {design.futility[look]:.3g}: more seeds would hardly change it"
             )
-
-
-def arm(values: Sequence[float]) -> Arm:
-    """Return the arm of these runs."""
-    return arm_of(np.asarray(values, dtype=np.float64))

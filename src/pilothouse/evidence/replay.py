@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilothouse.evidence.arms import Arm, Floats, arm_of, chosen, joined, standing
-from pilothouse.evidence.looks import CALIBRATION_RUNS, CONFIRMATION_RUNS, honest_interval
+from pilothouse.evidence.looks import honest_interval
+from pilothouse.evidence.protocol import CALIBRATION_RUNS, CONFIRMATION_LEVEL, CONFIRMATION_RUNS
 from pilothouse.evidence.sequential import Design
 
 Bools = NDArray[np.bool_]
 
-CONFIRMATION_LEVEL = 0.2
-"""p-value up to which fresh runs confirm a promotion; above it the baseline rolls back."""
 SMOOTHING = 0.2
 """Width of the smoothing kernel in standard deviations of the group."""
 

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 
 class Outcome(StrEnum):
-    """The three answers there are."""
+    """The answers there are; equivalent (no worse by more than a margin) is only given where a margin was asked for."""
 
     IMPROVED = "improved"
     REGRESSED = "regressed"
     INCONCLUSIVE = "inconclusive"
+    EQUIVALENT = "equivalent"
 
 
 class Direction(StrEnum):

@@ -1,0 +1,215 @@
+"""`pilothouse judge`: compare two files of runs, and plan how many runs a comparison needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pilothouse.cli.context import AsJson, print_json, say
+
+if TYPE_CHECKING:
+    from pilothouse.canonical import Json
+    from pilothouse.evidence.interval_plot import Bar
+    from pilothouse.evidence.trial_verdict import Arms, Question, TrialVerdict
+    from pilothouse.evidence.verdict import Direction
+
+app = typer.Typer(help="Decide on noisy trainings with a stated error rate.", no_args_is_help=True)
+
+ArmArgument = Annotated[Path, typer.Argument(metavar="CSV", show_default=False)]
+
+
+@app.command("compare")
+def compare(
+    baseline: ArmArgument,
+    candidate: ArmArgument,
+    metric: Annotated[str, typer.Option(help="The column that decides.")] = "val_loss",
+    direction: Annotated[str, typer.Option(help="Which way is better: min or max.")] = "min",
+    smallest_effect: Annotated[float, typer.Option(help="Differences below this are of no interest.")] = 0.0,
+    no_worse_by: Annotated[float | None, typer.Option(help="Also ask: is it no worse by more than this?")] = None,
+    guard: Annotated[
+        list[str] | None,
+        typer.Option(metavar="METRIC:min|max[:MARGIN]", help="A metric that must not regress; may be repeated."),
+    ] = None,
+    looks: Annotated[
+        str | None, typer.Option(metavar="3,5,8", help="Look after these numbers of seeds, at one error rate in all.")
+    ] = None,
+    alpha: Annotated[float, typer.Option(help="The error rate.")] = 0.05,
+    svg: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the intervals as SVG.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare runs of a candidate with runs of its baseline: CSV files with the columns run and the metric.
+
+    Failed runs are written as nan; with --looks, rows stand in the order of their launch. Columns `group` and `steps`
+    are checked where there are any.
+    """
+    from pilothouse.evidence.looks import custom_design, outcome_of_look, replay_looks
+    from pilothouse.evidence.trial_verdict import Question, held_back, judge_trials, look_json
+
+    texts = _texts(baseline, candidate)
+    question = Question(
+        metric=metric,
+        direction=_direction(direction),
+        alpha=alpha,
+        smallest_effect=smallest_effect,
+        no_worse_by=no_worse_by,
+    )
+    arms = _arms(texts, metric)
+    verdict = judge_trials(question, arms)
+    guards = [judge_trials(each, _arms(texts, each.metric)) for each in _guards(guard or [], alpha=alpha)]
+    blocked = held_back(guards, alpha=alpha)
+    result: dict[str, Json] = {
+        **verdict.as_json(),
+        "guards": [each.as_json() for each in guards],
+        "held_back_by": blocked,
+    }
+    if looks is not None:
+        here = replay_looks(
+            custom_design(_numbers(looks), alpha=alpha),
+            baseline=list(arms.baseline.values.values()),
+            candidate=list(arms.candidate.values.values()),
+            direction=question.direction,
+        )
+        look = look_json(here, direction=question.direction)
+        result |= {**look, "outcome": outcome_of_look(here).value, "look": look}
+    if svg is not None:
+        _write_svg(svg, [verdict, *guards])
+    if as_json:
+        print_json(result)
+    else:
+        _show(verdict, guards, blocked, result.get("look"))
+
+
+@app.command("plan")
+def plan(
+    effect: Annotated[float, typer.Option(help="The gain to be found, in the metric's unit.", show_default=False)],
+    sigma: Annotated[float, typer.Option(help="Run-to-run standard deviation of the metric.", show_default=False)],
+    power: Annotated[float, typer.Option(help="How surely it shall be found.")] = 0.8,
+    alpha: Annotated[float, typer.Option(help="The error rate, one-sided.")] = 0.05,
+    as_json: AsJson = False,
+) -> None:
+    """Say how many seeds per arm an effect needs, fixed and with sequential looks."""
+    from pilothouse.evidence.power import plan as planned
+
+    found = planned(effect=effect, sigma=sigma, power=power, alpha=alpha)
+    if as_json:
+        print_json(asdict(found))
+        return
+    say(f"effect             {found.effect:g} = {found.effect / found.sigma:.2f} standard deviations of a run")
+    say(f"fixed number       {found.seeds_fixed} seeds per arm find it in {100 * found.power_fixed:.0f} % of cases")
+    say(
+        f"sequential looks   {found.seeds_sequential_mean:.1f} seeds per arm on average, {found.seeds_sequential_most} "
+        f"at most, find it in {100 * found.power_sequential:.0f} %; without an effect they stop after "
+        f"{found.seeds_without_effect:.1f}"
+    )
+    if found.power_sequential < found.power:
+        say(f"note               the looks end before power {found.power:g}: use the fixed number instead")
+
+
+def _texts(baseline: Path, candidate: Path) -> tuple[tuple[str, str], tuple[str, str]]:
+    from pilothouse.cli.csv_files import read_text
+
+    return (str(baseline), read_text(baseline)), (str(candidate), read_text(candidate))
+
+
+def _arms(texts: Sequence[tuple[str, str]], metric: str) -> Arms:
+    from pilothouse.errors import BadValue
+    from pilothouse.evidence.runs_file import one_arm, read_runs
+    from pilothouse.evidence.trial_verdict import Arms
+
+    left, right = (one_arm(read_runs(text, file=file, metric=metric), file=file, metric=metric) for file, text in texts)
+    if left.steps != right.steps:
+        raise BadValue(
+            f"the step counts are mixed: {left.steps} in {texts[0][0]} and {right.steps} in {texts[1][0]}",
+            fix="compare runs of the same number of steps only",
+        )
+    return Arms(baseline=left, candidate=right)
+
+
+def _guards(texts: Sequence[str], *, alpha: float) -> list[Question]:
+    from pilothouse.errors import BadValue
+    from pilothouse.evidence.trial_verdict import Question
+
+    found = []
+    for text in texts:
+        name, _, rest = text.partition(":")
+        way, _, margin = rest.partition(":")
+        try:
+            limit = float(margin) if margin else None
+        except ValueError as error:
+            raise BadValue(f"the margin of guard {text!r} is no number", fix="write metric:min:0.01") from error
+        found.append(Question(metric=name, direction=_direction(way or "min"), alpha=alpha, no_worse_by=limit))
+    return found
+
+
+def _direction(text: str) -> Direction:
+    from pilothouse.errors import BadValue
+    from pilothouse.evidence.verdict import Direction
+
+    try:
+        return Direction(text)
+    except ValueError as error:
+        raise BadValue(f"the direction is {text!r}", fix="write min or max") from error
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    from pilothouse.errors import BadValue
+
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise BadValue(f"the looks are {text!r}", fix="write rising numbers of seeds, such as 3,5,8") from error
+
+
+def _write_svg(file: Path, verdicts: Sequence[TrialVerdict]) -> None:
+    from pilothouse.cli.csv_files import write_text
+    from pilothouse.evidence.interval_plot import interval_svg
+
+    level = 100 * (1 - verdicts[0].question.alpha)
+    unit = f"candidate minus baseline; {level:g} % intervals"
+    write_text(file, interval_svg([_bar(each) for each in verdicts], title="Candidate against baseline", unit=unit))
+
+
+def _bar(verdict: TrialVerdict) -> Bar:
+    from pilothouse.evidence.interval_plot import Bar
+
+    found = verdict.found
+    return Bar(
+        label=verdict.question.metric,
+        low=found.interval.low,
+        high=found.interval.high,
+        estimate=found.difference,
+        outcome=verdict.outcome,
+    )
+
+
+def _show(verdict: TrialVerdict, guards: Sequence[TrialVerdict], blocked: Sequence[str], look: Json) -> None:
+    from pilothouse.evidence.interval_plot import interval_text
+    from pilothouse.evidence.trial_verdict import method_of
+
+    for each in (verdict, *guards):
+        found, question = each.found, each.question
+        say(f"{question.metric}: {each.outcome.value} ({each.confidence.value}): {each.reason}")
+        for name, values, failed in (
+            ("baseline", found.baseline, each.failed[0]),
+            ("candidate", found.candidate, each.failed[1]),
+        ):
+            lost = f", {failed} failed" if failed else ""
+            say(f"  {name:<10} {values.mean():.6g} ± {values.std(ddof=1):.2g} over {len(values)} runs{lost}")
+        say(
+            f"  difference {found.difference:.4g}, {100 * (1 - found.alpha):g} % interval [{found.interval.low:.4g}, "
+            f"{found.interval.high:.4g}], p {found.p:.3g}; expect {found.shrunk:.4g}"
+        )
+        say(f"  {interval_text(_bar(each))}")
+        say(f"  {method_of(found)}")
+    if blocked:
+        say(f"held back by: {', '.join(blocked)}")
+    if isinstance(look, dict):
+        say(
+            f"with looks: {look['step']} ({look['seeds']} seeds): {look['reason']}; alpha left {look['alpha_left']:.3g}"
+        )
+    else:
+        say("The error rate covers one look at these runs. For looking again as seeds arrive, name --looks.")
