@@ -15,6 +15,7 @@ from pilothouse.programs.forty_two import checkpoint, learner, model
 from pilothouse.programs.forty_two.checkpoint import Training
 from pilothouse.programs.forty_two.losses import Mode
 from pilothouse.programs.forty_two.model import PRESETS
+from pilothouse.programs.forty_two.token_files import read_tokens
 from pilothouse.programs.forty_two.training import LossDiverged, train_run
 from pilothouse.trainer import newest_checkpoint, tree
 
@@ -263,11 +264,23 @@ def test_no_tokens_is_a_clear_error(run_folder: RunFolder) -> None:
         _train(run_folder("none", {"compile_cache": ""}))
 
 
-def test_forced_positions_can_be_left_out(run_folder: RunFolder, token_folder: Path, compiled: str) -> None:
-    """One epoch then has fewer steps, for there are fewer rows."""
-    totals = []
-    for skip in (False, True):
-        config = _config(compiled, epochs=1.5, skip_forced=skip, checkpoint_every=1000)
-        totals.append(_train(run_folder(f"skip {skip}", config, inputs={"tokens": [token_folder]}))["metrics"]["steps"])
+def test_positions_without_a_choice_can_be_left_out(run_folder: RunFolder, token_folder: Path, compiled: str) -> None:
+    """An epoch then has as many rows as there are positions whose moves differ in worth."""
+    rows = read_tokens([token_folder])
+    differing = 0
+    for legal, q in zip(rows.legal, rows.qvals, strict=True):
+        differing += len({int(worth) for worth, may in zip(q, legal, strict=True) if may}) > 1
+    config = _config(compiled, epochs=1.0, only_choices=True, checkpoint_every=1000)
 
-    assert 0 < totals[1] < totals[0]
+    summary = _train(run_folder("choices", config, inputs={"tokens": [token_folder]}))
+
+    assert 0 < differing < len(rows)
+    assert summary["metrics"]["steps"] == round(differing / 32)
+
+
+def test_samples_fix_the_length_whatever_the_data(run_folder: RunFolder, token_folder: Path, compiled: str) -> None:
+    """Twice the data makes no longer run when the number of samples is given."""
+    config = _config(compiled, samples=200, checkpoint_every=1000)
+    folder = run_folder("samples", config, inputs={"tokens": [token_folder, token_folder]})
+
+    assert _train(folder)["metrics"]["steps"] == round(200 / 32)

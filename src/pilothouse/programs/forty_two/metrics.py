@@ -46,6 +46,14 @@ def regrets(chosen: NDArray[np.int64], rows: TokenRows) -> NDArray[np.float32]:
     return lost
 
 
+def has_choice(rows: TokenRows) -> NDArray[np.bool_]:
+    """Return bool[n]: whether the legal moves differ in worth."""
+    value = _mover_values(rows)
+    worst = np.where(rows.legal != 0, value, np.inf).min(axis=1)
+    differs: NDArray[np.bool_] = value.max(axis=1) > worst
+    return differs
+
+
 def summarise(answers: Answers, rows: TokenRows) -> dict[str, float]:
     """Compute every metric over all rows; sums are exact (Shewchuk's), so no order of rows or blocks matters."""
     chosen = choices(answers, rows)

@@ -44,7 +44,7 @@ class Shape:
 
 
 PRESETS: Final = {
-    "nano": Shape(width=64, heads=4, layers=2, hidden=256),
+    "nano": Shape(width=48, heads=4, layers=2, hidden=96),
     "full": Shape(width=128, heads=8, layers=4, hidden=512),
     "large": Shape(width=256, heads=8, layers=6, hidden=512),
     "tiny": Shape(width=24, heads=2, layers=2, hidden=32),

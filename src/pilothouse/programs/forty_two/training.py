@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 
 from pilothouse import trainer
-from pilothouse.programs.forty_two import checkpoint, learner, loader, model, optimiser
+from pilothouse.programs.forty_two import checkpoint, learner, loader, metrics, model, optimiser
 from pilothouse.programs.forty_two.checkpoint import Training
 from pilothouse.programs.forty_two.compile_cache import keep_compiled
 from pilothouse.programs.forty_two.learner import Learnt, Pace, Recipe
@@ -43,10 +43,12 @@ class Options:
     """The share of steps over which the rate rises."""
     batch_size: int = trainer.bounded(256, low=1, high=65_536)
     epochs: float = trainer.bounded(2.0, low=0.001, high=10_000.0)
+    samples: int = trainer.bounded(0, low=0, high=10**12)
+    """How many samples to train on, however much data there is; 0: as many as `epochs` says."""
     shuffle_hands: bool = False
     rotate_seats: bool = False
-    skip_forced: bool = False
-    """Leave out positions with a single legal move."""
+    only_choices: bool = False
+    """Leave out positions in which every legal move is worth the same: they have no wrong move to unlearn."""
     log_every: int = trainer.bounded(10, low=1, high=1_000_000)
     checkpoint_every: int = trainer.bounded(100, low=1, high=1_000_000)
     compile_cache: str | None = None
@@ -78,7 +80,7 @@ def train_run(run: trainer.Run) -> None:
     plan = Plan(
         options=options,
         seed=run.seed,
-        total=loader.step_count(rows=len(rows), batch_size=options.batch_size, epochs=options.epochs),
+        total=_total_steps(options, len(rows)),
         training=Training(preset=options.preset, mode=Mode(options.mode), step=0, identity=identity),
     )
     learnt, step = _first_state(run, plan, start)
@@ -90,11 +92,16 @@ def _rows(run: trainer.Run, options: Options) -> TokenRows:
     if not folders:
         raise RunFolderBroken("The input `tokens` names no token set.", fix="give folders that `tokenise` has made.")
     rows = read_tokens(folders)
-    if options.skip_forced:
-        rows = rows.chosen(rows.legal.sum(axis=1) > 1)
+    if options.only_choices:
+        rows = rows.chosen(metrics.has_choice(rows))
     if not len(rows):
-        raise RunFolderBroken("There is no row to train on.", fix="generate more rows, or set skip_forced = false.")
+        raise RunFolderBroken("There is no row to train on.", fix="generate more rows, or set only_choices = false.")
     return rows
+
+
+def _total_steps(options: Options, rows: int) -> int:
+    epochs = options.samples / rows if options.samples else options.epochs
+    return loader.step_count(rows=rows, batch_size=options.batch_size, epochs=epochs)
 
 
 def _start_folder(run: trainer.Run) -> Path | None:
@@ -213,8 +220,8 @@ def _pace(plan: Plan, step: int) -> Pace:
 
 def _report(run: trainer.Run, plan: Plan, meter: _Meter, done: int) -> None:
     loss, speed = meter.take()
-    measured = {} if speed is None else {"samples_per_s": speed * plan.options.batch_size}
-    run.log(done, total=plan.total, loss=loss, **measured)
+    speeds = {} if speed is None else {"samples_per_s": speed * plan.options.batch_size}
+    run.log(done, total=plan.total, loss=loss, **speeds)
     if not math.isfinite(loss):
         raise LossDiverged(
             f"The loss is {loss} at step {done} of {plan.total}.",
@@ -233,13 +240,13 @@ def _save(run: trainer.Run, plan: Plan, learnt: Learnt, done: int) -> Path:
 
 def _finish(run: trainer.Run, plan: Plan, learnt: Learnt, meter: _Meter, latest: Path) -> None:
     batch_size = plan.options.batch_size
-    metrics: dict[str, float | int] = {
+    measured: dict[str, float | int] = {
         "train_loss": learner.mean_loss(learnt),
         "steps": plan.total,
         "samples": plan.total * batch_size,
         "parameters": model.parameter_count(learnt.weights),
     }
     if meter.steps:
-        metrics["samples_per_s"] = meter.steps * batch_size / meter.seconds
-        metrics["seconds_per_step"] = meter.seconds / meter.steps
-    run.finish(metrics, artifacts={"checkpoint": latest})
+        measured["samples_per_s"] = meter.steps * batch_size / meter.seconds
+        measured["seconds_per_step"] = meter.seconds / meter.steps
+    run.finish(measured, artifacts={"checkpoint": latest})
