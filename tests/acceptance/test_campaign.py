@@ -123,29 +123,6 @@ def test_stop_ends_a_running_campaign(product: Product) -> None:
     assert "not running" in again.out
 
 
-def test_a_required_approval_holds_the_launch_until_it_is_given(product: Product) -> None:
-    """Exit 3 names the proposal; after the approval the same command goes on."""
-    file = str(
-        product.file(
-            ('approval = "waived"\nwaived_by = "the test"\nreason = "nothing is at stake"', 'approval = "required"')
-        )
-    )
-
-    refused = product.say("campaign", "run", file, "--once")
-    proposal = product.json("proposal", "list")[0]["id"]
-    status = product.json("campaign", "status")
-    approved = product.say("proposal", "approve", proposal, "--by", "ada")
-    ran = product.say("campaign", "run", file, "--once")
-
-    assert refused.code == 3
-    assert proposal in refused.err
-    assert proposal in status["next_action"]
-    assert status["state"] == "ready"
-    assert approved.code == 0, approved.err
-    assert ran.code == 0, ran.err
-    assert product.json("proposal", "list")[0]["state"] == "admitted"
-
-
 def test_a_knob_is_moved_by_proposal_and_stays_moved(product: Product) -> None:
     """`--set` is one exact delta against the parent; the next iteration keeps it."""
     file = str(product.file())

@@ -63,6 +63,30 @@ def test_a_first_crash_is_restarted_from_its_checkpoint(product: Product) -> Non
     assert '"resumed_from": 10' in lines[0]
 
 
+def test_a_step_that_failed_goes_on_from_its_checkpoint_when_a_person_starts_again(product: Product) -> None:
+    """The new job of the same step resumes where the failed one had saved."""
+    file = str(product.file(("config = {}", 'config = { fault = "crash afresh", fault_step = 12 }'), RESTARTS))
+    failed = product.say("campaign", "run", file, "--once")
+
+    said = product.say("campaign", "run", file, "--once")
+
+    run = product.json("run", "show", "latest")
+    lines = (Path(run["attempts"][0]["folder"]) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert failed.code == 1
+    assert said.code == 0, said.err
+    assert '"resumed_from": 10' in lines[0]
+
+
+def test_seats_that_no_factory_has_are_refused_at_once(product: Product) -> None:
+    """Exit 3 instead of waiting for ever."""
+    file = product.file(("config = {}", "config = {}\nrequires = { seats = 2 }"))
+
+    said = product.say("campaign", "run", str(file), "--once")
+
+    assert said.code == 3
+    assert "seats" in said.err
+
+
 def test_a_damaged_shard_is_named_made_again_and_never_trained_on(product: Product) -> None:
     """The next iteration meets it, makes it anew, and goes on with the same bytes."""
     file = str(product.file())

@@ -22,7 +22,7 @@ def behave(run: trainer.Run, step: int) -> None:
     fault = run.config.get("fault")
     if step != run.config.get("fault_step", 5) or run.attempt > number(run, "fault_attempts", 9):
         return
-    if fault == "crash":
+    if fault == "crash" or (fault == "crash afresh" and run.resume is None):
         raise RuntimeError("the toy was told to crash")
     if fault == "nan":
         run.log(step, total=STEPS, loss=float("nan"))
