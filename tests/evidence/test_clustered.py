@@ -172,7 +172,7 @@ def test_a_difference_of_rounding_is_no_difference() -> None:
 
 
 @pytest.mark.parametrize(("clusters", "certain"), [(2, False), (5, False), (6, True), (40, True)])
-def test_equal_changes_count_by_their_sign_only(clusters: int, certain: bool) -> None:  # noqa: FBT001  a table's column
+def test_equal_changes_count_by_their_sign_only(clusters: int, certain: bool) -> None:
     """Two clusters that agree exactly are not a certainty; six equal signs are 1 in 32."""
     found = paired_clustered(*same_change(clusters, 0.1), alpha=0.05)
     assert found.interval.excludes_zero() is certain
