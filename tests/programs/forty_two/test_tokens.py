@@ -22,7 +22,7 @@ _Position: TypeAlias = tuple[list[set[int]], int, list[int]]
 
 def _random_positions(seed: int, declaration: int, count: int) -> list[_Position]:
     """Positions met by random play of one deal."""
-    dice = random.Random(f"{seed}/{declaration}")  # noqa: S311  test positions, not secrets
+    dice = random.Random(f"{seed}/{declaration}")
     hands = deal_hands(seed)
     found: list[_Position] = []
     while len(found) < count:
