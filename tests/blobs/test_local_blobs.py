@@ -46,7 +46,7 @@ def test_a_folder_comes_back_by_its_digest(blobs: LocalBlobs, tmp_path: Path) ->
     folder = blobs.path(stored.digest)
     assert folder == tmp_path / "blobs" / digest[:2] / digest
     assert (folder / "deep" / "weights.bin").read_text(encoding="utf-8") == "weights"
-    assert blobs.has(stored.digest)
+    assert blobs.folder(stored.digest).is_dir()
 
 
 def test_the_kept_files_are_read_only_and_outlive_the_source(blobs: LocalBlobs, tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_removing_says_whether_it_was_there(blobs: LocalBlobs, tmp_path: Path) -
 
     assert blobs.remove(digest)
     assert not blobs.remove(digest)
-    assert not blobs.has(digest)
+    assert not blobs.folder(digest).exists()
     with pytest.raises(ArtifactDamaged, match="never completed"):
         blobs.path(digest)
 
@@ -212,7 +212,7 @@ def test_a_full_disk_is_told_with_its_mend_and_loses_nothing(
 
     assert "free space" in failure.value.fix
     assert not [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
-    assert blobs.has(blobs.put(tmp_path / "made").digest)
+    assert blobs.folder(blobs.put(tmp_path / "made").digest).is_dir()
 
 
 def test_a_root_that_cannot_be_a_folder_is_named(tmp_path: Path) -> None:

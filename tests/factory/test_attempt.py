@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pilothouse.errors import BadValue, Conflict, LeaseLost, StorageFailed
+from pilothouse.errors import LeaseLost, StorageFailed
 from pilothouse.fleet.job import JobSpec, Outcome, Report
 from pilothouse.ids import ArtifactDigest
 from pilothouse.testing.factory_bench import SPEC, Bench, is_running
@@ -388,67 +388,6 @@ def test_one_failed_renewal_does_not_cost_a_live_job(bench: Bench) -> None:
 
     assert report.outcome is Outcome.SUCCEEDED
     assert len(bench.dispatch.renewals) >= 2
-
-
-def test_completing_is_tried_again_while_the_lease_lasts(bench: Bench) -> None:
-    """A disk that is full for a moment loses no result."""
-    failures = iter([StorageFailed("once", fix="wait"), StorageFailed("twice", fix="wait")])
-    bench.dispatch.fails = lambda verb: next(failures, None) if verb == "complete" else None
-
-    assert reported(bench.run(bench.offer_for(PLAIN + "finish()"))).outcome is Outcome.SUCCEEDED
-
-
-def test_a_report_that_is_refused_is_told_as_a_broken_promise(bench: Bench) -> None:
-    """Asking again would be refused again until the lease is over; what was refused stands in the detail."""
-    asked: list[str] = []
-
-    def refuse(verb: str) -> BadValue | None:
-        asked.append(verb)
-        return BadValue("the report cannot be stored", fix="mend it") if asked.count("complete") == 1 else None
-
-    bench.dispatch.fails = refuse
-
-    report = reported(bench.run(bench.offer_for(PLAIN + "finish({'loss': 1})")))
-
-    assert report.outcome is Outcome.PROMISE_BROKEN
-    assert "the report cannot be stored" in report.detail
-    assert report.metrics == {}
-    assert asked.count("complete") == 2
-
-
-def test_a_report_that_is_refused_twice_is_given_up(bench: Bench) -> None:
-    """Nothing more can be said of the attempt; its lease runs out."""
-    asked: list[str] = []
-
-    def refuse(verb: str) -> Conflict | None:
-        asked.append(verb)
-        return Conflict("no", fix="none") if verb == "complete" else None
-
-    bench.dispatch.fails = refuse
-
-    assert bench.run(bench.offer_for(PLAIN + "finish()")) is None
-    assert asked.count("complete") == 2
-
-
-def test_a_start_that_could_not_be_told_is_told_before_the_end(bench: Bench) -> None:
-    """A job that nobody saw start may not succeed."""
-    failures = iter([StorageFailed("once", fix="wait"), StorageFailed("twice", fix="wait")])
-    bench.dispatch.fails = lambda verb: next(failures, None) if verb == "start" else None
-
-    report = reported(bench.run(bench.offer_for(PLAIN + "finish()")))
-
-    assert report.outcome is Outcome.SUCCEEDED
-    assert len(bench.dispatch.starts) == 1
-
-
-def test_a_start_that_is_refused_fails_the_attempt_with_the_reason(bench: Bench) -> None:
-    """It is told once, and the result does not count."""
-    bench.dispatch.fails = lambda verb: BadValue("no such pid", fix="mend it") if verb == "start" else None
-
-    report = reported(bench.run(bench.offer_for(PLAIN + "finish()")))
-
-    assert report.outcome is Outcome.PROMISE_BROKEN
-    assert "no such pid" in report.detail
 
 
 def test_names_that_are_no_unicode_are_reported_as_such_that_are(bench: Bench) -> None:

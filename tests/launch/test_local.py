@@ -174,20 +174,6 @@ def test_no_grandchild_outlives_the_attempt(
     assert not is_running(daemon)
 
 
-def test_a_sweep_ends_only_the_attempt_that_is_named(
-    launcher: LocalLauncher, start: Start, tmp_path: Path, until: Until, is_running: IsRunning
-) -> None:
-    """Another epoch, or the same cookie in another folder, is somebody else's."""
-    first = start(WRITE_PID + "mark('one')\nrest()", cookie="job-a:1")
-    second = start(WRITE_PID + "mark('two')\nrest()", cookie="job-a:2")
-    until(lambda: (tmp_path / "run" / "one").exists() and (tmp_path / "run" / "two").exists())
-
-    assert launcher.sweep(cookie="job-a:1", folder=tmp_path / "elsewhere") == 0
-    assert launcher.sweep(cookie="job-a:1", folder=tmp_path / "run") == 1
-    assert first.wait(20)
-    assert is_running(second.pid)
-
-
 def test_memory_of_the_whole_tree_is_counted(start: Start, tmp_path: Path, until: Until) -> None:
     """A worker's memory is the attempt's memory."""
     handle = start(

@@ -60,10 +60,6 @@ class LocalBlobs:
         """Return where the folder is kept, unchecked."""
         return self._place(digest)
 
-    def has(self, digest: ArtifactDigest) -> bool:
-        """Whether a folder of that name is there."""
-        return self._place(digest).is_dir()
-
     def remove(self, digest: ArtifactDigest) -> bool:
         """Move the folder aside in one step, so that no reader sees half of it, and delete it there."""
         folder = self._place(digest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import cast
 
 from rich.table import Table
@@ -23,7 +24,8 @@ def status_text(values: Row) -> str:
     lines.append(f"state       {values['state']}")
     owner = cast("Row | None", values["owner"])
     if owner is not None:
-        lines.append(f"owner       pid {owner['pid']} on {owner['host']}")
+        since = datetime.fromtimestamp(cast("float", owner["started"]), UTC)
+        lines.append(f"owner       pid {owner['pid']} on {owner['host']}, started {since:%Y-%m-%d %H:%M:%SZ}")
     current = cast("Row | None", values["current"])
     if current is not None:
         lines.append(f"current     {_current_words(current)}")

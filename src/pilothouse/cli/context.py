@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pilothouse.monitoring.quoted import plain
+
 if TYPE_CHECKING:
     from pilothouse.canonical import Json
     from pilothouse.settings import Settings
@@ -33,15 +35,25 @@ def open_existing(ctx: typer.Context) -> Workspace:
 
 
 def print_json(value: Json) -> None:
-    """Print one JSON document on standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Print one JSON document on standard output.
+
+    A number that JSON does not know comes as its text, and what could steer a terminal as JSON's own escape.
+    """
+    from pilothouse.fleet.wire import finite
+
+    text = json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False)
+    sys.stdout.write("".join(map(_escaped, text)) + "\n")
 
 
 def say(text: str) -> None:
-    """Print a line of a result on standard output."""
-    sys.stdout.write(text + "\n")
+    """Print a line of a result on standard output; what a program has put there is shown, not obeyed."""
+    sys.stdout.write(plain(text) + "\n")
 
 
 def note(text: str) -> None:
     """Print a line about what happens, on standard error."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(plain(text) + "\n")
+
+
+def _escaped(letter: str) -> str:
+    return letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1]

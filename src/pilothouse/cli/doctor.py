@@ -17,7 +17,7 @@ EXIT_FAILED = 1
 def doctor(ctx: typer.Context, as_json: AsJson = False) -> None:
     """Check the installation; each line is ok, warn or fail, with the command that mends it."""
     from pilothouse.cli.examination import examine
-    from pilothouse.cli.table import console
+    from pilothouse.cli.table import console, shown
 
     findings = examine(settings_of(ctx))
     failed = any(finding.level == "fail" for finding in findings)
@@ -31,8 +31,8 @@ def doctor(ctx: typer.Context, as_json: AsJson = False) -> None:
         styles = {"ok": "green", "warn": "yellow", "fail": "bold red"}
         for each in findings:
             console().print(f"{each.level:<5}", style=styles[each.level], end="")
-            console().print(f" {each.check:<14} {each.detail}", markup=False, soft_wrap=True)
+            console().print(f" {each.check:<14} {shown(each.detail)}", markup=False, soft_wrap=True)
             if each.mend:
-                console().print(f"      mend: {each.mend}", markup=False, soft_wrap=True)
+                console().print(f"      mend: {shown(each.mend)}", markup=False, soft_wrap=True)
     if failed:
         raise typer.Exit(EXIT_FAILED)

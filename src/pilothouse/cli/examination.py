@@ -16,15 +16,13 @@ from typing import Literal
 
 import psutil
 
-from pilothouse.engine.ownership import is_alive, read_owner
+from pilothouse.engine.ownership import read_owner
 from pilothouse.errors import PilothouseError
 from pilothouse.settings import Settings
-from pilothouse.wiring.workspace import DATABASE, open_workspace
+from pilothouse.wiring.workspace import DATABASE, SQLITE_LEAST, is_alive, open_workspace
 
 Level = Literal["ok", "warn", "fail"]
 PYTHON_LEAST = (3, 11)
-SQLITE_LEAST = (3, 37, 0)
-"""The first release with STRICT tables."""
 DISK_GB_LEAST = 1.0
 DISK_GB_GOOD = 5.0
 MEMORY_GB_GOOD = 2.0
@@ -71,8 +69,8 @@ def _sqlite(_: Settings) -> Finding:
         return Finding(
             check="sqlite",
             level="fail",
-            detail=f"{sqlite3.sqlite_version} has no STRICT tables",
-            mend="use a Python built with SQLite 3.37 or newer",
+            detail=f"{sqlite3.sqlite_version} is too old for the database",
+            mend=f"use a Python built with SQLite {SQLITE_LEAST[0]}.{SQLITE_LEAST[1]} or newer",
         )
     return Finding(check="sqlite", level="ok", detail=sqlite3.sqlite_version)
 

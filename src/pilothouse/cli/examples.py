@@ -6,7 +6,8 @@ from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
 
-from pilothouse.errors import NotFound, StorageFailed, UsageError
+from pilothouse.errors import NotFound, UsageError
+from pilothouse.wiring.workspace import write_text
 
 EXAMPLES_GROUP = "pilothouse.examples"
 """Programs name a package whose `*.toml` files are examples; the platform knows none by itself."""
@@ -25,15 +26,7 @@ def write_example(file: Path, *, example: str, force: bool) -> None:
     text = example_text(example)
     if file.exists() and not force:
         raise UsageError(f"{file} is there already", fix="choose another name, or write over it with --force")
-    temporary = file.with_name(f".{file.name}.tmp")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(file)
-    except OSError as error:
-        raise StorageFailed(
-            f"{file} cannot be written: {error.strerror}", fix="choose a folder you may write"
-        ) from error
+    write_text(file, text)
 
 
 def _examples() -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -48,11 +47,11 @@ def show_job(ctx: typer.Context, job: JobArgument, as_json: AsJson = False) -> N
 
 
 @app.command("logs")
-def show_logs(ctx: typer.Context, job: JobArgument) -> None:
+def show_logs(ctx: typer.Context, job: JobArgument, as_json: AsJson = False) -> None:
     """Print what the newest attempt of a job wrote."""
     from pilothouse.ids import JobId
 
-    print_log(open_existing(ctx), JobId(job))
+    print_log(open_existing(ctx), JobId(job), as_json=as_json)
 
 
 def show_details(workspace: Workspace, job: JobId, *, as_json: bool) -> None:
@@ -73,7 +72,7 @@ def show_details(workspace: Workspace, job: JobId, *, as_json: bool) -> None:
             say(f"{name:<12} {value}")
 
 
-def print_log(workspace: Workspace, job: JobId) -> None:
+def print_log(workspace: Workspace, job: JobId, *, as_json: bool) -> None:
     """Print the end of the newest attempt's log, at most a MiB; control characters are shown, not obeyed."""
     from pilothouse.operations.job_view import log_path
 
@@ -83,4 +82,7 @@ def print_log(workspace: Workspace, job: JobId) -> None:
         stream.seek(0, 2)
         stream.seek(max(0, stream.tell() - LOG_BYTES_MAX))
         text = stream.read().decode("utf-8", errors="replace")
-    sys.stdout.write("".join(letter if letter.isprintable() or letter in "\n\t" else "�" for letter in text))
+    if as_json:
+        print_json({"job": job, "path": str(path), "text": text})
+    else:
+        say(text.removesuffix("\n"))

@@ -12,6 +12,7 @@ import typer
 
 from pilothouse import __version__
 from pilothouse.cli import bench, campaign, demo, doctor, job, judge, logbook, proposal, run
+from pilothouse.cli.context import note
 from pilothouse.cli.exits import SIGNAL_BASE, exit_code
 from pilothouse.errors import PilothouseError
 
@@ -62,7 +63,7 @@ def add_program_commands(target: typer.Typer) -> None:
         try:
             target.add_typer(entry.load(), name=entry.name)
         except ImportError as error:
-            sys.stderr.write(f"note: the command {entry.name!r} is missing: {error}\n")
+            note(f"note: the command {entry.name!r} is missing: {error}")
 
 
 def main() -> None:
@@ -71,12 +72,12 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except PilothouseError as error:
-        sys.stderr.write(f"error: {error.message}\n  mend: {error.fix}\n")
+        note(f"error: {error.message}\n  mend: {error.fix}")
         sys.exit(exit_code(error))
     except typer.TyperException as error:
         message = error.format_message()
         asked_nothing = message.startswith("Usage:")
-        sys.stderr.write(f"{message}\n" if asked_nothing else f"error: {message}\n  mend: see --help of that command\n")
+        note(message if asked_nothing else f"error: {message}\n  mend: see --help of that command")
         sys.exit(error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(SIGNAL_BASE + signal.SIGINT)

@@ -53,7 +53,7 @@ def show_run(ctx: typer.Context, run: RunArgument, as_json: AsJson = False) -> N
 
 
 @app.command("logs")
-def show_logs(ctx: typer.Context, run: RunArgument) -> None:
+def show_logs(ctx: typer.Context, run: RunArgument, as_json: AsJson = False) -> None:
     """Print what the newest attempt of a run wrote."""
     from pilothouse.cli.job import print_log
     from pilothouse.operations.job_view import find_run
@@ -61,12 +61,12 @@ def show_logs(ctx: typer.Context, run: RunArgument) -> None:
     workspace = open_existing(ctx)
     with workspace.store.read() as tx:
         found = find_run(tx, workspace.product, run)
-    print_log(workspace, found.job)
+    print_log(workspace, found.job, as_json=as_json)
 
 
 @app.command("watch")
 def watch_run(ctx: typer.Context, run: RunArgument = "latest") -> None:
-    """Follow a run's metrics until it ends; Ctrl-C leaves the run alone."""
+    """Follow a run's metrics until it ends, or until nobody runs it (exit 8); Ctrl-C leaves the run alone."""
     from pilothouse.cli.watch import follow
     from pilothouse.operations.job_view import find_run
 

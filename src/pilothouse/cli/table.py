@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pilothouse.canonical import Json
+from pilothouse.monitoring.quoted import plain
 
 PLAIN_WIDTH = 200
 """Columns of a table that goes into a pipe: wide enough not to fold ids."""
@@ -42,7 +43,7 @@ def shown(value: Json) -> str:
         case float():
             return f"{value:.4g}"
         case _:
-            return str(value)
+            return plain(str(value))
 
 
 def duration(seconds: float) -> str:

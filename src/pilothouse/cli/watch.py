@@ -6,26 +6,32 @@ import threading
 from typing import TYPE_CHECKING
 
 from pilothouse.cli.context import say
+from pilothouse.errors import StillPending
 from pilothouse.fleet.stages import ENDS
 from pilothouse.ids import JobId
-from pilothouse.operations.job_view import find_job
+from pilothouse.operations.find_job import find_job
+from pilothouse.trainer.folder import METRICS_FILE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pilothouse.wiring.workspace import Workspace
 
-METRICS_FILE = "metrics.jsonl"
 LOOK_SECONDS = 0.5
 
 
 def follow(workspace: Workspace, job: JobId) -> str:
-    """Print each metrics line of the newest attempt as it comes; return how the job ended."""
+    """Print each metrics line of the newest attempt as it comes; return how the job ended.
+
+    Raises `StillPending` when no engine is left that could end it.
+    """
     pause = threading.Event()
+    product = workspace.product
     shown: dict[Path, int] = {}
     while True:
+        running = workspace.engine_runs()  # asked first: an engine that ends now has written down what it did
         with workspace.store.read() as tx:
-            found = find_job(tx, workspace.product, job)
+            found = find_job(tx, job, product=product)
             attempts = tx.jobs.attempts(job)
         if attempts:
             path = workspace.home / attempts[-1].folder / METRICS_FILE
@@ -33,6 +39,11 @@ def follow(workspace: Workspace, job: JobId) -> str:
         if found.stage in ENDS:
             last = attempts[-1] if attempts else None
             return f"{job} is {found.stage.value}" + (f": {last.detail}" if last is not None and last.detail else "")
+        if not running:
+            raise StillPending(
+                f"{job} is {found.stage.value}, and no campaign runs here that could go on with it",
+                fix="go on with `pilothouse campaign run FILE`",
+            )
         pause.wait(LOOK_SECONDS)
 
 

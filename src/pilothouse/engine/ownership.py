@@ -21,8 +21,6 @@ from pilothouse.campaigns.record import Owner
 from pilothouse.errors import AlreadyOwned, StorageFailed
 
 LOCK_FILE = "engine.lock"
-START_TOLERANCE_SECONDS = 1.0
-"""Two readings of one process's start time differ by rounding only; a recycled pid differs by far more."""
 
 
 @contextmanager
@@ -59,18 +57,6 @@ def read_owner(home: Path) -> Owner | None:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def is_alive(owner: Owner) -> bool:
-    """Whether the owner is a living process of this host; one of another host is taken for living."""
-    if owner.host != socket.gethostname():
-        return True
-    try:
-        process = psutil.Process(owner.pid)
-        started = process.create_time()
-        return abs(started - owner.started) <= START_TOLERANCE_SECONDS and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def this_process(*, boot: str) -> Owner:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from pilothouse.canonical import Json
 from pilothouse.errors import OperationFailed, StorageFailed
-from pilothouse.launch.local import LOG
 from pilothouse.ports.blobs import Blobs
 from pilothouse.ports.dispatch import Offer
 from pilothouse.trainer import tree
 from pilothouse.trainer.checkpoints import steps_in
 from pilothouse.trainer.errors import TreeDamaged
+from pilothouse.trainer.folder import LOG_FILE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ def prepare(offer: Offer, *, home: Path, blobs: Blobs, touch: Callable[[], None]
         if resume is not None:
             notes.append(f"resuming from {resume.checkpoint} at step {resume.step}")
         if notes:
-            (folder / LOG).write_text("".join(f"pilothouse: {note}\n" for note in notes), encoding="utf-8")
+            (folder / LOG_FILE).write_text("".join(f"pilothouse: {note}\n" for note in notes), encoding="utf-8")
     except OSError as error:
         raise StorageFailed(
             f"Cannot write {error.filename or folder}: {error.strerror or error}.",

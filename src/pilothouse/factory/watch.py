@@ -13,8 +13,8 @@ from pathlib import Path
 
 from pilothouse.factory.metrics import Metrics
 from pilothouse.factory.renewal import Renewal
-from pilothouse.launch.local import LOG
 from pilothouse.ports.launcher import Handle
+from pilothouse.trainer.folder import LOG_FILE, METRICS_FILE
 
 TICK_SECONDS = 0.2
 """How often a running program is looked at; its end is noticed at once."""
@@ -72,7 +72,7 @@ def watch(
     """
     now = monotonic()
     watched = Watched(
-        metrics=Metrics(path=folder / "metrics.jsonl"), log=folder / LOG, began_at=now, alive_at=now, now=now
+        metrics=Metrics(path=folder / METRICS_FILE), log=folder / LOG_FILE, began_at=now, alive_at=now, now=now
     )
     watched.log_bytes = _size(watched.log)
     while True:

@@ -20,8 +20,8 @@ from pilothouse.errors import OperationFailed, StorageFailed
 from pilothouse.launch import environment, identity, tree
 from pilothouse.launch.exits import ExitWatch
 from pilothouse.ports.launcher import Order
+from pilothouse.trainer.folder import LOG_FILE
 
-LOG = "log.txt"
 PYTHON = frozenset({"python", "python3"})
 _SHIM = Path(__file__).with_name("shim.py")
 _KILL_SECONDS = 10.0
@@ -68,10 +68,6 @@ class LocalLauncher:
                 ) from error
         marks = tree.Marks(session=process.pid, cookie=order.cookie, folder=str(order.folder))
         return LocalHandle(process, marks)
-
-    def sweep(self, *, cookie: str, folder: Path) -> int:
-        """End whatever carries the attempt's cookie in its run folder, and return how many processes that were."""
-        return end(tree.Marks(session=None, cookie=cookie, folder=str(folder)))
 
 
 class LocalHandle:
@@ -221,7 +217,7 @@ def _setpriv() -> str | None:
 @contextmanager
 def _log(folder: Path) -> Iterator[int]:
     """Open the log for appending, so that each write lands at the end even after the file was cut short."""
-    path = folder / LOG
+    path = folder / LOG_FILE
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     except OSError as error:

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from itertools import pairwise
 
 from pilothouse.canonical import Json, digest
 from pilothouse.errors import BadValue
@@ -48,7 +47,7 @@ def link(previous: Entry | None, *, product: ProductId, thread: str, body: NewEn
     """Return the entry that follows `previous`, or the first of its thread.
 
     A body that has no canonical form (NaN in its evidence, broken text) raises `BadValue`. A clock that was set back
-    is no reason to lose an entry: the order is the numbers', and `set_back` tells where the times disagree with it.
+    is no reason to lose an entry: the order is the numbers', not the times'.
     """
     assert now.tzinfo is not None, f"a naive time cannot stand in the logbook: {now!r}"
     if previous is not None:
@@ -97,11 +96,6 @@ def verify(
             detail=f"the chain ends with {previous_hash}, and {head} was noted",
         )
     return None
-
-
-def set_back(entries: Sequence[Entry]) -> tuple[int, ...]:
-    """Return the numbers of the entries whose time lies before that of the entry they follow."""
-    return tuple(later.number for earlier, later in pairwise(entries) if later.at < earlier.at)
 
 
 def thread_hash(product: ProductId, thread: str) -> str:

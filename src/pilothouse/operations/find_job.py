@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pilothouse.errors import LeaseLost, NotFound
 from pilothouse.fleet.job import Job
-from pilothouse.ids import Epoch, JobId
+from pilothouse.ids import Epoch, JobId, ProductId
 from pilothouse.ports.store import Transaction
 
 
-def find_job(tx: Transaction, job: JobId) -> Job:
-    """Return the job of that id; `NotFound` when there is none."""
+def find_job(tx: Transaction, job: JobId, *, product: ProductId | None = None) -> Job:
+    """Return the job of that id; `NotFound` when there is none, or when it is another product's than the one named."""
     found = tx.jobs.by_id(job)
-    if found is None:
+    if found is None or product not in {None, found.product}:
         raise NotFound(f"no job has the id {job!r}", fix="list the jobs with `pilothouse job list`")
     return found
 

@@ -7,13 +7,14 @@ from pathlib import Path
 from pilothouse.campaigns.record import Run
 from pilothouse.canonical import Json
 from pilothouse.errors import NotFound
-from pilothouse.fleet.job import Attempt, Job
-from pilothouse.ids import JobId, ProductId, RunId
+from pilothouse.fleet.job import Attempt
+from pilothouse.ids import CampaignName, JobId, ProductId, RunId
+from pilothouse.operations.find_job import find_job
 from pilothouse.ports.store import Transaction
+from pilothouse.trainer.folder import LOG_FILE
 
 LATEST = "latest"
 RUNS_SEARCHED_MAX = 10_000
-LOG_FILE = "log.txt"
 
 
 def find_run(tx: Transaction, product: ProductId, run: str) -> Run:
@@ -25,17 +26,9 @@ def find_run(tx: Transaction, product: ProductId, run: str) -> Run:
     return found
 
 
-def find_job(tx: Transaction, product: ProductId, job: JobId) -> Job:
-    """Return the product's job of that id; one of another product is not found either."""
-    found = tx.jobs.by_id(job)
-    if found is None or found.product != product:
-        raise NotFound(f"there is no job {job!r}", fix="`pilothouse job list` shows their ids")
-    return found
-
-
 def job_row(tx: Transaction, product: ProductId, job: JobId) -> dict[str, Json]:
     """Return one line about a job."""
-    found = find_job(tx, product, job)
+    found = find_job(tx, job, product=product)
     attempts = tx.jobs.attempts(job)
     last = attempts[-1] if attempts else None
     spec = tx.jobs.spec(job)
@@ -52,7 +45,8 @@ def job_row(tx: Transaction, product: ProductId, job: JobId) -> dict[str, Json]:
 
 def job_details(tx: Transaction, product: ProductId, job: JobId, *, home: Path) -> dict[str, Json]:
     """Return everything that is stored of a job; folders are absolute."""
-    found = find_job(tx, product, job)
+    found = find_job(tx, job, product=product)
+    spec = tx.jobs.spec(job)
     return {
         "job": found.id,
         "product": found.product,
@@ -64,7 +58,7 @@ def job_details(tx: Transaction, product: ProductId, job: JobId, *, home: Path) 
         "preemptions": found.preemptions,
         "losses": found.losses,
         "created_at": found.created_at.isoformat(),
-        "spec": tx.jobs.spec(job).as_json(),
+        "spec": spec.as_json(),
         "attempts": [_attempt_json(attempt, home=home) for attempt in tx.jobs.attempts(job)],
         "artifacts": [
             {
@@ -74,6 +68,17 @@ def job_details(tx: Transaction, product: ProductId, job: JobId, *, home: Path) 
                 "meta": dict(artifact.meta),
             }
             for artifact in tx.jobs.artifacts(job)
+        ],
+        "incidents": [
+            {
+                "epoch": incident.epoch,
+                "at": incident.at.isoformat(),
+                "diagnosis": incident.diagnosis,
+                "evidence": incident.evidence,
+                "response": incident.response,
+            }
+            for incident in tx.campaigns.incidents(product, CampaignName(spec.campaign))
+            if incident.job == job
         ],
         "events": [
             f"{event.sequence} {event.at.isoformat()} epoch {event.epoch}: "
@@ -85,7 +90,7 @@ def job_details(tx: Transaction, product: ProductId, job: JobId, *, home: Path) 
 
 def log_path(tx: Transaction, product: ProductId, job: JobId, *, home: Path) -> Path:
     """Return the log file of the job's newest attempt."""
-    find_job(tx, product, job)
+    find_job(tx, job, product=product)
     attempts = tx.jobs.attempts(job)
     path = home / attempts[-1].folder / LOG_FILE if attempts else None
     if path is None or not path.is_file():

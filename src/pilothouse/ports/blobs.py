@@ -41,10 +41,6 @@ class Blobs(Protocol):
         """Return where a folder of that name is or would be kept, unchecked: for showing, never for reading."""
         ...
 
-    def has(self, digest: ArtifactDigest) -> bool:
-        """Whether a folder of that name is there; says nothing of its bytes."""
-        ...
-
     def remove(self, digest: ArtifactDigest) -> bool:
         """Remove the folder, damaged or not, and say whether it was there."""
         ...

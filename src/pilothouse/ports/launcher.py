@@ -61,7 +61,3 @@ class Launcher(Protocol):
         Call it from a thread that outlives the attempt: the attempt dies with the thread that started it.
         """
         ...
-
-    def sweep(self, *, cookie: str, folder: Path) -> int:
-        """End whatever still runs for an attempt, whoever started it, and return how many processes that were."""
-        ...

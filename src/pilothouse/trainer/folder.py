@@ -7,6 +7,11 @@ from pathlib import Path
 from pilothouse.trainer.errors import RunFolderBroken
 from pilothouse.trainer.values import JSON, decode
 
+LOG_FILE = "log.txt"
+"""What the program prints, both streams; the launcher opens it."""
+METRICS_FILE = "metrics.jsonl"
+"""One line per report; the program appends to it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resume:

@@ -13,7 +13,7 @@ from pilothouse.trainer import tree
 from pilothouse.trainer.checkpoints import checkpoint_name, place, prune, sweep
 from pilothouse.trainer.durable import storage, sync_folder, write_bytes
 from pilothouse.trainer.errors import MetricRefused, NotFinished, NotInRun, StepRefused
-from pilothouse.trainer.folder import Order, Resume, read_order
+from pilothouse.trainer.folder import METRICS_FILE, Order, Resume, read_order
 from pilothouse.trainer.values import JSON, Reported, canonical, plain_all
 
 RUN_DIR = "PILOTHOUSE_RUN_DIR"
@@ -176,7 +176,7 @@ class Run:
             sync_folder(self.folder)
             sweep(self.folder / "checkpoints")
             sweep(self.folder / "artifacts")
-            self._lines = os.open(self.folder / "metrics.jsonl", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            self._lines = os.open(self.folder / METRICS_FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         self._end_torn_line()
         return self
 
@@ -201,7 +201,7 @@ class Run:
 
     def _append(self, line: bytes) -> None:
         # One write to a descriptor in append mode: readers never see two halves of different lines.
-        with storage(self.folder / "metrics.jsonl"):
+        with storage(self.folder / METRICS_FILE):
             while line:
                 line = line[os.write(self._lines, line) :]
 

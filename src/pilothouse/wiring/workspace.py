@@ -16,17 +16,23 @@ from pathlib import Path
 from pilothouse.blobs.local import LocalBlobs
 from pilothouse.campaigns.record import Campaign, Owner
 from pilothouse.campaigns.status import Snapshot
-from pilothouse.engine.ownership import is_alive, own_engine
+from pilothouse.engine.ownership import own_engine, read_owner
 from pilothouse.errors import NotFound, OperationFailed, StillPending, StorageFailed, UsageError
 from pilothouse.ids import ENTROPY_BYTES, ProductId
+from pilothouse.launch import identity
 from pilothouse.ports.blobs import Blobs
 from pilothouse.ports.clock import Clock
 from pilothouse.ports.store import Store
 from pilothouse.settings import Settings
+from pilothouse.store.sqlite.connection import OLDEST_SQLITE
 from pilothouse.store.sqlite.store import SqliteStore
+from pilothouse.trainer.durable import write_bytes
+from pilothouse.trainer.errors import StorageFailed as WritingFailed
 
 DATABASE = "pilothouse.db"
 STOP_LOOK_SECONDS = 0.1
+SQLITE_LEAST = OLDEST_SQLITE
+"""The oldest SQLite that can carry the database."""
 
 
 class SystemClock:
@@ -55,17 +61,33 @@ class Pages:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """One home with its database and its blobs."""
+    """One home with its database and its blobs; `named_product` is the one that the settings name, if they do."""
 
     home: Path
     store: Store
     blobs: Blobs
     clock: Clock
-    product: ProductId
+    named_product: ProductId | None
+
+    @property
+    def product(self) -> ProductId:
+        """The product of the settings, or the only one in the store; several without a name are a `UsageError`."""
+        if self.named_product is not None:
+            return self.named_product
+        with self.store.read() as tx:
+            known = tx.campaigns.products()
+        if len(known) > 1:
+            raise UsageError(f"the workspace has the products {', '.join(known)}", fix="name one in PILOTHOUSE_PRODUCT")
+        return known[0] if known else ProductId("default")
 
     def is_alive(self, owner: Owner) -> bool:
         """Whether the owner is a living process."""
         return is_alive(owner)
+
+    def engine_runs(self) -> bool:
+        """Whether a living process owns this home's engine, so that what waits will go on."""
+        owner = read_owner(self.home)
+        return owner is not None and is_alive(owner)
 
     def best_checkpoint(self, snapshot: Snapshot) -> str | None:
         """Return the folder of the current baseline's checkpoint, unchecked, or None while it has none."""
@@ -100,26 +122,25 @@ def open_workspace(settings: Settings, *, create: bool) -> Workspace:
             f"there is no workspace at {settings.home}",
             fix="begin with `pilothouse demo` or `pilothouse campaign run FILE`, or name one with --home",
         )
-    store = SqliteStore(database)
     return Workspace(
         home=settings.home,
-        store=store,
+        store=SqliteStore(database),
         blobs=LocalBlobs(settings.home / "blobs"),
         clock=SystemClock(),
-        product=_product(store, settings),
+        named_product=None if settings.product is None else ProductId(settings.product),
     )
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a whole text file or nothing, making its folder."""
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
+        write_bytes(path, text.encode("utf-8", "replace"))
+    except (OSError, WritingFailed) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        why = cause.strerror if isinstance(cause, OSError) else cause
         raise StorageFailed(
-            f"{path} cannot be written: {error.strerror}", fix="free space, or make it writable"
+            f"{path} cannot be written: {why}", fix="free space, make it writable, or choose another folder"
         ) from error
 
 
@@ -135,12 +156,6 @@ def discard_workspace(home: Path, *, marker: str) -> None:
         shutil.rmtree(home)
 
 
-def _product(store: Store, settings: Settings) -> ProductId:
-    """Return the product of the settings, or the only one in the store."""
-    if settings.product is not None:
-        return ProductId(settings.product)
-    with store.read() as tx:
-        known = tx.campaigns.products()
-    if len(known) > 1:
-        raise UsageError(f"the workspace has the products {', '.join(known)}", fix="name one in PILOTHOUSE_PRODUCT")
-    return known[0] if known else ProductId("default")
+def is_alive(owner: Owner) -> bool:
+    """Whether the owner is a living process of this host; one of another host is taken for living."""
+    return owner.host != socket.gethostname() or identity.is_alive(owner.pid, started=owner.started)

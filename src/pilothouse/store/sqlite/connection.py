@@ -44,7 +44,7 @@ class Connection:
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise StorageFailed(
                 f"this Python carries SQLite {sqlite3.sqlite_version}, which is too old",
-                fix="use a Python with SQLite 3.38 or newer",
+                fix=f"use a Python built with SQLite {OLDEST_SQLITE[0]}.{OLDEST_SQLITE[1]} or newer",
             )
         try:
             self._raw = sqlite3.connect(
