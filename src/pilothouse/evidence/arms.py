@@ -1,9 +1,11 @@
 """Two arms of runs, and how surely one is better: the one statistic that the state machine and the benchmark share.
 
 Everything works on scalars and on arrays of many comparisons alike. Arms of equal size use the pooled variance, which
-for equal sizes is Welch's standard error and keeps its level when the spreads differ. Arms of different sizes (a
-baseline that has accumulated runs against a few seeds) take, for each arm, the larger of the pooled and its own
-variance: a change that makes training wilder must not pass because the baseline is calm.
+for equal sizes is Welch's standard error and nearly keeps its level when the spreads differ. Arms of different sizes (a
+baseline that has accumulated runs against a few seeds) need care: a change that makes training wilder must not pass
+because the baseline is calm. Where the smaller arm looks wilder than chance would have it, each arm takes the larger
+of the pooled and its own variance, and Welch's own error and degrees of freedom count where they are less certain
+still.
 """
 
 from __future__ import annotations
@@ -14,12 +16,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln, stdtr
+from scipy.special import fdtrc, gammaln, stdtr
 
 Floats = NDArray[np.float64]
 
 ROUNDING = 1e-12
 """Standard error, relative to the largest mean, that is rounding and no variation."""
+WILD = 0.35
+"""Chance of a variance ratio at least as large, below which the smaller arm counts as wilder than the larger one."""
+TINY = 1e-300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +82,7 @@ def standing(baseline: Arm, candidate: Arm, *, lower_is_better: bool = True) -> 
     of the exact permutation test, 1 / C(n + m, n) when all of one arm lie on the better side.
     """
     gain = baseline.mean - candidate.mean if lower_is_better else candidate.mean - baseline.mean
-    freedom = baseline.runs + candidate.runs - 2
-    pooled = (baseline.squares + candidate.squares) / freedom
-    error = np.sqrt(_variance(baseline, candidate, pooled) + _variance(candidate, baseline, pooled))
+    error, freedom = _error(baseline, candidate)
     noise = ROUNDING * np.maximum(np.abs(baseline.mean), np.abs(candidate.mean))
     flat = error <= noise
     t = gain / np.where(flat, 1.0, error)
@@ -89,10 +92,35 @@ def standing(baseline: Arm, candidate: Arm, *, lower_is_better: bool = True) -> 
     return Standing(gain=gain, error=error, freedom=freedom, t=t, p=np.where(flat, sided, stdtr(freedom, -t)))
 
 
-def _variance(arm: Arm, other: Arm, pooled: Floats) -> Floats:
-    """Return the variance of the arm's mean."""
-    own = arm.squares / np.maximum(arm.runs - 1, 1)
-    return np.where(arm.runs == other.runs, pooled, np.maximum(pooled, own)) / arm.runs
+def _error(first: Arm, second: Arm) -> tuple[Floats, Floats]:
+    """Return the standard error of the difference and its degrees of freedom; the order of the arms does not matter."""
+    freedom = first.runs + second.runs - 2
+    pooled = (first.squares + second.squares) / freedom
+    own = (_own_variance(first), _own_variance(second))
+    plain = np.sqrt(pooled / first.runs + pooled / second.runs)
+    swapped = first.runs < second.runs
+    small_runs, large_runs = np.where(swapped, first.runs, second.runs), np.where(swapped, second.runs, first.runs)
+    small, large = np.where(swapped, own[0], own[1]), np.where(swapped, own[1], own[0])
+    comparable = (first.runs != second.runs) & (small_runs > 1) & (large > 0)
+    ratio = small / np.where(large > 0, large, 1.0)
+    tail = fdtrc(np.maximum(small_runs - 1, 1), np.maximum(large_runs - 1, 1), ratio)
+    wild = comparable & (tail < WILD)
+    guarded = np.sqrt(np.maximum(pooled, own[0]) / first.runs + np.maximum(pooled, own[1]) / second.runs)
+    error = np.where(wild, guarded, plain)
+    a, b = own[0] / first.runs, own[1] / second.runs
+    least = np.maximum(a**2 / np.maximum(first.runs - 1, 1) + b**2 / np.maximum(second.runs - 1, 1), TINY)
+    welch_error, welch_freedom = np.sqrt(a + b), np.maximum((a + b) ** 2 / least, 1.0)
+    size = np.abs(first.mean - second.mean)
+    surer = stdtr(welch_freedom, -size / np.maximum(welch_error, TINY)) < stdtr(
+        freedom, -size / np.maximum(error, TINY)
+    )
+    taken = wild & ~surer
+    return np.where(taken, welch_error, error), np.where(taken, welch_freedom, freedom)
+
+
+def _own_variance(arm: Arm) -> Floats:
+    variance: Floats = arm.squares / np.maximum(arm.runs - 1, 1)
+    return variance
 
 
 def combinations(total: Floats, taken: Floats) -> Floats:

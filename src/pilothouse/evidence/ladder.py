@@ -3,8 +3,8 @@
 A set that has chosen the best of many candidates flatters the winner. Two things are done about it. A new best is
 published only when it beats the published one by more than the noise of the paired comparison: the parameter-free
 ladder of Blum and Hardt ("The Ladder: a reliable leaderboard for machine learning competitions", ICML 2015), a
-one-sided paired test at one standard error of the difference. And the optimism that the looks may have bought is shown beside the value:
-the expected maximum of so many standard normal draws, in standard errors of the score.
+one-sided paired test at one standard error of the difference. And the optimism that the looks may buy is shown beside
+it: the expected maximum of so many standard normal draws, in standard errors of the score.
 """
 
 from __future__ import annotations

@@ -54,8 +54,9 @@ def clustered_bootstrap(
     if not np.isfinite(sums).all():
         raise BadValue("a score is no finite number", fix="evaluate again: NaN is a failure, not a result")
     mean = float(sums.sum() / sizes.sum())
-    error = float(_errors(sizes, sums, np.ones((1, clusters)), np.array([mean]))[0])
-    t = _studentised(sizes, sums, mean, rng=np.random.default_rng(seed), resamples=resamples)
+    table = np.stack([sums, sizes, sums**2, sums * sizes, sizes**2], axis=1)
+    error = float(_errors(table.sum(axis=0)[None, :], clusters)[0])
+    t = _studentised(table, mean, rng=np.random.default_rng(seed), resamples=resamples)
     low, high = np.quantile(t, [alpha / 2, 1 - alpha / 2])
     return Bootstrapped(
         difference=mean,
@@ -76,23 +77,26 @@ def _places(cluster: NDArray[np.int64]) -> tuple[NDArray[np.intp], int]:
     return place, len(labels)
 
 
-def _studentised(sizes: Floats, sums: Floats, mean: float, *, rng: np.random.Generator, resamples: int) -> Floats:
-    clusters = len(sizes)
+def _studentised(table: Floats, mean: float, *, rng: np.random.Generator, resamples: int) -> Floats:
+    """Return (resampled mean - mean) / its error, float64 [resamples]; `table` holds each cluster's five sums."""
+    clusters = len(table)
     found = np.empty(resamples)
+    rows = np.arange(CHUNK, dtype=np.int32)[:, None] * clusters
     for start in range(0, resamples, CHUNK):
         count = min(CHUNK, resamples - start)
-        picks = rng.integers(0, clusters, (count, clusters)) + np.arange(count)[:, None] * clusters
-        counts = np.bincount(picks.ravel(), minlength=count * clusters).reshape(count, clusters).astype(np.float64)
-        means = (counts @ sums) / (counts @ sizes)
-        errors = _errors(sizes, sums, counts, means)
-        found[start : start + count] = (means - mean) / np.where(errors > 0, errors, np.inf)
+        picks = rng.integers(0, clusters, (count, clusters), dtype=np.int32)
+        picks += rows[:count]
+        counts = np.bincount(picks.ravel(), minlength=count * clusters).reshape(count, clusters)
+        totals = counts.astype(np.float64) @ table
+        errors = _errors(totals, clusters)
+        found[start : start + count] = (totals[:, 0] / totals[:, 1] - mean) / np.where(errors > 0, errors, np.inf)
     return found
 
 
-def _errors(sizes: Floats, sums: Floats, counts: Floats, means: Floats) -> Floats:
-    """Return the standard error of each resample's mean, from the residual sums of its clusters."""
-    total = counts @ sizes
-    squares = counts @ sums**2 - 2 * means * (counts @ (sums * sizes)) + means**2 * (counts @ sizes**2)
-    clusters = len(sizes)
-    errors: Floats = np.sqrt(np.maximum(squares, 0.0) * clusters / (clusters - 1)) / total
+def _errors(totals: Floats, clusters: int) -> Floats:
+    """Return the standard error of each resample's mean from its totals: float64 [resamples, 5]."""
+    sums, sizes, sums_squared, products, sizes_squared = totals.T
+    means = sums / sizes
+    squares = sums_squared - 2 * means * products + means**2 * sizes_squared
+    errors: Floats = np.sqrt(np.maximum(squares, 0.0) * clusters / (clusters - 1)) / sizes
     return errors

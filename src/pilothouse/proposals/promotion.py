@@ -14,8 +14,8 @@ from pilothouse.evidence.verdict import Direction, Outcome, Verdict
 def should_promote(verdict: Verdict | None, *, held_back_by: Sequence[str] = ()) -> bool:
     """Whether the trial becomes the baseline: the first, which has nothing to be compared with, or an improved one.
 
-    A missing verdict means that there is no baseline yet, never that the comparison failed. Guard metrics that regressed
-    hold an improved one back.
+    A missing verdict means that there is no baseline yet, never that the comparison failed. Guard metrics that have
+    regressed hold an improved one back.
     """
     if verdict is None:
         return True
