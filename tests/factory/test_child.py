@@ -212,6 +212,37 @@ def test_a_sweep_leaves_a_living_engine_alone(
     assert other.wait(20) == -signal.SIGKILL
 
 
+def test_a_factory_holds_no_secret_that_its_jobs_could_read(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job may read the environment of its parent: it has to be as short as its own."""
+    monkeypatch.setenv("SOME_TOKEN", "secret")
+    monkeypatch.setenv("NAMED", "passes")
+
+    child = FactoryChild(
+        bench.dispatch, home=bench.home, work_folder=bench.home, name=NAME, boot=BOOT, variables=["NAMED"]
+    )
+    with child:
+        bench.dispatch.offer(bench.offer_for(MARK + FINISH))
+        bench.dispatch.until(lambda: bench.dispatch.reports)
+        seen = tree.environment_of(child.pid)
+
+    assert seen["NAMED"] == "passes"
+    assert "PATH" in seen
+    assert "SOME_TOKEN" not in seen
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's flag is Linux's")
+def test_a_factory_cannot_be_looked_into_by_its_user() -> None:
+    """Neither its memory nor its environment; PR_GET_DUMPABLE is 3."""
+    text = (
+        "import ctypes\nfrom pilothouse.factory.process import keep_to_itself\nkeep_to_itself()\n"
+        "print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
+    )
+
+    seen = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60, check=True)
+
+    assert seen.stdout.strip() == "0"
+
+
 def test_a_home_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     """Before anything is started."""
     (tmp_path / "home").write_text("a file in the way", encoding="utf-8")

@@ -18,7 +18,7 @@ from pilothouse.errors import OperationFailed
 from pilothouse.factory.channel import serve
 from pilothouse.factory.orphans import MODULE, sweep_orphans
 from pilothouse.ids import BootId, FactoryName
-from pilothouse.launch import identity
+from pilothouse.launch import environment, identity
 from pilothouse.launch.exits import ExitWatch
 from pilothouse.ports.dispatch import Dispatch
 
@@ -31,7 +31,7 @@ class FactoryChild:
     """Starts a factory in a session of its own, answers it, and ends it. Use it as a context manager, or call `stop`.
 
     `ended` is set when the factory has closed its line, which it also does by dying. Whatever this process's end, the
-    factory notices it and ends its job and itself.
+    factory notices it and ends its job and itself. Of the environment it sees what jobs may see, `variables` among it.
     """
 
     def __init__(
@@ -108,6 +108,8 @@ class FactoryChild:
         }
         words = [word for option, value in options.items() for word in (option, value)]
         words += [word for name in variables for word in ("--variable", name)]
+        # A job can read what its parent was started with, so the factory gets no more than the job itself.
+        given = environment.filtered(os.environ, extra=frozenset(variables))  # noqa: TID251  filtered as it is read
         try:
             self._home.mkdir(parents=True, exist_ok=True)
             log = self._home / LOG
@@ -116,6 +118,7 @@ class FactoryChild:
             with log.open("ab") as output:
                 return subprocess.Popen(  # noqa: S603  this package's own module
                     [sys.executable, "-m", MODULE, *words],
+                    env=given,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -20,6 +22,7 @@ from pilothouse.ids import BootId, FactoryName
 from pilothouse.launch.local import LocalLauncher
 
 _LEAVE_SECONDS = ENGINE_GONE_GRACE_SECONDS + 15.0
+_PR_SET_DUMPABLE = 4
 LEFT_BEHIND = 70
 """Exit code of a factory that could not end its job in time after its engine had gone (EX_SOFTWARE)."""
 
@@ -30,6 +33,7 @@ def main(argv: Sequence[str], *, variables: Mapping[str, str]) -> int:
     This is the composition root of the process: it alone names the local launcher and the local blobs.
     """
     given = _arguments(argv)
+    keep_to_itself()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -49,6 +53,15 @@ def main(argv: Sequence[str], *, variables: Mapping[str, str]) -> int:
     Factory(name=FactoryName(given.name), boot=BootId(given.boot), around=around).run(stop)
     dispatch.close()
     return 0
+
+
+def keep_to_itself() -> None:
+    """Let no other process of this user, such as a job, look into this one (Linux); programs it starts are as ever.
+
+    What finds orphans still works: command line, start time and state of such a process can be read by anybody.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
