@@ -40,7 +40,7 @@ def run_in_foreground(settings: Settings, request: RunRequest) -> int:
     overrides = _overrides(definition, request.assignments)
     workspace = open_workspace(settings, create=True)
     stop = threading.Event()
-    with _signals(stop) as caught, ProgressView() as view:
+    with signals(stop) as caught, ProgressView() as view:
         ending = run_campaign(
             workspace,
             CampaignStart(
@@ -67,7 +67,7 @@ def _overrides(definition: Definition, assignments: tuple[str, ...]) -> Mapping[
 
 
 @contextmanager
-def _signals(stop: threading.Event) -> Iterator[list[int]]:
+def signals(stop: threading.Event) -> Iterator[list[int]]:
     """Turn SIGINT and SIGTERM into the stop event; the second one of a kind has its usual, harsh effect."""
     caught: list[int] = []
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from pilothouse import __version__
-from pilothouse.cli import bench, campaign, demo, doctor, job, judge, logbook, proposal, run
+from pilothouse.cli import bench, calibrate, campaign, demo, doctor, job, judge, logbook, proposal, run
 from pilothouse.cli.context import note
 from pilothouse.cli.exits import SIGNAL_BASE, exit_code
 from pilothouse.errors import PilothouseError
@@ -25,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+campaign.app.command("calibrate")(calibrate.calibrate)
 app.add_typer(campaign.app, name="campaign")
 app.add_typer(proposal.app, name="proposal")
 app.add_typer(run.app, name="run")

@@ -74,7 +74,7 @@ def run_campaign(workspace: Workspace, start: CampaignStart, stop: threading.Eve
     _check_seats(start.definition)
     with running_engine(workspace, stop, warn=start.warn) as running:
         engine, now, commit = running.engine, workspace.clock.now(), code_commit(workspace.home)
-        campaign = engine.apply(lambda tx: _begin(tx, start, running.owner, code_commit=commit, now=now))
+        campaign = engine.apply(lambda tx: begin_campaign(tx, start, running.owner, code_commit=commit, now=now))
         running.campaign = campaign
         for sentence in unheeded_defaults(start.definition, campaign):
             start.warn(f"note: {sentence}")
@@ -226,7 +226,7 @@ def _git(*words: str) -> str | None:
     return done.stdout.removesuffix("\n")
 
 
-def _begin(tx: Transaction, start: CampaignStart, owner: Owner, *, code_commit: str, now: datetime) -> Campaign:
+def begin_campaign(tx: Transaction, start: CampaignStart, owner: Owner, *, code_commit: str, now: datetime) -> Campaign:
     """Open the campaign, take its halt away and own it, in one transaction; what is refused leaves it untouched."""
     campaign = open_campaign(tx, start.definition, now=now)
     check_overrides(start.definition, campaign, start.overrides)
