@@ -6,15 +6,17 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import cast
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from pilothouse.campaigns.status import STEPS
 from pilothouse.canonical import Json
 from pilothouse.cli.table import duration, shown
 
 Row = Mapping[str, Json]
-STEP_COLUMNS = ("generate", "tokenise", "train", "evaluate", "overhead")
 SHOWN_ITERATIONS = 5
+OVERHEAD = "overhead"
 VERDICT_STYLES = {"improved": "green", "regressed": "red", "inconclusive": "yellow"}
 
 
@@ -45,26 +47,49 @@ def status_text(values: Row) -> str:
 
 
 def iterations_table(values: Row) -> Table:
-    """Return the table of the iterations: loss, metrics, interval, verdict, seconds by step."""
+    """Return the table of the iterations: loss, metrics, interval of the change, verdict."""
     metric_names = list(cast("Mapping[str, Json]", values["metrics"]))
-    table = Table(pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in ("iteration", "train_loss", *metric_names, f"change of {metric_names[0]}", "verdict"):
         table.add_column(column, justify="right")
-    table.add_column("seconds: " + ", ".join(STEP_COLUMNS))
-    baseline = cast("Row | None", values["baseline"])
-    rows = ([baseline] if baseline is not None else []) + list(cast("Sequence[Row]", values["iterations"]))
-    for row in rows:
+    for row in _shown_rows(values):
         metrics = cast("Mapping[str, float]", row["metrics"])
-        seconds = cast("Mapping[str, float]", row["seconds"])
         verdict = str(row["verdict"] or ("baseline" if row["number"] == 0 else row["state"]))
         table.add_row(
-            "untrained" if row["number"] == 0 else str(row["number"]),
+            _number(row),
             *(shown(metrics.get(name)) for name in ("train_loss", *metric_names)),
             _interval_words(row),
             Text(verdict, style=VERDICT_STYLES.get(verdict, "dim")),
-            " ".join(f"{seconds[step]:.1f}" if step in seconds else "-" for step in STEP_COLUMNS),
         )
     return table
+
+
+def seconds_table(values: Row) -> Table:
+    """Return the table of the seconds: a column for each step, the platform's own share last."""
+    rows = [(_number(row), _seconds_by_step(row)) for row in _shown_rows(values)]
+    seen = {step for _, seconds in rows for step in seconds}
+    steps = sorted(seen, key=lambda step: (step == OVERHEAD, STEPS.index(step) if step in STEPS else len(STEPS), step))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("seconds", *steps):
+        table.add_column(column, justify="right")
+    for number, seconds in rows:
+        table.add_row(number, *(f"{seconds[step]:.1f}" if step in seconds else "-" for step in steps))
+    return table
+
+
+def _seconds_by_step(row: Row) -> dict[str, float]:
+    """Return the seconds with the untrained model's evaluation under the same names as the others'."""
+    seconds = cast("Mapping[str, float]", row["seconds"])
+    return {step.removeprefix("baseline-"): spent for step, spent in seconds.items()}
+
+
+def _shown_rows(values: Row) -> list[Row]:
+    baseline = cast("Row | None", values["baseline"])
+    return ([baseline] if baseline is not None else []) + list(cast("Sequence[Row]", values["iterations"]))
+
+
+def _number(row: Row) -> str:
+    return "untrained" if row["number"] == 0 else str(row["number"])
 
 
 def _interval_words(row: Row) -> str:

@@ -47,7 +47,7 @@ def demo(
 def show_result(settings: Settings) -> None:
     """Print the table of the iterations, where everything lies, and what to run next."""
     from pilothouse.campaigns.status import status_json
-    from pilothouse.cli.campaign_view import iterations_table
+    from pilothouse.cli.campaign_view import iterations_table, seconds_table
     from pilothouse.cli.table import console
     from pilothouse.operations.campaign_snapshot import campaign_snapshot, find_campaign
     from pilothouse.wiring.workspace import open_workspace
@@ -58,6 +58,7 @@ def show_result(settings: Settings) -> None:
         snapshot = campaign_snapshot(tx, campaign, is_alive=workspace.is_alive)
     values = status_json(snapshot, now=workspace.clock.now(), best_checkpoint=workspace.best_checkpoint(snapshot))
     console().print(iterations_table(values))
+    console().print(seconds_table(values))
     pages = workspace.pages(campaign)
     home = _relative(settings.home)
     checkpoint = values["best_checkpoint"]
