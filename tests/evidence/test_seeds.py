@@ -132,9 +132,11 @@ def test_runs_are_paired_only_where_the_seeds_truly_go_together() -> None:
     together = _named((shared - 0.2 + 0.05 * rng.standard_normal(8)).tolist())
     apart = _named(rng.standard_normal(8).tolist())
 
-    assert compare_seeds(left, together, alpha=0.05).paired
-    assert outcome_of(compare_seeds(left, together, alpha=0.05), direction=Direction.MIN)[0] is Outcome.IMPROVED
-    assert not compare_seeds(left, apart, alpha=0.05).paired
+    found = compare_seeds(left, together, alpha=0.05, same_seeds=True)
+    assert found.paired
+    assert outcome_of(found, direction=Direction.MIN)[0] is Outcome.IMPROVED
+    assert not compare_seeds(left, apart, alpha=0.05, same_seeds=True).paired
+    assert not compare_seeds(left, together, alpha=0.05).paired
 
 
 def test_no_worse_by_more_than_a_margin_is_an_outcome_of_its_own() -> None:

@@ -38,6 +38,9 @@ def compare(
         str | None, typer.Option(metavar="3,5,8", help="Look after these numbers of seeds, at one error rate in all.")
     ] = None,
     alpha: Annotated[float, typer.Option(help="The error rate.")] = 0.05,
+    same_seeds: Annotated[
+        bool, typer.Option("--same-seeds", help="Runs of one id share a seed: pair them where that pays.")
+    ] = False,
     svg: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the intervals as SVG.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -57,9 +60,12 @@ def compare(
         smallest_effect=smallest_effect,
         no_worse_by=no_worse_by,
     )
-    arms = _arms(texts, metric)
+    arms = _arms(texts, metric, same_seeds=same_seeds)
     verdict = judge_trials(question, arms)
-    guards = [judge_trials(each, _arms(texts, each.metric)) for each in _guards(guard or [], alpha=alpha)]
+    guards = [
+        judge_trials(each, _arms(texts, each.metric, same_seeds=same_seeds))
+        for each in _guards(guard or [], alpha=alpha)
+    ]
     blocked = held_back(guards, alpha=alpha)
     result: dict[str, Json] = {
         **verdict.as_json(),
@@ -115,7 +121,7 @@ def _texts(baseline: Path, candidate: Path) -> tuple[tuple[str, str], tuple[str,
     return (str(baseline), read_text(baseline)), (str(candidate), read_text(candidate))
 
 
-def _arms(texts: Sequence[tuple[str, str]], metric: str) -> Arms:
+def _arms(texts: Sequence[tuple[str, str]], metric: str, *, same_seeds: bool) -> Arms:
     from pilothouse.errors import BadValue
     from pilothouse.evidence.runs_file import one_arm, read_runs
     from pilothouse.evidence.trial_verdict import Arms
@@ -126,7 +132,7 @@ def _arms(texts: Sequence[tuple[str, str]], metric: str) -> Arms:
             f"the step counts are mixed: {left.steps} in {texts[0][0]} and {right.steps} in {texts[1][0]}",
             fix="compare runs of the same number of steps only",
         )
-    return Arms(baseline=left, candidate=right)
+    return Arms(baseline=left, candidate=right, same_seeds=same_seeds)
 
 
 def _guards(texts: Sequence[str], *, alpha: float) -> list[Question]:

@@ -54,19 +54,23 @@ class SeedComparison:
     doubt: str
 
 
-def compare_seeds(baseline: Mapping[str, float], candidate: Mapping[str, float], *, alpha: float) -> SeedComparison:
-    """Compare finished runs by their id; runs of the same id and seed may be paired."""
+def compare_seeds(
+    baseline: Mapping[str, float], candidate: Mapping[str, float], *, alpha: float, same_seeds: bool = False
+) -> SeedComparison:
+    """Compare finished runs by their id; `same_seeds` says that runs of one id share a seed, and so may be paired.
+
+    Ids alone never pair: numbers counted along two sorted files would correlate without any seed in common.
+    """
     left, right = np.array(list(baseline.values())), np.array(list(candidate.values()))
     _require(left, right, alpha=alpha)
-    correlation = _correlation(baseline, candidate)
-    welch = _welch(left, right)
+    correlation = _correlation(baseline, candidate) if same_seeds else None
+    noise = ROUNDING * float(max(np.abs(left).max(), np.abs(right).max()))
     paired = False
-    difference, error, freedom = welch
+    difference, error, freedom = _welch(left, right)
     if correlation is not None and correlation[1] <= PAIRING_LEVEL:
         pairs = _paired(baseline, candidate)
-        if _reach(pairs[1], pairs[2], alpha) < _reach(error, freedom, alpha):
+        if pairs[1] > noise and _reach(pairs[1], pairs[2], alpha) < _reach(error, freedom, alpha):
             paired, (difference, error, freedom) = True, pairs
-    noise = ROUNDING * float(max(np.abs(left).max(), np.abs(right).max()))
     interval, p, doubt = _interval(difference, error, freedom, noise=noise, alpha=alpha)
     return SeedComparison(
         baseline=left,

@@ -36,10 +36,11 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arms:
-    """The runs of both arms for one metric."""
+    """The runs of both arms for one metric; `same_seeds` says that runs of the same id share a seed."""
 
     baseline: Group
     candidate: Group
+    same_seeds: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +92,7 @@ def judge_trials(question: Question, arms: Arms, *, variants: int = 1) -> TrialV
     """Return the verdict on finished runs; a candidate with a failed run is never improved and never equivalent."""
     _require_question(question)
     baseline, candidate = _finished(arms.baseline), _finished(arms.candidate)
-    found = compare_seeds(baseline, candidate, alpha=question.alpha)
+    found = compare_seeds(baseline, candidate, alpha=question.alpha, same_seeds=arms.same_seeds)
     if not found.error > 0 and found.difference == 0:
         raise BadValue(
             f"{question.metric} is constant: every run of both arms has {found.baseline[0]:g}",

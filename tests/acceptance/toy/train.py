@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import sys
 import threading
@@ -63,5 +64,7 @@ with trainer.start() as run:
             run.checkpoint(step, save)
         if run.stopping:
             run.leave()
+    # Noise that differs by seed, where a test wants some.
+    weight += number(run, "jitter", 0.0) * random.Random(run.seed).gauss(0, 1)
     metrics = {} if run.config.get("fault") == "promise" else {"train_loss": abs(weight - 0.5)}
     run.finish(metrics, artifacts={"checkpoint": run.checkpoint(STEPS, save)})
