@@ -28,14 +28,6 @@ def should_promote(verdict: Verdict | None, *, held_back_by: Sequence[str] = ())
             assert_never(unknown)
 
 
-def promotion_reason(verdict: Verdict | None) -> str:
-    """Return why the baseline moves or stays, for the record."""
-    if verdict is None:
-        return "it is the first, and there is nothing to compare it with"
-    moves = "moves" if should_promote(verdict) else "stays"
-    return f"the baseline {moves}: {verdict.metric} is {verdict.outcome.value} ({verdict.reason})"
-
-
 class Confirmation(StrEnum):
     """What fresh runs say of a promotion."""
 
