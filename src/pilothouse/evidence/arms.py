@@ -23,7 +23,9 @@ Floats = NDArray[np.float64]
 ROUNDING = 1e-12
 """Standard error, relative to the largest mean, that is rounding and no variation."""
 WILD = 0.35
-"""Chance of a variance ratio at least as large, below which the smaller arm counts as wilder than the larger one."""
+"""Chance of a variance ratio at least as large, below which the smaller arm counts as wilder for a promotion."""
+PLAINLY_WILD = 0.17
+"""The same chance for the interval, at which it covers 95 % of null proposals in a stream."""
 TINY = 1e-300
 
 
@@ -66,7 +68,11 @@ def chosen(which: NDArray[np.bool_], first: Arm, second: Arm) -> Arm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Where a comparison stands: `gain` is positive when the candidate is better, `p` one-sided for that."""
+    """Where a comparison stands: `gain` is positive when the candidate is better, `p` one-sided for that.
+
+    `p` is the cautious answer on which a promotion rests. `error`, `freedom` and `t` describe the gain for its interval
+    and give way to a wilder arm only where that is plain: an interval that is always too wide misleads as well.
+    """
 
     gain: Floats
     error: Floats
@@ -82,18 +88,23 @@ def standing(baseline: Arm, candidate: Arm, *, lower_is_better: bool = True) -> 
     of the exact permutation test, 1 / C(n + m, n) when all of one arm lie on the better side.
     """
     gain = baseline.mean - candidate.mean if lower_is_better else candidate.mean - baseline.mean
-    error, freedom = _error(baseline, candidate)
+    error, freedom = _error(baseline, candidate, wild=PLAINLY_WILD)
     noise = ROUNDING * np.maximum(np.abs(baseline.mean), np.abs(candidate.mean))
     flat = error <= noise
     t = gain / np.where(flat, 1.0, error)
     t = np.where(flat, np.where(np.abs(gain) <= noise, 0.0, np.copysign(np.inf, gain)), t)
     floor = 1 / combinations(baseline.runs + candidate.runs, candidate.runs)
     sided = np.where(t == 0, 0.5, np.where(t > 0, floor, 1 - floor))
-    return Standing(gain=gain, error=error, freedom=freedom, t=t, p=np.where(flat, sided, stdtr(freedom, -t)))
+    careful_error, careful_freedom = _error(baseline, candidate, wild=WILD)
+    p = stdtr(careful_freedom, -gain / np.where(flat, 1.0, careful_error))
+    return Standing(gain=gain, error=error, freedom=freedom, t=t, p=np.where(flat, sided, p))
 
 
-def _error(first: Arm, second: Arm) -> tuple[Floats, Floats]:
-    """Return the standard error of the difference and its degrees of freedom; the order of the arms does not matter."""
+def _error(first: Arm, second: Arm, *, wild: float) -> tuple[Floats, Floats]:
+    """Return the standard error of the difference and its degrees of freedom; the order of the arms does not matter.
+
+    A smaller arm whose variance ratio has a chance below `wild` is taken for wilder than the larger one.
+    """
     freedom = first.runs + second.runs - 2
     pooled = (first.squares + second.squares) / freedom
     own = (_own_variance(first), _own_variance(second))
@@ -104,9 +115,9 @@ def _error(first: Arm, second: Arm) -> tuple[Floats, Floats]:
     comparable = (first.runs != second.runs) & (small_runs > 1) & (large > 0)
     ratio = small / np.where(large > 0, large, 1.0)
     tail = fdtrc(np.maximum(small_runs - 1, 1), np.maximum(large_runs - 1, 1), ratio)
-    wild = comparable & (tail < WILD)
+    suspect = comparable & (tail < wild)
     guarded = np.sqrt(np.maximum(pooled, own[0]) / first.runs + np.maximum(pooled, own[1]) / second.runs)
-    error = np.where(wild, guarded, plain)
+    error = np.where(suspect, guarded, plain)
     a, b = own[0] / first.runs, own[1] / second.runs
     least = np.maximum(a**2 / np.maximum(first.runs - 1, 1) + b**2 / np.maximum(second.runs - 1, 1), TINY)
     welch_error, welch_freedom = np.sqrt(a + b), np.maximum((a + b) ** 2 / least, 1.0)
@@ -114,7 +125,7 @@ def _error(first: Arm, second: Arm) -> tuple[Floats, Floats]:
     surer = stdtr(welch_freedom, -size / np.maximum(welch_error, TINY)) < stdtr(
         freedom, -size / np.maximum(error, TINY)
     )
-    taken = wild & ~surer
+    taken = suspect & ~surer
     return np.where(taken, welch_error, error), np.where(taken, welch_freedom, freedom)
 
 
