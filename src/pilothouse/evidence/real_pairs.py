@@ -107,7 +107,11 @@ def on_curves(curves: Sequence[Curves]) -> Json:
     A run is doomed when it ends more than one standard deviation above the mean of the baseline's runs, and a winner
     when it ends below that mean. Each is judged by curves that its own is not among.
     """
-    tables = [table for each in curves if (table := _table(each)) is not None]
+    tables: list[tuple[Curves, Floats, Floats]] = []
+    for each in curves:
+        table = _table(each)
+        if table is not None and not any(_is_copy(table[2], other) for _, _, other in tables):
+            tables.append(table)
     same = [
         _fate(np.delete(values, place, axis=0), steps, values[place])
         for _, steps, values in tables
@@ -120,7 +124,7 @@ def on_curves(curves: Sequence[Curves]) -> Json:
             if first is second or first.steps != second.steps or len(values) < CURVES_LEAST:
                 continue
             shared = np.intersect1d(steps, other_steps)
-            if len(shared) >= POINTS_LEAST and not (values.shape == others.shape and np.array_equal(values, others)):
+            if len(shared) >= POINTS_LEAST:
                 own = values[:, np.isin(steps, shared)]
                 one_record = record_of(first.name) == record_of(second.name)
                 changed[one_record] += [_fate(own, shared, curve) for curve in others[:, np.isin(other_steps, shared)]]
@@ -130,6 +134,11 @@ def on_curves(curves: Sequence[Curves]) -> Json:
         "changed_between_records": _fates(changed[False]),
         "all": _fates(same + changed[True] + changed[False]),
     }
+
+
+def _is_copy(values: Floats, others: Floats) -> bool:
+    """Whether the same logs stand there twice, which would be no independent evidence."""
+    return values.shape == others.shape and np.array_equal(values, others)
 
 
 def _table(curves: Curves) -> tuple[Curves, Floats, Floats] | None:
