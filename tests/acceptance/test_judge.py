@@ -28,6 +28,9 @@ def test_calibration_trains_replicates_and_keeps_the_noise_floor(product: Produc
     assert floor["detectable"] > floor["sigma"]
     assert second.json["noise_floors"][0]["replicates"] == 4
     assert (len(trained), len(trained_again)) == (3, 4)
+    kept = product.json("judge", "floor")[0]
+    assert (kept["sigma"], kept["replicates"]) == (second.json["noise_floors"][0]["sigma"], 4)
+    assert kept["expired"] == "" or kept["expired"].startswith("the code changed")  # others may edit the folder
     page = product.say("logbook", "export").out
     assert page.count("calibration: ") == 2
     assert "seeds per arm find 0.01" in page

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pilothouse.cli.context import AsJson, print_json, say
+from pilothouse.cli.context import AsJson, open_existing, print_json, say
 
 if TYPE_CHECKING:
     from pilothouse.canonical import Json
@@ -219,3 +219,39 @@ def _show(verdict: TrialVerdict, guards: Sequence[TrialVerdict], blocked: Sequen
         )
     else:
         say("The error rate covers one look at these runs. For looking again as seeds arrive, name --looks.")
+
+
+@app.command("floor")
+def floor(
+    ctx: typer.Context,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The campaign, if there are several.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell the noise floor that was measured last, and whether it still holds."""
+    from pilothouse.campaigns.definition import Definition
+    from pilothouse.errors import NotFound
+    from pilothouse.operations.calibrate import conditions_of, floor_json, stored_floors
+    from pilothouse.operations.campaign_snapshot import find_campaign
+    from pilothouse.wiring.calibrating import hardware_class
+    from pilothouse.wiring.running import code_commit
+
+    workspace = open_existing(ctx)
+    with workspace.store.read() as tx:
+        campaign = find_campaign(tx, workspace.product, name)
+        definition = Definition.model_validate(campaign.definition)
+        floors = stored_floors(tx, campaign)
+        now = conditions_of(tx, definition, campaign, code=code_commit(workspace.home), hardware=hardware_class())
+    if not floors:
+        raise NotFound(
+            f"campaign {campaign.name} was never calibrated", fix="measure it: pilothouse campaign calibrate FILE"
+        )
+    if as_json:
+        print_json([{**floor_json(each), "expired": each.expired(now)} for each in floors])
+        return
+    for each in floors:
+        say(
+            f"{each.metric}: noise floor {each.sigma:.4g} [{each.sigma_low:.4g}, {each.sigma_high:.4g}] over "
+            f"{each.replicates} replicates; 8 seeds per arm find {each.detectable:.4g}"
+        )
+        if each.expired(now):
+            say(f"  expired: {each.expired(now)}; calibrate again")
