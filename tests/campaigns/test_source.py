@@ -147,3 +147,12 @@ def test_lines_of_tables_and_keys() -> None:
     lines = key_lines('[a.b] # x\nc = 1\n\n[d]\n"e".f = 2\n')
 
     assert lines == {("a", "b"): 1, ("a", "b", "c"): 2, ("d",): 4, ("d", "e", "f"): 5}
+
+
+def test_a_key_that_is_set_twice_is_quoted_with_its_line() -> None:
+    """The line itself stands in the error, and what is wrong with it."""
+    error = refusal(GOOD.replace('timeout = "90s"', 'timeout = "90s"\ntimeout = "80s"'))
+
+    assert error.line == 8
+    assert 'timeout = "80s"' in error.message
+    assert "once" in error.fix

@@ -140,3 +140,19 @@ def test_a_running_campaign_tells_who_and_what() -> None:
     now_running = cast("dict[str, object]", values["current"])
     assert (now_running["step"], now_running["done"], now_running["total"]) == ("train", 3, 9)
     assert values["eta_seconds"] == pytest.approx(20.0)
+
+
+def test_without_a_living_owner_nothing_runs() -> None:
+    """A killed owner leaves a job `building`, but no pid and no running seconds are told of it."""
+    seen = snapshot(campaign(owner=OWNER), current=current("train", Progress(step=3, total=9, values={})))
+
+    now_lying = cast("dict[str, object]", status_json(seen, now=NOW, best_checkpoint=None)["current"])
+
+    assert (now_lying["step"], now_lying["pid"], now_lying["seconds"]) == ("train", None, None)
+
+
+def test_what_to_do_next_is_said_as_the_person_calls_it() -> None:
+    """A home of its own belongs into the hint, or the hint leads into another, empty one."""
+    values = status_json(snapshot(campaign()), now=NOW, best_checkpoint=None, command="pilothouse --home there")
+
+    assert values["next_action"] == "go on: pilothouse --home there campaign run FILE"

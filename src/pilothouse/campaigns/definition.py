@@ -168,7 +168,7 @@ class Decision(Section):
     """The error rate of one comparison, and the column that names the cluster of an example."""
 
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
-    cluster: str = "cluster"
+    cluster: str = Field(default="cluster", min_length=1)
 
 
 class Monitor(Section):

@@ -26,9 +26,11 @@ def read_definition(text: str, *, name: str) -> Definition:
     except tomllib.TOMLDecodeError as error:
         found = _TOML_LINE.search(str(error))
         line = int(found[1]) if found else None
-        raise BadCampaignFile(
-            f"{name}: {error}", fix="write the file as TOML; the line is named above", line=line
-        ) from error
+        where = f"{name}, line {line}" if line is not None else name
+        reason = str(error).partition(" (at ")[0]
+        quoted = f": {text.splitlines()[line - 1].strip()}" if line is not None and line <= text.count("\n") + 1 else ""
+        twice = "; a key or table may stand once only" if "overwrite" in reason or "twice" in reason else ""
+        raise BadCampaignFile(f"{where}: {reason}{quoted}", fix=f"write the line as TOML{twice}", line=line) from error
     try:
         return Definition.model_validate(values)
     except ValidationError as error:

@@ -59,8 +59,13 @@ def state_of(snapshot: Snapshot) -> CampaignState:
             return CampaignState.READY
 
 
-def status_json(snapshot: Snapshot, *, now: datetime, best_checkpoint: str | None) -> dict[str, Json]:
-    """Return the status; `best_checkpoint` is the folder of the last promotion's checkpoint, if it has one."""
+def status_json(
+    snapshot: Snapshot, *, now: datetime, best_checkpoint: str | None, command: str = "pilothouse"
+) -> dict[str, Json]:
+    """Return the status; `best_checkpoint` is the folder of the last promotion's checkpoint, if it has one.
+
+    `command` is how the person calls the product here, with `--home` if it needs one, for what to do next.
+    """
     state = state_of(snapshot)
     owner = snapshot.campaign.owner if state is CampaignState.RUNNING else None
     return {
@@ -69,7 +74,7 @@ def status_json(snapshot: Snapshot, *, now: datetime, best_checkpoint: str | Non
         "kind": snapshot.campaign.kind,
         "state": state.value,
         "owner": None if owner is None else {"host": owner.host, "pid": owner.pid, "started": owner.started},
-        "current": _current_json(snapshot.current, now=now),
+        "current": _current_json(snapshot.current, alive=snapshot.owner_alive, now=now),
         "eta_seconds": eta_seconds(snapshot, now=now) if state is CampaignState.RUNNING else None,
         "metrics": _metrics_primary_first(snapshot.campaign.definition),
         "iterations": [iteration_json(trial) for trial in snapshot.trials if trial.number > 0],
@@ -77,7 +82,7 @@ def status_json(snapshot: Snapshot, *, now: datetime, best_checkpoint: str | Non
         "best_iteration": snapshot.promotions[-1].trial if snapshot.promotions else None,
         "best_checkpoint": best_checkpoint,
         "last_error": snapshot.campaign.last_error or None,
-        "next_action": next_action_of(snapshot, state),
+        "next_action": next_action_of(snapshot, state, command=command),
     }
 
 
@@ -101,15 +106,15 @@ def iteration_json(trial: Trial) -> dict[str, Json]:
     }
 
 
-def next_action_of(snapshot: Snapshot, state: CampaignState) -> str:
+def next_action_of(snapshot: Snapshot, state: CampaignState, *, command: str) -> str:
     """Return what a person does next, as a command where there is one."""
     if snapshot.campaign.next_action and state in {CampaignState.FAILED, CampaignState.DONE}:
         return snapshot.campaign.next_action
     if state is CampaignState.RUNNING:
-        return f"watch it: pilothouse campaign status {snapshot.campaign.name}"
+        return f"watch it: {command} run watch"
     if snapshot.awaiting_approval is not None:
-        return f"approve it: pilothouse proposal approve {snapshot.awaiting_approval}"
-    return "go on: pilothouse campaign run FILE"
+        return f"approve it: {command} proposal approve {snapshot.awaiting_approval}"
+    return f"go on: {command} campaign run FILE"
 
 
 def eta_seconds(snapshot: Snapshot, *, now: datetime) -> float | None:
@@ -148,10 +153,12 @@ def _remaining(attempt: Attempt | None, *, now: datetime) -> float | None:
     return max(0.0, elapsed / step * (total - step))
 
 
-def _current_json(current: Current | None, *, now: datetime) -> dict[str, Json] | None:
+def _current_json(current: Current | None, *, alive: bool, now: datetime) -> dict[str, Json] | None:
+    """Return the awaited job; without a living owner nothing of it runs, whatever its last attempt said."""
     if current is None:
         return None
-    attempt = current.attempt if current.attempt is not None and current.attempt.ended_at is None else None
+    last = current.attempt
+    attempt = last if alive and last is not None and last.ended_at is None else None
     progress = attempt.progress if attempt is not None else None
     return {
         "step": current.spec.kind,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pilothouse.cli.context import AsJson, note, open_existing, print_json, say, settings_of
+from pilothouse.cli.context import AsJson, note, open_existing, own_command, print_json, say, settings_of
 
 if TYPE_CHECKING:
     from pilothouse.campaigns.definition import Definition
@@ -73,7 +73,12 @@ def show_status(ctx: typer.Context, name: NameArgument = None, as_json: AsJson =
     with workspace.store.read() as tx:
         campaign = find_campaign(tx, workspace.product, name)
         snapshot = campaign_snapshot(tx, campaign, is_alive=workspace.is_alive)
-    values = status_json(snapshot, now=workspace.clock.now(), best_checkpoint=workspace.best_checkpoint(snapshot))
+    values = status_json(
+        snapshot,
+        now=workspace.clock.now(),
+        best_checkpoint=workspace.best_checkpoint(snapshot),
+        command=own_command(settings_of(ctx)),
+    )
     if as_json:
         print_json(values)
     else:
@@ -121,7 +126,7 @@ def stop_campaign(ctx: typer.Context, name: NameArgument = None) -> None:
         return
     note(f"asking pid {campaign.owner.pid} to stop")
     workspace.stop_owner(campaign.owner, timeout_seconds=STOP_SECONDS_MAX)
-    say(f"{campaign.name} stopped; it goes on with: pilothouse campaign run FILE")
+    say(f"{campaign.name} stopped; it goes on with: {own_command(settings_of(ctx))} campaign run FILE")
 
 
 @app.command("check")

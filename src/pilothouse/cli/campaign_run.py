@@ -14,7 +14,7 @@ from pilothouse.campaigns.definition import Definition
 from pilothouse.campaigns.flywheel import Finished
 from pilothouse.canonical import Json
 from pilothouse.cli.campaign import read_file
-from pilothouse.cli.context import note
+from pilothouse.cli.context import note, own_command
 from pilothouse.cli.exits import SIGNAL_BASE
 from pilothouse.cli.progress import ProgressView
 from pilothouse.engine.campaign_loop import Stopped
@@ -26,12 +26,16 @@ from pilothouse.wiring.workspace import open_workspace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """What the person asked for: the file, how many iterations more (None for endless), which knobs to move."""
+    """What the person asked for: the file, how many iterations more (None for endless), which knobs to move.
+
+    `go_on` is the command by which they go on after a stop, where it is not this one.
+    """
 
     file: Path
     iterations: int | None
     assignments: tuple[str, ...] = ()
     restore_golden: bool = False
+    go_on: str = ""
 
 
 def run_in_foreground(settings: Settings, request: RunRequest) -> int:
@@ -58,7 +62,7 @@ def run_in_foreground(settings: Settings, request: RunRequest) -> int:
             note(f"finished: {ending.reason}")
             return 0
         case Stopped():
-            note(f"stopped; go on with: pilothouse campaign run {request.file}")
+            note(f"stopped; go on with: {request.go_on or f'{own_command(settings)} campaign run {request.file}'}")
             return SIGNAL_BASE + caught[-1] if caught else 0
 
 

@@ -27,6 +27,17 @@ def settings_of(ctx: typer.Context) -> Settings:
     return load_settings(folder=Path.cwd(), home=home)
 
 
+def own_command(settings: Settings) -> str:
+    """Return how a person calls the product for this home from the working folder: hints must work as they stand."""
+    from pilothouse.settings import DEFAULT_HOME
+
+    if settings.home == Path.cwd() / DEFAULT_HOME:
+        return "pilothouse"
+    home = settings.home
+    shown = home.relative_to(Path.cwd()) if home.is_relative_to(Path.cwd()) else home
+    return f"pilothouse --home {shown}"
+
+
 def open_existing(ctx: typer.Context) -> Workspace:
     """Return the workspace for reading; one that is not there is an error that says how to begin."""
     from pilothouse.wiring.workspace import open_workspace

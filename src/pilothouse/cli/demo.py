@@ -38,7 +38,7 @@ def demo(
     if not file.exists():
         write_example(file, example="nano", force=False)
     note(f"demo: {_relative(file)}")
-    code = run_in_foreground(settings, RunRequest(file=file, iterations=iterations))
+    code = run_in_foreground(settings, RunRequest(file=file, iterations=iterations, go_on="pilothouse demo"))
     if code == 0:
         show_result(settings)
     raise typer.Exit(code)

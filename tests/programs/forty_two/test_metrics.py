@@ -101,3 +101,13 @@ def test_samples_name_their_example_and_cluster(rows: TokenRows) -> None:
     for other in others:
         assert not np.any(metrics.example_ids(other) == ids)
     assert np.all(ids >= 0)
+
+
+def test_without_an_opening_row_there_is_no_opening_metric(rows: TokenRows) -> None:
+    """A mean of nothing is no number, and a metric that is NaN would fail the whole evaluation."""
+    late = replace(rows, left=np.array([5, 9, 1, 8], dtype=np.int8))
+
+    found = metrics.summarise(_answers([1, 2, 5, 1], [10, -8, 23, 1]), late)
+
+    assert "q_gap_opening" not in found
+    assert found["q_gap"] == 8.0

@@ -62,9 +62,10 @@ def summarise(answers: Answers, rows: TokenRows) -> dict[str, float]:
     best = (value == value.max(axis=1, keepdims=True)).sum(axis=1)
     errors = np.abs(answers.value.astype(np.float64) * HAND_POINTS - rows.values)
     opening = rows.left >= OPENING_LEFT
+    in_opening = {"q_gap_opening": _mean(regret[opening])} if opening.any() else {}
     return {
         "q_gap": _mean(regret),
-        "q_gap_opening": _mean(regret[opening]),
+        **in_opening,
         "blunder_rate": _mean(regret > BLUNDER_POINTS),
         "zero_regret_rate": _mean(regret == 0),
         "regret_p99": float(np.percentile(regret, 99, method="inverted_cdf")),
