@@ -1,6 +1,5 @@
 """Metrics of made-up answers, by hand."""
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -68,13 +67,6 @@ def test_illegal_slots_are_never_chosen(rows: TokenRows) -> None:
     chosen = metrics.choices(_answers([6, 6, 6, 6], [0] * 4), rows)
 
     assert np.all(rows.legal[np.arange(4), chosen] == 1)
-
-
-def test_without_an_opening_its_gap_is_no_number(rows: TokenRows) -> None:
-    """A set with no opening position says so rather than zero."""
-    found = metrics.summarise(_answers([0, 2, 5, 0], [0] * 4), replace(rows, left=np.ones(4, dtype=np.int8)))
-
-    assert math.isnan(found["q_gap_opening"])
 
 
 def test_samples_name_their_example_and_cluster(rows: TokenRows) -> None:
