@@ -80,19 +80,12 @@ def export_logbook(
 
 
 def _entry_json(entry: Entry) -> dict[str, Json]:
-    body = entry.body
+    from pilothouse.logbook.chain import body_json
+
     return {
         "number": entry.number,
         "at": entry.at.isoformat(),
-        "label": body.label,
-        "hypothesis": body.hypothesis,
-        "command": body.command,
-        "config": body.config,
-        "result": body.result,
-        "interpretation": body.interpretation,
-        "next_action": body.next_action,
-        "confidence": body.confidence,
-        "evidence": dict(body.evidence),
+        **body_json(entry.body),
         "previous_hash": entry.previous_hash,
         "hash": entry.hash,
     }
