@@ -23,7 +23,10 @@ def demo(
     ] = False,
     iterations: Annotated[int, typer.Option(min=1, help="How many iterations more.")] = 2,
 ) -> None:
-    """Generate perfect play, train on it, evaluate, judge and record, twice; a second demo goes on from the first."""
+    """Run two turns of the flywheel on perfect play.
+
+    Generate, tokenise, train, evaluate, judge and record. A second demo goes on from the first.
+    """
     from dataclasses import replace
 
     from pilothouse.cli.campaign_run import RunRequest, run_in_foreground

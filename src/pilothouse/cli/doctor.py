@@ -15,7 +15,10 @@ EXIT_FAILED = 1
 
 
 def doctor(ctx: typer.Context, as_json: AsJson = False) -> None:
-    """Check the installation; each line is ok, warn or fail, with the command that mends it."""
+    """Check this installation, part by part.
+
+    Each line is ok, warn or fail, with the command that mends it.
+    """
     from pilothouse.cli.examination import examine
     from pilothouse.cli.table import console, shown
 

@@ -25,12 +25,13 @@ def list_runs(
     """List the runs, newest first."""
     from pilothouse.cli.table import print_table
     from pilothouse.ids import CampaignName
+    from pilothouse.operations.campaign_snapshot import find_campaign
     from pilothouse.operations.job_view import job_row
 
     workspace = open_existing(ctx)
     rows: list[dict[str, Json]] = []
     with workspace.store.read() as tx:
-        name = CampaignName(campaign) if campaign is not None else None
+        name = CampaignName(find_campaign(tx, workspace.product, campaign).name) if campaign is not None else None
         for run in tx.campaigns.runs(workspace.product, campaign=name, limit=LIST_MAX):
             row: dict[str, Json] = {"run": run.id, "campaign": run.campaign, "trial": run.trial, "seed": run.seed}
             rows.append(row | job_row(tx, workspace.product, run.job))

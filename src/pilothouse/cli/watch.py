@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import threading
 from typing import TYPE_CHECKING
 
 from pilothouse.cli.context import say
+from pilothouse.cli.table import shown
 from pilothouse.errors import StillPending
 from pilothouse.fleet.stages import ENDS
 from pilothouse.ids import JobId
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from pilothouse.wiring.workspace import Workspace
 
 LOOK_SECONDS = 0.5
+NOT_SHOWN = frozenset({"step", "total", "time"})
+"""What a readable line says in its own way, or not at all."""
 
 
 def follow(workspace: Workspace, job: JobId) -> str:
@@ -57,5 +62,19 @@ def _print_new(path: Path, offset: int) -> int:
         return offset
     whole, newline, _ = new.rpartition(b"\n")
     if newline:
-        say(whole.decode("utf-8", errors="replace"))
+        for line in whole.decode("utf-8", errors="replace").splitlines():
+            say(readable(line) if sys.stdout.isatty() else line)
     return offset + len(whole) + len(newline)
+
+
+def readable(line: str) -> str:
+    """Return a metrics line as a person reads it: the step of its total, then the values; other text as it is."""
+    try:
+        values = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(values, dict) or not isinstance(values.get("step"), int):
+        return line
+    total = values.get("total", "?")
+    rest = "  ".join(f"{name} {shown(value)}" for name, value in values.items() if name not in NOT_SHOWN)
+    return f"{values['step']:>8}/{total}  {rest}"
