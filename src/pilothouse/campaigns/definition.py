@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 
-from pilothouse.campaigns.duration import parse_duration
 from pilothouse.campaigns.seed_range import SeedRange, parse_seed_range
 from pilothouse.canonical import Json
 from pilothouse.evidence.verdict import Direction
+from pilothouse.fleet.duration import parse_duration
 from pilothouse.knobs.change_budget import ChangeBudget
 from pilothouse.knobs.knob import Knob, KnobRisk, KnobScale, KnobType
 

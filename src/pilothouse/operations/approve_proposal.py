@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pilothouse.campaigns.duration import parse_duration
 from pilothouse.errors import BadValue, Conflict, NotFound
+from pilothouse.fleet.duration import parse_duration
 from pilothouse.ids import ProductId, ProposalId
 from pilothouse.ports.store import Transaction
 from pilothouse.proposals.proposal import Approval, Proposal, State

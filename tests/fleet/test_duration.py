@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pilothouse.campaigns.duration import parse_duration
+from pilothouse.fleet.duration import parse_duration
 
 
 @pytest.mark.parametrize(
