@@ -3,17 +3,22 @@
 PilothouseError
 ├── UsageError            the request itself is wrong                        exit 2
 │   ├── BadCampaignFile   line and nearest key named
-│   └── BadValue          wrong type or form
+│   ├── BadValue          wrong type or form
+│   ├── TooLarge          more bytes than are taken
+│   └── PreconditionMissing  a change that names no epoch
 ├── Refused               a guardrail or a missing approval says no          exit 3
 │   ├── OutOfRange        a knob's value leaves its range or its step
 │   ├── ChangeBudgetExceeded
 │   ├── NotApproved
 │   └── GoldenSetChanged
+├── NotAuthenticated      no good token was shown                            exit 4
 ├── NotFound              nothing has that name                              exit 5
 ├── Conflict              somebody else holds it                             exit 6
 │   ├── AlreadyOwned      names the owner
 │   ├── LeaseLost         a later epoch exists
-│   └── KeyReused         same idempotency key, other body
+│   ├── KeyReused         same idempotency key, other body
+│   └── PreconditionFailed  it has changed since it was read
+├── Unreachable           the server does not answer                         exit 7
 ├── StillPending                                                             exit 8
 └── OperationFailed       the world failed                                   exit 1
     ├── StorageFailed     disk full, unwritable, damaged database
@@ -48,6 +53,18 @@ class BadCampaignFile(UsageError):
 
 class BadValue(UsageError):
     """A value has the wrong type or form."""
+
+
+class TooLarge(UsageError):
+    """A body has more bytes than are taken."""
+
+
+class PreconditionMissing(UsageError):
+    """A change does not say which epoch it was meant for."""
+
+
+class NotAuthenticated(PilothouseError):
+    """No good token was shown."""
 
 
 class Refused(PilothouseError):
@@ -88,6 +105,14 @@ class LeaseLost(Conflict):
 
 class KeyReused(Conflict):
     """An idempotency key came back with another body."""
+
+
+class PreconditionFailed(Conflict):
+    """It has changed since it was read."""
+
+
+class Unreachable(PilothouseError):
+    """The server does not answer."""
 
 
 class StillPending(PilothouseError):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pilothouse.errors import (
     Conflict,
+    NotAuthenticated,
     NotFound,
     OperationFailed,
     PilothouseError,
     Refused,
     StillPending,
+    Unreachable,
     UsageError,
 )
 
@@ -16,8 +18,10 @@ EXIT_CODES: dict[type[PilothouseError], int] = {
     OperationFailed: 1,
     UsageError: 2,
     Refused: 3,
+    NotAuthenticated: 4,
     NotFound: 5,
     Conflict: 6,
+    Unreachable: 7,
     StillPending: 8,
 }
 SIGNAL_BASE = 128
