@@ -10,6 +10,11 @@ ProductId = NewType("ProductId", str)
 CampaignName = NewType("CampaignName", str)
 ProposalId = NewType("ProposalId", str)
 JobId = NewType("JobId", str)
+JobNumber = NewType("JobNumber", int)
+"""A job's row number, by which the engine and the store name it; people and factories use its id."""
+ShapeNumber = NewType("ShapeNumber", int)
+SessionNumber = NewType("SessionNumber", int)
+"""Row number of a session, which is one boot of a factory."""
 RunId = NewType("RunId", str)
 FactoryName = NewType("FactoryName", str)
 BootId = NewType("BootId", str)

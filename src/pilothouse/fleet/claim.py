@@ -1,74 +1,59 @@
-"""Who may claim, and which job comes first."""
+"""What a claim and an ending are, as the engine hands them to the store."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from enum import StrEnum
+from typing import NamedTuple
 
-from pilothouse.fleet.job import Job
+from pilothouse.fleet.job import Report
 from pilothouse.fleet.stages import Stage
-from pilothouse.ids import BootId, Epoch, FactoryName, JobId
+from pilothouse.ids import Epoch, JobId, JobNumber, SessionNumber, ShapeNumber
+
+DEPENDED_ON = 1
+"""Mark of a job that another one waits for: its end has to be told."""
+NEEDS_MORE = 2
+"""Mark of a job whose success does not ship it: it has a review, or a person ships it."""
+COSTED = 4
+"""Mark of an attempt that has reserved some of a budget."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claimant:
-    """One boot of a factory, which is what can hold a job; `seats` are its free ones, None means no limit."""
+class Ready(NamedTuple):
+    """A claimable job, as a scan of the store finds it; `created_us` is in microseconds since 1970.
 
-    factory: FactoryName
-    boot: BootId
-    seats: int | None = None
+    Everything else that decides where it runs is its shape's.
+    """
 
-
-class Hindrance(StrEnum):
-    """Why a job may not be claimed now."""
-
-    NOT_QUEUED = "not_queued"
-    TOO_LARGE = "too_large"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Granted:
-    """The claim holds: `expected` is the epoch to compare with, `epoch` the new attempt's."""
-
-    job: JobId
-    claimant: Claimant
-    expected: Epoch
+    number: JobNumber
+    shape: ShapeNumber
+    priority: int
+    created_us: int
     epoch: Epoch
-    expires_at: datetime
-    folder: str
+    marks: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Declined:
-    """The job cannot go to this claimant now."""
+class Grant(NamedTuple):
+    """A claim that was decided: the job goes to the session under the epoch after the expected one."""
 
-    why: Hindrance
+    number: JobNumber
+    expected: Epoch
+    session: SessionNumber
 
-
-def grant(job: Job, *, claimant: Claimant, lease_seconds: float, now: datetime) -> Granted | Declined:
-    """Decide whether the claimant gets the job."""
-    assert lease_seconds > 0, f"a lease lasts longer than nothing, got {lease_seconds}"
-    if job.stage is not Stage.QUEUED:
-        return Declined(why=Hindrance.NOT_QUEUED)
-    if claimant.seats is not None and job.seats > claimant.seats:
-        return Declined(why=Hindrance.TOO_LARGE)
-    epoch = Epoch(job.epoch + 1)
-    return Granted(
-        job=job.id,
-        claimant=claimant,
-        expected=job.epoch,
-        epoch=epoch,
-        expires_at=now + timedelta(seconds=lease_seconds),
-        folder=attempt_folder(job.id, epoch),
-    )
+    @property
+    def epoch(self) -> Epoch:
+        """The new attempt's epoch."""
+        return Epoch(self.expected + 1)
 
 
-def attempt_folder(job: JobId, epoch: Epoch) -> str:
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A success that ships its job and touches nothing else; `stage` is the one the job is known to be in."""
+
+    number: JobNumber
+    epoch: Epoch
+    stage: Stage
+    report: Report
+
+
+def attempt_folder(job: JobId, epoch: int) -> str:
     """Return where an attempt runs, relative to the home; no two attempts ever share a folder."""
     return f"runs/{job}/attempt-{epoch}"
-
-
-def ready_order(job: Job) -> tuple[int, datetime, JobId]:
-    """Return the key by which ready jobs are claimed: urgency, then age, then the id."""
-    return (job.priority.rank, job.created_at, job.id)

@@ -9,7 +9,17 @@ from enum import StrEnum
 
 from pilothouse.canonical import Json, digest
 from pilothouse.fleet.stages import Stage
-from pilothouse.ids import ArtifactDigest, BootId, Epoch, FactoryName, JobId, ProductId
+from pilothouse.ids import (
+    ArtifactDigest,
+    BootId,
+    Epoch,
+    FactoryName,
+    JobId,
+    JobNumber,
+    ProductId,
+    SessionNumber,
+    ShapeNumber,
+)
 
 
 class Priority(StrEnum):
@@ -26,12 +36,84 @@ class Priority(StrEnum):
         return list(Priority).index(self)
 
 
+class DepsMode(StrEnum):
+    """When a dependency is met: `hard` wants it shipped, `soft` is content with testing."""
+
+    HARD = "hard"
+    SOFT = "soft"
+
+
+class ChildrenPolicy(StrEnum):
+    """What a parent waits for: every child `shipped`, or every child `terminal`, whatever its end."""
+
+    SHIPPED = "shipped"
+    TERMINAL = "terminal"
+
+
+class Ship(StrEnum):
+    """Who ships a job that has succeeded: the fleet itself, or an operator."""
+
+    AUTO = "auto"
+    MANUAL = "manual"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What an attempt may use, or has used. None is unknown, which is never zero."""
+
+    usd: float | None = None
+    gpu_hours: float | None = None
+    tokens: float | None = None
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the cost as JSON values."""
+        return {"usd": self.usd, "gpu_hours": self.gpu_hours, "tokens": self.tokens}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What decides where a job may run. Jobs of one shape differ only in priority and age, so they share one heap.
+
+    `requires` are requirements in the grammar of `fleet.capability`; `cost` is what the job asked a budget for.
+    """
+
+    product: ProductId
+    pool: str
+    seats: int = 1
+    gpus: int = 0
+    requires: tuple[str, ...] = ()
+    engine: str = ""
+    prefers_engine: str = ""
+    lock: str = ""
+    timeout_seconds: float = 7200.0
+    min_running_seconds: float = 0.0
+    cost: Cost = Cost()
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the shape as JSON values, which the store reads back."""
+        return {
+            "product": self.product,
+            "pool": self.pool,
+            "seats": self.seats,
+            "gpus": self.gpus,
+            "requires": list(self.requires),
+            "engine": self.engine,
+            "prefers_engine": self.prefers_engine,
+            "lock": self.lock,
+            "timeout_seconds": self.timeout_seconds,
+            "min_running_seconds": self.min_running_seconds,
+            "cost": self.cost.as_json(),
+        }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """Everything an attempt needs; stored once, never changed.
 
     `inputs` names sealed folders by digest, in order. `artifacts` and `metrics` are promises: a run that exits 0
-    without them has failed. Times are in seconds.
+    without them has failed. Times are in seconds. A job has a `command`, or an `engine` that is given the `body`.
+    `cwd` is relative to the factory's work folder. `verify` is run after a success, and must succeed as well.
+    `approvals` by different `reviewers` (any, if none is named) are needed before a success counts.
     """
 
     kind: str
@@ -49,6 +131,38 @@ class JobSpec:
     grace_seconds: float = 10.0
     silent_after_seconds: float = 600.0
     restarts: int = 1
+    engine: str = ""
+    body: str = ""
+    cwd: str = ""
+    lock: str = ""
+    verify: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    prefers_engine: str = ""
+    deps: tuple[str, ...] = ()
+    deps_mode: DepsMode = DepsMode.HARD
+    children_policy: ChildrenPolicy = ChildrenPolicy.SHIPPED
+    gpus: int = 0
+    cost: Cost = Cost()
+    approvals: int = 0
+    reviewers: tuple[str, ...] = ()
+    ship: Ship = Ship.AUTO
+    min_running_seconds: float = 0.0
+
+    def shape(self, *, product: ProductId, pool: str) -> Shape:
+        """Return what of the spec decides where the job may run."""
+        return Shape(
+            product=product,
+            pool=pool,
+            seats=self.seats,
+            gpus=self.gpus,
+            requires=self.requires,
+            engine=self.engine,
+            prefers_engine=self.prefers_engine,
+            lock=self.lock,
+            timeout_seconds=self.timeout_seconds,
+            min_running_seconds=self.min_running_seconds,
+            cost=self.cost,
+        )
 
     def digest(self) -> str:
         """Return the digest of the whole spec, by which a reused idempotency key is told from a conflict."""
@@ -72,12 +186,31 @@ class JobSpec:
             "grace_seconds": self.grace_seconds,
             "silent_after_seconds": self.silent_after_seconds,
             "restarts": self.restarts,
+            "engine": self.engine,
+            "body": self.body,
+            "cwd": self.cwd,
+            "lock": self.lock,
+            "verify": list(self.verify),
+            "requires": list(self.requires),
+            "prefers_engine": self.prefers_engine,
+            "deps": list(self.deps),
+            "deps_mode": self.deps_mode.value,
+            "children_policy": self.children_policy.value,
+            "gpus": self.gpus,
+            "cost": self.cost.as_json(),
+            "approvals": self.approvals,
+            "reviewers": list(self.reviewers),
+            "ship": self.ship.value,
+            "min_running_seconds": self.min_running_seconds,
         }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """A job before it is stored. `key` makes submitting idempotent within the product."""
+    """A job before it is stored. `key` makes submitting idempotent within the product.
+
+    `deps` are the ids behind `spec.deps`; a job that is some other's child names its `parent`.
+    """
 
     id: JobId
     product: ProductId
@@ -85,27 +218,92 @@ class NewJob:
     key: str
     spec: JobSpec
     priority: Priority = Priority.MEDIUM
+    parent: JobId | None = None
+    deps: tuple[JobId, ...] = ()
+
+
+class EdgeKind(StrEnum):
+    """Why one job waits for another: as its hard or soft dependency, or as its parent under either policy."""
+
+    HARD = "hard"
+    SOFT = "soft"
+    CHILD_SHIPPED = "child_shipped"
+    CHILD_TERMINAL = "child_terminal"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """The `job` waits for what it `needs`; the store marks the edge once it is met."""
+
+    job: JobNumber
+    needs: JobNumber
+    kind: EdgeKind
+    met: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """A new job and the stage it begins in. `needs` are its unmet dependencies with what they are to it."""
+
+    new: NewJob
+    stage: Stage
+    needs: tuple[tuple[JobNumber, EdgeKind], ...] = ()
+    parent: JobNumber | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handed:
+    """What a factory is handed of a job; `spec` is the stored text, decoded by whoever needs it."""
+
+    id: JobId
+    product: ProductId
+    key: str
+    spec: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """One reviewer's decision on what an attempt has made."""
+
+    job: JobNumber
+    epoch: Epoch
+    reviewer: str
+    approved: bool
+    reason: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A stored job: the narrow, hot part. Its spec, attempts and events stand in tables of their own."""
+    """A stored job: its identity and its hot part. Its spec, attempts and events stand in tables of their own.
 
+    `waiting` counts the dependencies and children that are not met yet. `stop_at` is the end of the grace of a job that
+    has been asked to make room. `factory` and `boot` name the `session` that holds it. `marks` are those of
+    `fleet.claim`.
+    """
+
+    number: JobNumber
     id: JobId
     product: ProductId
     pool: str
     key: str
+    shape: ShapeNumber
     stage: Stage
     epoch: Epoch
     priority: Priority
     created_at: datetime
+    changed_at: datetime
     seats: int
+    parent: JobId | None
+    session: SessionNumber | None
     factory: FactoryName | None
     boot: BootId | None
-    lease_expires_at: datetime | None
     failures: int
     preemptions: int
     losses: int
+    waiting: int
+    marks: int
+    stop_at: datetime | None
 
 
 class Outcome(StrEnum):
@@ -123,6 +321,9 @@ class Outcome(StrEnum):
     RESUMED_TOO_EARLY = "resumed_too_early"
     INPUT_DAMAGED = "input_damaged"
     LAUNCH_FAILED = "launch_failed"
+    VERIFY_FAILED = "verify_failed"
+    CAPABILITY_MISMATCH = "capability_mismatch"
+    NO_ENGINE = "no_engine"
     PREEMPTED = "preempted"
     LOST = "lost"
     CANCELLED = "cancelled"
@@ -144,7 +345,7 @@ class Report:
 
     `seconds` runs from the process's start to the end of its whole tree. `damaged` names the input that did not match
     its manifest, when the outcome is `input_damaged`. `evidence` is what the detail was read from, such as the end of
-    the log.
+    the log. `cost` is what the program itself says it has used.
     """
 
     outcome: Outcome
@@ -153,6 +354,7 @@ class Report:
     metrics: Mapping[str, float]
     artifacts: tuple[Artifact, ...]
     seconds: float
+    cost: Cost = Cost()
     peak_memory_mb: float | None = None
     damaged: ArtifactDigest | None = None
     evidence: str = ""
@@ -160,11 +362,12 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """The last sign of life of a running attempt, as its metrics file told it."""
+    """The last sign of life of a running attempt, as its metrics file told it; `checkpoint_step` is the last saved."""
 
     step: int | None
     total: int | None
     values: Mapping[str, float]
+    checkpoint_step: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +400,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One line of a job's history, written by the store itself; `sequence` grows by one per job."""
+    """One line of a job's history, written by the store itself; `sequence` grows by one per job.
+
+    `why` tells who moved it and for what reason, where the move alone does not.
+    """
 
     job: JobId
     sequence: int
@@ -205,3 +411,4 @@ class Event:
     epoch: Epoch
     stage: Stage
     previous: Stage | None
+    why: str = ""

@@ -2,34 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
-from pilothouse.fleet.job import Job, JobSpec, Progress, Report
-from pilothouse.ids import BootId, Epoch, FactoryName, JobId
+from pilothouse.fleet.job import JobSpec, Progress, Report
+from pilothouse.ids import BootId, Epoch, FactoryName, JobId, ProductId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """A granted claim: the job at its new epoch, its spec, where to run it and what to resume from.
+    """A granted claim: the job's attempt, its spec, where to run it and what to resume from.
 
-    Folders are relative to the home that the factory and the engine share. `resume_folder` is the one of the latest
-    earlier attempt that had started; `earlier_folders` are all of them, newest first, for that attempt may have died
-    before its first checkpoint. `lease_seconds` is a duration that the factory counts on its own monotonic clock from
-    before it asked.
+    Folders are relative to the factory's home. `resume_folder` is the one of the latest earlier attempt that had
+    started; `earlier_folders` are all of them, newest first, for that attempt may have died before its first
+    checkpoint. `lease_seconds` is a duration that the factory counts on its own monotonic clock from before it asked.
     """
 
-    job: Job
+    job: JobId
+    epoch: Epoch
+    product: ProductId
+    key: str
     spec: JobSpec
     folder: str
-    resume_folder: str | None
     lease_seconds: float
     earlier_folders: tuple[str, ...] = ()
 
+    @property
+    def resume_folder(self) -> str | None:
+        """The newest folder that may hold a checkpoint."""
+        return self.earlier_folders[0] if self.earlier_folders else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """An attempt that a factory holds, running or ended and not yet acknowledged, with its last sign of life."""
+
+    job: JobId
+    epoch: Epoch
+    progress: Progress | None = None
+
+
+class Word(StrEnum):
+    """What the engine tells a factory about one attempt."""
+
+    STOP = "stop"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """An order about one attempt.
+
+    `stop`: checkpoint and end within `seconds`, then report as preempted. `lost`: the attempt belongs to a later epoch
+    or to nobody; end it at once and report nothing.
+    """
+
+    job: JobId
+    epoch: Epoch
+    word: Word
+    seconds: float = 0.0
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """The answer to a heartbeat: every lease of the factory is good for `lease_seconds` from before it asked."""
+
+    lease_seconds: float
+    commands: tuple[Command, ...] = ()
+    draining: bool = False
+
 
 class Dispatch(Protocol):
-    """What a factory asks of the engine. A lost lease raises `LeaseLost`; the attempt must then stop."""
+    """What a factory asks of the engine. A lost lease raises `LeaseLost`; the attempt must then stop.
+
+    A factory is its name and its boot; the first word of a boot opens its session, and every heartbeat renews the
+    leases of all that the session holds. A session that has been given up raises `LeaseLost` for good: the factory
+    stops everything and begins anew under another boot.
+    """
 
     def claim(
         self,
@@ -37,12 +89,18 @@ class Dispatch(Protocol):
         factory: FactoryName,
         boot: BootId,
         wait_seconds: float,
+        seats: int,
+        held: Collection[tuple[JobId, Epoch]] = (),
         pools: Collection[str] | None = None,
-        seats: int | None = None,
-    ) -> Offer | None:
-        """Wait for a job of these pools that fits on this many free seats; None stands for any."""
+        jobs: int = 1,
+    ) -> Sequence[Offer]:
+        """Wait for at most `jobs` jobs of these pools (None: of any) that fit together on this many free seats.
+
+        `held` is what the factory holds already: an attempt that was assigned to it and is not among them is offered
+        again, since the first answer was lost.
+        """
         ...
 
     def start(self, job: JobId, *, epoch: Epoch, pid: int, pid_started: float) -> None: ...
-    def renew(self, job: JobId, *, epoch: Epoch, progress: Progress | None) -> None: ...
+    def beat(self, *, factory: FactoryName, boot: BootId, held: Sequence[Held]) -> Beat: ...
     def complete(self, job: JobId, *, epoch: Epoch, report: Report) -> None: ...

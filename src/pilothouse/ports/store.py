@@ -7,75 +7,131 @@ products, and its child rows take their product from it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
 from pilothouse.campaigns.record import Campaign, GoldenSet, Halt, Incident, Owner, Promotion, Run, Trial
 from pilothouse.canonical import Json
-from pilothouse.fleet.job import Artifact, Attempt, Event, Job, JobSpec, NewJob, Progress, Report
+from pilothouse.fleet.claim import Ending, Grant, Ready
+from pilothouse.fleet.job import (
+    Artifact,
+    Attempt,
+    Edge,
+    Event,
+    Handed,
+    Job,
+    JobSpec,
+    Placed,
+    Priority,
+    Progress,
+    Report,
+    Review,
+    Shape,
+)
 from pilothouse.fleet.stages import Stage
-from pilothouse.ids import ArtifactDigest, BootId, CampaignName, Epoch, FactoryName, JobId, ProductId, ProposalId
+from pilothouse.ids import (
+    ArtifactDigest,
+    CampaignName,
+    Epoch,
+    JobId,
+    JobNumber,
+    ProductId,
+    ProposalId,
+    ShapeNumber,
+)
 from pilothouse.logbook.entry import Entry
 from pilothouse.proposals.proposal import Approval, Proposal, State
 
 
 class Jobs(Protocol):
-    """Jobs, their specs, attempts, artifacts and history."""
+    """Jobs, their shapes, specs, edges, attempts, reviews, artifacts and history."""
 
-    def insert(self, new: NewJob, *, stage: Stage, now: datetime) -> Job: ...
+    def insert(self, news: Sequence[Placed], *, now: datetime) -> Sequence[Job]:
+        """Store new jobs with their edges, all or none; `KeyReused` when a key stands for another job."""
+        ...
+
     def by_id(self, job: JobId) -> Job | None: ...
+    def by_number(self, number: JobNumber) -> Job | None: ...
     def by_key(self, product: ProductId, key: str) -> Job | None: ...
+    def by_keys(self, product: ProductId, keys: Sequence[str]) -> Sequence[Job]: ...
     def keys_like(self, product: ProductId, prefix: str) -> Sequence[Job]:
         """Return the jobs whose key starts with the prefix, oldest first."""
         ...
 
     def spec(self, job: JobId) -> JobSpec: ...
-    def listed(self, product: ProductId, *, campaign: str | None, limit: int) -> Sequence[Job]:
-        """Return the newest jobs first."""
+    def handed(self, numbers: Sequence[JobNumber]) -> Mapping[JobNumber, Handed]:
+        """Return what a factory is handed of these jobs."""
         ...
 
-    def queued(self) -> Iterable[Job]:
-        """Return every claimable job; read once, when the engine starts."""
-        ...
-
-    def leased(self) -> Sequence[Job]: ...
-
-    # Each of these moves a job only when its epoch is still the expected one, and returns None when it is not.
-    def assign(
+    def listed(
         self,
-        job: JobId,
+        product: ProductId,
         *,
-        epoch: Epoch,
-        factory: FactoryName,
-        boot: BootId,
-        expires: datetime,
-        folder: str,
-        now: datetime,
-    ) -> Job | None:
-        """Move queued to assigned, raise the epoch by one and open the attempt of the new epoch."""
+        campaign: str | None = None,
+        stage: Stage | None = None,
+        priority: Priority | None = None,
+        before: JobNumber | None = None,
+        limit: int,
+    ) -> Sequence[Job]:
+        """Return the newest jobs first; `before` continues a listing after the last number seen."""
         ...
 
-    def start(self, job: JobId, *, epoch: Epoch, pid: int, pid_started: float, now: datetime) -> Job | None: ...
-    def renew(self, job: JobId, *, epoch: Epoch, expires: datetime) -> Job | None: ...
-    def observe(self, job: JobId, *, epoch: Epoch, progress: Progress, now: datetime) -> bool:
+    def ready(self) -> Iterable[Ready]:
+        """Return every claimable job of every product; read once, when the engine starts."""
+        ...
+
+    def shapes(self, numbers: Collection[ShapeNumber] | None = None) -> Mapping[ShapeNumber, Shape]:
+        """Return the shapes of these numbers, or all of them."""
+        ...
+
+    def leased(self) -> Sequence[Job]:
+        """Return every job that a session holds, of every product."""
+        ...
+
+    def count_stages(self) -> Mapping[tuple[ProductId, Stage], int]:
+        """Return how many jobs of each product stand in each stage."""
+        ...
+
+    # Each of these moves jobs only when their epoch is still the expected one, and tells which were not moved.
+    def assign(self, grants: Sequence[Grant], *, now: datetime, why: str = "") -> Sequence[JobNumber]:
+        """Move queued jobs to assigned, raise their epochs by one and open the attempts; return those not moved."""
+        ...
+
+    def ship(self, endings: Sequence[Ending], *, now: datetime) -> Sequence[JobNumber]:
+        """End attempts that succeeded and ship their jobs; return those not moved."""
+        ...
+
+    def start(self, job: Job, *, epoch: Epoch, pid: int, pid_started: float, now: datetime) -> Job | None: ...
+    def observe(self, job: Job, *, epoch: Epoch, progress: Progress, now: datetime) -> bool:
         """Keep the last sign of life of an attempt that has not ended; say whether there was one."""
         ...
 
-    def finish(self, job: JobId, *, epoch: Epoch, stage: Stage, report: Report, now: datetime) -> Job | None:
+    def ask_to_stop(self, job: Job, *, by: datetime, now: datetime, why: str) -> Job | None:
+        """Keep until when a held job may still checkpoint before it has to make room."""
+        ...
+
+    def finish(self, job: Job, *, stage: Stage, report: Report, now: datetime) -> Job | None:
         """End the attempt, count its outcome and move the job; to queued and cancelled its epoch is raised by one."""
         ...
 
-    def cancel(self, job: JobId, *, epoch: Epoch, now: datetime) -> Job | None:
-        """Move the job to cancelled, end its attempt and raise the epoch, so that whoever runs it is fenced."""
+    def move(self, job: Job, *, stage: Stage, now: datetime, why: str) -> Job | None:
+        """Move a job that nobody holds; its epoch is raised by one, but for a job that becomes queued from blocked."""
+        ...
+
+    def cancel(self, job: Job, *, stage: Stage, now: datetime, why: str) -> Job | None:
+        """End the job as cancelled, dead_letter or failed, or requeue it; a held attempt ends as cancelled.
+
+        The epoch is raised, so that whoever runs it is fenced.
+        """
         ...
 
     def attempt(self, job: JobId, *, epoch: Epoch) -> Attempt | None: ...
     def attempts(self, job: JobId) -> Sequence[Attempt]: ...
     def events(self, job: JobId) -> Sequence[Event]: ...
     def artifacts(self, job: JobId) -> Sequence[Artifact]:
-        """Return what the shipped attempt published, without those marked damaged."""
+        """Return what the successful attempt published, without those marked damaged."""
         ...
 
     def is_intact(self, product: ProductId, digest: ArtifactDigest) -> bool:
@@ -88,6 +144,30 @@ class Jobs(Protocol):
 
     def mark_damaged(self, product: ProductId, digest: ArtifactDigest, *, now: datetime) -> Sequence[JobId]:
         """Mark the artifact wherever it was published and return the jobs that had made it, oldest first."""
+        ...
+
+    def edges(self, job: Job) -> Sequence[Edge]:
+        """Return what the job waits for, and whom of it waits: every edge that touches it."""
+        ...
+
+    def link(self, edges: Sequence[Edge]) -> None:
+        """Add edges between stored jobs and count those that are not met."""
+        ...
+
+    def meet(self, edge: Edge, *, now: datetime) -> Job | None:
+        """Mark an edge as met and return the waiting job with one less to wait for; None when it was met before."""
+        ...
+
+    def children(self, job: Job) -> Sequence[Job]:
+        """Return the children by number."""
+        ...
+
+    def review(self, review: Review) -> None:
+        """Keep a reviewer's decision on the job's present epoch; the last one counts."""
+        ...
+
+    def reviews(self, job: Job) -> Sequence[Review]:
+        """Return the decisions on the job's present epoch, oldest first."""
         ...
 
 

@@ -6,9 +6,10 @@ hold measurements a number that is not finite is kept as `{"float": "nan"}`, sin
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, overload
 
@@ -16,18 +17,38 @@ from pilothouse.campaigns.record import Campaign, GoldenSet, Halt, Incident, Own
 from pilothouse.canonical import Json, canonical
 from pilothouse.errors import BadValue, ChainBroken
 from pilothouse.evidence.verdict import verdict_from_json
-from pilothouse.fleet.job import Artifact, Attempt, Event, Job, JobSpec, Outcome, Priority, Progress
+from pilothouse.fleet.claim import attempt_folder
+from pilothouse.fleet.job import (
+    Artifact,
+    Attempt,
+    ChildrenPolicy,
+    Cost,
+    DepsMode,
+    Edge,
+    EdgeKind,
+    Event,
+    Job,
+    JobSpec,
+    Outcome,
+    Placed,
+    Priority,
+    Progress,
+    Review,
+    Shape,
+    Ship,
+)
 from pilothouse.fleet.stages import Stage
-from pilothouse.ids import ProposalId
+from pilothouse.ids import Epoch, JobNumber, ProposalId, ShapeNumber
 from pilothouse.knobs.delta import Change
 from pilothouse.logbook.entry import Entry, NewEntry
 from pilothouse.proposals.proposal import Approval, Proposal, Risk, State, Subject
 
 
 class Row(Protocol):
-    """A row of any driver, read by the names of its columns."""
+    """A row of any driver: its values by the names of their columns, and in order."""
 
     def __getitem__(self, column: str, /) -> Any: ...
+    def __iter__(self) -> Iterator[Any]: ...
 
 
 _BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
@@ -97,45 +118,103 @@ def _untag(value: dict[str, Any]) -> Any:
     return value
 
 
+STAGES = tuple(Stage)
+STAGE_NUMBERS: Mapping[Stage, int] = {stage: number for number, stage in enumerate(STAGES)}
+_PRIORITIES = tuple(Priority)
+_OUTCOMES = tuple(Outcome)
+OUTCOME_NUMBERS: Mapping[Outcome, int] = {outcome: number for number, outcome in enumerate(_OUTCOMES)}
+EDGE_KINDS = tuple(EdgeKind)
+
+
+def text_digest(text: str) -> str:
+    """Return the SHA-256 of a canonical text, in hex."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
 def job(row: Row) -> Job:
-    """Decode the hot part of a job."""
+    """Decode a job."""
     return Job(
+        number=row["number"],
         id=row["id"],
         product=row["product"],
         pool=row["pool"],
         key=row["key"],
-        stage=Stage(row["stage"]),
+        shape=row["shape"],
+        stage=STAGES[row["stage"]],
         epoch=row["epoch"],
-        priority=Priority(row["priority"]),
+        priority=_PRIORITIES[row["priority"]],
         created_at=at(row["created_at"]),
+        changed_at=at(row["changed_at"]),
         seats=row["seats"],
+        parent=row["parent_id"],
+        session=row["session"],
         factory=row["factory"],
         boot=row["boot"],
-        lease_expires_at=maybe_at(row["lease_expires_at"]),
         failures=row["failures"],
         preemptions=row["preemptions"],
         losses=row["losses"],
+        waiting=row["waiting"],
+        marks=row["marks"],
+        stop_at=maybe_at(row["stop_at"]),
     )
 
 
-def spec(row: Row) -> JobSpec:
+def new_job(placed: Placed, *, number: JobNumber, shape: ShapeNumber, marks: int, now: datetime) -> Job:
+    """Return a job as it has just been stored, without anything it waits for; its parent is left to a reader."""
+    new = placed.new
+    return Job(
+        number=number,
+        id=new.id,
+        product=new.product,
+        pool=new.pool,
+        key=new.key,
+        shape=shape,
+        stage=placed.stage,
+        epoch=Epoch(0),
+        priority=new.priority,
+        created_at=now,
+        changed_at=now,
+        seats=new.spec.seats,
+        parent=new.parent,
+        session=None,
+        factory=None,
+        boot=None,
+        failures=0,
+        preemptions=0,
+        losses=0,
+        waiting=0,
+        marks=marks,
+        stop_at=None,
+    )
+
+
+def shape(text: str) -> Shape:
+    """Decode a scheduling class."""
+    value: dict[str, Any] = json.loads(text)
+    return Shape(**{**value, "requires": tuple(value["requires"]), "cost": Cost(**value["cost"])})
+
+
+def spec(text: str) -> JobSpec:
     """Decode a spec; its digest comes out as it went in."""
-    value: dict[str, Any] = json.loads(row["spec"])
-    value["command"] = tuple(value["command"])
+    value: dict[str, Any] = json.loads(text)
+    for name in ("command", "artifacts", "metrics", "verify", "requires", "deps", "reviewers"):
+        value[name] = tuple(value[name])
     value["inputs"] = {name: tuple(digests) for name, digests in value["inputs"].items()}
-    value["artifacts"] = tuple(value["artifacts"])
-    value["metrics"] = tuple(value["metrics"])
+    value["deps_mode"] = DepsMode(value["deps_mode"])
+    value["children_policy"] = ChildrenPolicy(value["children_policy"])
+    value["ship"] = Ship(value["ship"])
+    value["cost"] = Cost(**value["cost"])
     return JobSpec(**value)
 
 
 def attempt(row: Row) -> Attempt:
     """Decode one claim."""
     return Attempt(
-        job=row["job"],
+        job=row["id"],
         epoch=row["epoch"],
         factory=row["factory"],
         boot=row["boot"],
-        folder=row["folder"],
+        folder=attempt_folder(row["id"], row["epoch"]),
         claimed_at=at(row["claimed_at"]),
         started_at=maybe_at(row["started_at"]),
         ended_at=maybe_at(row["ended_at"]),
@@ -143,10 +222,10 @@ def attempt(row: Row) -> Attempt:
         pid_started=row["pid_started"],
         progress=None if row["progress"] is None else _progress(measured(row["progress"])),
         progress_at=maybe_at(row["progress_at"]),
-        outcome=None if row["outcome"] is None else Outcome(row["outcome"]),
-        detail=row["detail"],
+        outcome=None if row["outcome"] is None else _OUTCOMES[row["outcome"]],
+        detail=row["detail"] or "",
         exit_code=row["exit_code"],
-        metrics=measured(row["metrics"]),
+        metrics={} if row["metrics"] is None else measured(row["metrics"]),
         seconds=row["seconds"],
         peak_memory_mb=row["peak_memory_mb"],
     )
@@ -154,11 +233,18 @@ def attempt(row: Row) -> Attempt:
 
 def progress_json(progress: Progress) -> str:
     """Return the text of a sign of life."""
-    return measured_json({"step": progress.step, "total": progress.total, "values": progress.values})
+    return measured_json(
+        {
+            "step": progress.step,
+            "total": progress.total,
+            "values": progress.values,
+            "checkpoint_step": progress.checkpoint_step,
+        }
+    )
 
 
 def _progress(value: Any) -> Progress:
-    return Progress(step=value["step"], total=value["total"], values=value["values"])
+    return Progress(**value)
 
 
 def artifact(row: Row) -> Artifact:
@@ -169,12 +255,30 @@ def artifact(row: Row) -> Artifact:
 def event(row: Row) -> Event:
     """Decode a line of history."""
     return Event(
-        job=row["job"],
+        job=row["id"],
         sequence=row["sequence"],
         at=at(row["at"]),
         epoch=row["epoch"],
-        stage=Stage(row["stage"]),
-        previous=None if row["previous"] is None else Stage(row["previous"]),
+        stage=STAGES[row["stage"]],
+        previous=None if row["previous"] is None else STAGES[row["previous"]],
+        why=row["why"] or "",
+    )
+
+
+def edge(row: Row) -> Edge:
+    """Decode who waits for whom."""
+    return Edge(job=row["job"], needs=row["needs"], kind=EDGE_KINDS[row["kind"]], met=bool(row["met"]))
+
+
+def review(row: Row) -> Review:
+    """Decode a reviewer's decision."""
+    return Review(
+        job=row["job"],
+        epoch=row["epoch"],
+        reviewer=row["reviewer"],
+        approved=bool(row["approved"]),
+        reason=row["reason"],
+        at=at(row["at"]),
     )
 
 

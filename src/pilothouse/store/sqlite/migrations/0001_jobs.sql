@@ -1,56 +1,86 @@
--- Jobs and what belongs to them. Times are whole microseconds since 1970 in UTC; JSON is text.
+-- Jobs and what belongs to them. Times are whole microseconds since 1970 in UTC; JSON is text. Stages, priorities and
+-- outcomes are numbers, in the order of their enumerations: a row of integers is moved in a quarter of the time.
 
--- The narrow, hot part of a job. No index touches a column that a claim, a renewal or a completion changes.
-CREATE TABLE jobs (
+-- One row per scheduling class: jobs of one shape differ only in priority and age.
+CREATE TABLE job_shapes (
     number INTEGER PRIMARY KEY,
-    -- An id names a folder, so it holds nothing that a path could read otherwise.
-    id TEXT NOT NULL UNIQUE CHECK (length(id) BETWEEN 1 AND 100 AND id NOT GLOB '*[^A-Za-z0-9_-]*'),
+    digest TEXT NOT NULL UNIQUE,
     product TEXT NOT NULL CHECK (product <> ''),
     pool TEXT NOT NULL CHECK (pool <> ''),
-    key TEXT NOT NULL CHECK (key <> ''),
-    stage TEXT NOT NULL CHECK (stage IN (
-        'blocked', 'queued', 'assigned', 'building', 'review', 'testing',
-        'shipped', 'failed', 'cancelled', 'dead_letter'
-    )),
-    epoch INTEGER NOT NULL CHECK (epoch >= 0),
-    priority TEXT NOT NULL CHECK (priority IN ('critical', 'high', 'medium', 'low')),
     seats INTEGER NOT NULL CHECK (seats >= 1),
+    shape TEXT NOT NULL
+) STRICT;
+
+-- One boot of a factory. The lease of every job it holds is its session's, renewed by one row.
+CREATE TABLE sessions (
+    number INTEGER PRIMARY KEY,
+    product TEXT NOT NULL,
+    factory TEXT NOT NULL CHECK (factory <> ''),
+    boot TEXT NOT NULL CHECK (boot <> ''),
+    opened_at INTEGER NOT NULL,
+    beat_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    closed_at INTEGER,
+    closed_why TEXT NOT NULL DEFAULT '',
+    UNIQUE (product, factory, boot)
+) STRICT;
+
+-- The narrow, hot part of a job: whole numbers only, and no index on what a claim or a completion changes.
+CREATE TABLE jobs (
+    number INTEGER PRIMARY KEY,
+    shape INTEGER NOT NULL REFERENCES job_shapes (number),
+    stage INTEGER NOT NULL CHECK (stage BETWEEN 0 AND 9),
+    epoch INTEGER NOT NULL,
+    priority INTEGER NOT NULL CHECK (priority BETWEEN 0 AND 3),
+    sequence INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
     changed_at INTEGER NOT NULL,
-    factory TEXT,
-    boot TEXT,
-    lease_expires_at INTEGER,
-    failures INTEGER NOT NULL DEFAULT 0 CHECK (failures >= 0),
-    preemptions INTEGER NOT NULL DEFAULT 0 CHECK (preemptions >= 0),
-    losses INTEGER NOT NULL DEFAULT 0 CHECK (losses >= 0),
-    UNIQUE (product, key),
-    CHECK ((stage IN ('assigned', 'building')) = (factory IS NOT NULL)),
-    CHECK ((factory IS NULL) = (boot IS NULL)),
-    CHECK ((factory IS NULL) = (lease_expires_at IS NULL))
+    session INTEGER REFERENCES sessions (number),
+    failures INTEGER NOT NULL DEFAULT 0,
+    preemptions INTEGER NOT NULL DEFAULT 0,
+    losses INTEGER NOT NULL DEFAULT 0,
+    waiting INTEGER NOT NULL DEFAULT 0 CHECK (waiting >= 0),
+    marks INTEGER NOT NULL DEFAULT 0,
+    stop_at INTEGER,
+    CHECK ((stage IN (2, 3)) = (session IS NOT NULL))
 ) STRICT;
 
-CREATE INDEX jobs_of_product ON jobs (product);
-
--- What an attempt needs, stored once.
+-- What never changes of a job: its names and everything an attempt needs.
 CREATE TABLE job_specs (
-    number INTEGER PRIMARY KEY,
-    job TEXT NOT NULL UNIQUE REFERENCES jobs (id),
+    number INTEGER PRIMARY KEY REFERENCES jobs (number),
+    -- An id names a folder, so it holds nothing that a path could read otherwise.
+    id TEXT NOT NULL UNIQUE CHECK (length(id) BETWEEN 1 AND 100 AND id NOT GLOB '*[^A-Za-z0-9_-]*'),
     product TEXT NOT NULL,
+    pool TEXT NOT NULL,
+    key TEXT NOT NULL CHECK (key <> ''),
+    seats INTEGER NOT NULL,
+    parent INTEGER REFERENCES jobs (number),
     campaign TEXT NOT NULL,
     digest TEXT NOT NULL,
-    spec TEXT NOT NULL
+    spec TEXT NOT NULL,
+    UNIQUE (product, key)
 ) STRICT;
 
-CREATE INDEX job_specs_of_campaign ON job_specs (product, campaign);
+CREATE INDEX job_specs_of_campaign ON job_specs (product, campaign, number);
+CREATE INDEX job_specs_of_parent ON job_specs (parent) WHERE parent IS NOT NULL;
+
+-- Who waits for whom: `job` for `needs`. A parent waits for its children; `met` is set once.
+CREATE TABLE job_edges (
+    job INTEGER NOT NULL REFERENCES jobs (number),
+    needs INTEGER NOT NULL REFERENCES jobs (number),
+    kind INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 3),
+    met INTEGER NOT NULL DEFAULT 0 CHECK (met IN (0, 1)),
+    PRIMARY KEY (job, needs),
+    CHECK (job <> needs)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX job_edges_back ON job_edges (needs, job);
 
 -- One row per claim.
 CREATE TABLE job_attempts (
-    job TEXT NOT NULL REFERENCES jobs (id),
-    epoch INTEGER NOT NULL CHECK (epoch >= 1),
-    product TEXT NOT NULL,
-    factory TEXT NOT NULL,
-    boot TEXT NOT NULL,
-    folder TEXT NOT NULL,
+    job INTEGER NOT NULL REFERENCES jobs (number),
+    epoch INTEGER NOT NULL,
+    session INTEGER NOT NULL REFERENCES sessions (number),
     claimed_at INTEGER NOT NULL,
     started_at INTEGER,
     ended_at INTEGER,
@@ -58,14 +88,10 @@ CREATE TABLE job_attempts (
     pid_started REAL,
     progress TEXT,
     progress_at INTEGER,
-    outcome TEXT CHECK (outcome IN (
-        'succeeded', 'crashed', 'out_of_memory', 'disk_full', 'not_a_number', 'silent', 'timed_out',
-        'summary_missing', 'promise_broken', 'resumed_too_early', 'input_damaged', 'launch_failed',
-        'preempted', 'lost', 'cancelled'
-    )),
-    detail TEXT NOT NULL DEFAULT '',
+    outcome INTEGER,
+    detail TEXT,
     exit_code INTEGER,
-    metrics TEXT NOT NULL DEFAULT '{}',
+    metrics TEXT,
     seconds REAL,
     peak_memory_mb REAL,
     PRIMARY KEY (job, epoch),
@@ -76,7 +102,7 @@ CREATE TABLE job_attempts (
 
 -- What an attempt sealed. The digest is looked up when a folder turns out to be damaged.
 CREATE TABLE job_artifacts (
-    job TEXT NOT NULL,
+    job INTEGER NOT NULL,
     epoch INTEGER NOT NULL,
     position INTEGER NOT NULL,
     product TEXT NOT NULL,
@@ -91,76 +117,63 @@ CREATE TABLE job_artifacts (
 
 CREATE INDEX job_artifacts_by_digest ON job_artifacts (product, digest);
 
--- The history, which only the triggers below write.
+-- The history, written by the same statements of the store that move a job.
 CREATE TABLE job_events (
-    job TEXT NOT NULL REFERENCES jobs (id),
-    sequence INTEGER NOT NULL CHECK (sequence >= 1),
-    product TEXT NOT NULL,
+    job INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
     at INTEGER NOT NULL,
     epoch INTEGER NOT NULL,
-    stage TEXT NOT NULL,
-    previous TEXT,
+    stage INTEGER NOT NULL,
+    previous INTEGER,
+    why TEXT,
     PRIMARY KEY (job, sequence)
 ) STRICT, WITHOUT ROWID;
 
+-- One decision per reviewer and attempt; the last one counts.
+CREATE TABLE job_reviews (
+    job INTEGER NOT NULL REFERENCES jobs (number),
+    epoch INTEGER NOT NULL,
+    reviewer TEXT NOT NULL CHECK (reviewer <> ''),
+    approved INTEGER NOT NULL CHECK (approved IN (0, 1)),
+    reason TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (job, epoch, reviewer)
+) STRICT, WITHOUT ROWID;
+
+-- A job begins blocked or queued, at epoch 0.
 CREATE TRIGGER jobs_begin BEFORE INSERT ON jobs
-WHEN NEW.stage NOT IN ('blocked', 'queued') OR NEW.epoch <> 0
+WHEN NEW.stage > 1 OR NEW.epoch <> 0
 BEGIN
     SELECT RAISE(ABORT, 'a job begins blocked or queued, at epoch 0');
 END;
 
-CREATE TRIGGER jobs_keep_their_identity BEFORE UPDATE OF number, id, product, key, created_at ON jobs
-BEGIN
-    SELECT RAISE(ABORT, 'the id, product, key and creation of a job never change');
-END;
-
--- The rules of a move stand in one trigger, since each costs a claim about as much as the change itself:
--- an end is an end, the epoch never falls, the stage table is followed, and whoever held the job before is fenced.
+-- An end is an end, the epoch never falls, the stage table is followed (old stage * 10 + new stage), and a claim, a
+-- return to the queue and a cancellation raise the epoch, so that whoever held the job before is fenced.
 CREATE TRIGGER jobs_move_by_the_rules BEFORE UPDATE ON jobs
-WHEN OLD.stage IN ('shipped', 'failed', 'cancelled', 'dead_letter')
-    OR NEW.epoch < OLD.epoch
-    OR (NEW.stage <> OLD.stage AND NOT (
-        (
-            NEW.stage IN ('failed', 'dead_letter')
-            OR (OLD.stage = 'blocked' AND NEW.stage = 'queued')
-            OR (OLD.stage = 'queued' AND NEW.stage = 'blocked')
-            OR (OLD.stage = 'assigned' AND NEW.stage = 'building')
-            OR (OLD.stage = 'building' AND NEW.stage IN ('review', 'testing', 'shipped'))
-            OR (OLD.stage = 'review' AND NEW.stage = 'testing')
-            OR (OLD.stage = 'testing' AND NEW.stage = 'shipped')
-        )
-        OR (NEW.epoch > OLD.epoch AND (
-            NEW.stage = 'cancelled'
-            OR (OLD.stage = 'queued' AND NEW.stage = 'assigned')
-            OR (OLD.stage IN ('assigned', 'building', 'review', 'testing') AND NEW.stage = 'queued')
-        ))
-    ))
+WHEN NEW.epoch < OLD.epoch OR OLD.stage > 5 OR (NEW.stage <> OLD.stage AND (
+    OLD.stage * 10 + NEW.stage NOT IN (
+        1, 7, 8, 9,
+        10, 12, 17, 18, 19,
+        21, 23, 24, 25, 26, 27, 28, 29,
+        31, 34, 35, 36, 37, 38, 39,
+        41, 45, 47, 48, 49,
+        51, 56, 57, 58, 59
+    )
+    OR (NEW.epoch = OLD.epoch AND (NEW.stage = 2 OR NEW.stage = 8 OR (NEW.stage = 1 AND OLD.stage > 1)))
+))
 BEGIN
     SELECT CASE
-        WHEN OLD.stage IN ('shipped', 'failed', 'cancelled', 'dead_letter')
-            THEN RAISE(ABORT, 'a job that has ended never changes')
-        WHEN NEW.epoch < OLD.epoch
-            THEN RAISE(ABORT, 'the epoch of a job never falls')
-        WHEN NEW.epoch = OLD.epoch AND NEW.stage IN ('assigned', 'queued', 'cancelled')
+        WHEN OLD.stage > 5 THEN RAISE(ABORT, 'a job that has ended never changes')
+        WHEN NEW.epoch < OLD.epoch THEN RAISE(ABORT, 'the epoch of a job never falls')
+        WHEN NEW.epoch = OLD.epoch AND (NEW.stage = 2 OR NEW.stage = 8 OR (NEW.stage = 1 AND OLD.stage > 1))
             THEN RAISE(ABORT, 'a claim, a return to the queue and a cancellation raise the epoch')
         ELSE RAISE(ABORT, 'the stage table has no way from the old stage to the new one')
     END;
 END;
 
-CREATE TRIGGER jobs_tell_their_beginning AFTER INSERT ON jobs
+CREATE TRIGGER jobs_keep_their_identity BEFORE UPDATE OF number, shape, priority, created_at ON jobs
 BEGIN
-    INSERT INTO job_events (job, sequence, product, at, epoch, stage, previous)
-    VALUES (NEW.id, 1, NEW.product, NEW.changed_at, NEW.epoch, NEW.stage, NULL);
-END;
-
-CREATE TRIGGER jobs_tell_their_moves AFTER UPDATE OF stage, epoch ON jobs
-WHEN NEW.stage <> OLD.stage OR NEW.epoch <> OLD.epoch
-BEGIN
-    INSERT INTO job_events (job, sequence, product, at, epoch, stage, previous)
-    VALUES (
-        NEW.id, (SELECT max(sequence) + 1 FROM job_events WHERE job = NEW.id), NEW.product,
-        NEW.changed_at, NEW.epoch, NEW.stage, OLD.stage
-    );
+    SELECT RAISE(ABORT, 'the number, shape, priority and creation of a job never change');
 END;
 
 CREATE TRIGGER job_specs_never_change BEFORE UPDATE ON job_specs
@@ -183,3 +196,15 @@ CREATE TRIGGER job_events_are_never_deleted BEFORE DELETE ON job_events
 BEGIN
     SELECT RAISE(ABORT, 'history is never deleted');
 END;
+
+-- A job as every reader sees it: its hot part, its names, and who holds it.
+CREATE VIEW job_rows AS
+SELECT
+    jobs.number, jobs.shape, jobs.stage, jobs.epoch, jobs.priority, jobs.created_at, jobs.changed_at, jobs.session,
+    jobs.failures, jobs.preemptions, jobs.losses, jobs.waiting, jobs.marks, jobs.stop_at,
+    job_specs.id, job_specs.product, job_specs.pool, job_specs.key, job_specs.seats, job_specs.campaign,
+    job_specs.parent, parents.id AS parent_id, sessions.factory, sessions.boot
+FROM jobs
+JOIN job_specs ON job_specs.number = jobs.number
+LEFT JOIN job_specs AS parents ON parents.number = job_specs.parent
+LEFT JOIN sessions ON sessions.number = jobs.session;

@@ -44,7 +44,7 @@ CREATE TABLE runs (
     campaign TEXT NOT NULL,
     trial INTEGER NOT NULL,
     seed INTEGER NOT NULL,
-    job TEXT NOT NULL REFERENCES jobs (id),
+    job TEXT NOT NULL REFERENCES job_specs (id),
     FOREIGN KEY (product, campaign) REFERENCES campaigns (product, name)
 ) STRICT;
 
@@ -79,7 +79,7 @@ CREATE TABLE incidents (
     position INTEGER PRIMARY KEY,
     product TEXT NOT NULL,
     campaign TEXT NOT NULL,
-    job TEXT NOT NULL REFERENCES jobs (id),
+    job TEXT NOT NULL REFERENCES job_specs (id),
     epoch INTEGER NOT NULL,
     at INTEGER NOT NULL,
     diagnosis TEXT NOT NULL,
