@@ -111,7 +111,9 @@ def test_ties_go_to_the_urgent_then_the_old_then_the_cheap() -> None:
         replace(cheap, usd=None),
     ]
 
-    assert sorted(expected[::-1], key=lambda job: precedence(job, 7.0)) == expected
+    shown = expected[::-1]
+
+    assert sorted(shown, key=lambda job: precedence(job, 7.0)) == expected
     assert min(expected, key=lambda job: precedence(job, 8.0 if job.usd is None else 7.0)).usd is None
 
 
