@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from pilothouse.access.token import Token
 from pilothouse.campaigns.record import Campaign, GoldenSet, Halt, Incident, Owner, Promotion, Run, Trial
 from pilothouse.canonical import Json
+from pilothouse.fleet.budget import Balance, Budget, Pause
 from pilothouse.fleet.claim import Ending, Grant, Ready
 from pilothouse.fleet.job import (
     Artifact,
     Attempt,
+    Cost,
     Edge,
     Event,
     Handed,
@@ -30,19 +33,27 @@ from pilothouse.fleet.job import (
     Review,
     Shape,
 )
+from pilothouse.fleet.ledger import Reservation
+from pilothouse.fleet.settings import FleetSettings
 from pilothouse.fleet.stages import Stage
 from pilothouse.ids import (
     ArtifactDigest,
+    BootId,
     CampaignName,
     Epoch,
+    FactoryName,
     JobId,
     JobNumber,
     ProductId,
     ProposalId,
+    SessionNumber,
     ShapeNumber,
 )
 from pilothouse.logbook.entry import Entry
 from pilothouse.proposals.proposal import Approval, Proposal, State
+
+if TYPE_CHECKING:
+    from pilothouse.fleet.factory import Factory, Session
 
 
 class Jobs(Protocol):
@@ -241,6 +252,119 @@ class Entries(Protocol):
     def threads(self, product: ProductId) -> Sequence[str]: ...
 
 
+class Factories(Protocol):
+    """Factories as they have enrolled, and the sessions in which they live."""
+
+    def put(self, factory: Factory) -> None:
+        """Insert, or replace what the factory of that product and name offers, its state and its price."""
+        ...
+
+    def get(self, product: ProductId, name: FactoryName) -> Factory | None: ...
+    def listed(self, product: ProductId | None) -> Sequence[Factory]:
+        """Return the factories by product and name; None is every product."""
+        ...
+
+    def open_session(
+        self, product: ProductId, factory: FactoryName, boot: BootId, *, now: datetime, expires: datetime
+    ) -> SessionNumber:
+        """Open the session of a boot, or renew the one it has; `LeaseLost` when that one is closed."""
+        ...
+
+    def beat(self, session: SessionNumber, *, now: datetime, expires: datetime) -> bool:
+        """Renew an open session, and with it the lease of every job it holds; say whether it was open."""
+        ...
+
+    def close_session(self, session: SessionNumber, *, now: datetime, why: str) -> None:
+        """End a session for good; one that is closed keeps its end."""
+        ...
+
+    def session(self, number: SessionNumber) -> Session | None: ...
+    def open_sessions(self) -> Sequence[Session]:
+        """Return the open sessions of every product, oldest first."""
+        ...
+
+    def last_session(self, product: ProductId, factory: FactoryName) -> Session | None:
+        """Return the newest session of a factory, open or closed."""
+        ...
+
+
+class Budgets(Protocol):
+    """Budgets, and the append-only ledger of what attempts have reserved and spent."""
+
+    def put(self, budget: Budget) -> None:
+        """Insert, or replace the ceiling, window and enforcement of one that exists and leave its pause."""
+        ...
+
+    def get(self, product: ProductId, engine: str) -> Budget | None: ...
+    def listed(self, product: ProductId | None) -> Sequence[Budget]:
+        """Return the budgets by product and engine; None is every product."""
+        ...
+
+    def pause(self, product: ProductId, engine: str, *, pause: Pause) -> None: ...
+    def resume(self, product: ProductId, engine: str) -> None: ...
+
+    def reserve(self, reservation: Reservation) -> None:
+        """Keep what a claimed attempt may use; an attempt reserves once."""
+        ...
+
+    def reserve_many(self, reservations: Sequence[Reservation]) -> None:
+        """Keep what many claimed attempts may use, all or none."""
+        ...
+
+    def settle(self, job: JobNumber, *, epoch: Epoch, cost: Cost, now: datetime) -> bool:
+        """Keep what an attempt has used, an unknown figure as it was reserved; say whether it was not settled before.
+
+        The first settlement stays. An attempt that has reserved nothing settles nothing.
+        """
+        ...
+
+    def unsettled(self) -> Sequence[Reservation]:
+        """Return what attempts have reserved and not settled, of every product; read once, when the engine starts."""
+        ...
+
+    def balances(self, product: ProductId | None, *, since: datetime) -> Mapping[tuple[ProductId, str], Balance]:
+        """Return what attempts claimed since then have reserved and spent, by the engine of their jobs.
+
+        A job without an engine is counted under ""; a product's own budget is the sum over all of its engines.
+        """
+        ...
+
+
+class Access(Protocol):
+    """Tokens, by which it is known who asks."""
+
+    def add(self, token: Token) -> None:
+        """Store a new token; only its use and its revocation are ever added."""
+        ...
+
+    def by_id(self, token: str) -> Token | None: ...
+    def listed(self, product: ProductId | None) -> Sequence[Token]:
+        """Return a product's own tokens, oldest first; None is every token of every product, and of all of them."""
+        ...
+
+    def revoke(self, token: str, *, now: datetime) -> None:
+        """Make a token worthless from now on; one that was revoked before keeps the first time."""
+        ...
+
+    def consume(self, token: str, *, now: datetime) -> bool:
+        """Use up an enrolment token that is good; say whether this caller has it, which one caller ever does."""
+        ...
+
+
+class ProductSettings(Protocol):
+    """The fleet settings of products, each with who changed them and when."""
+
+    def get(self, product: ProductId) -> FleetSettings:
+        """Return the product's settings, the defaults when it has none."""
+        ...
+
+    def listed(self) -> Mapping[ProductId, FleetSettings]:
+        """Return the settings of every product that has some."""
+        ...
+
+    def put(self, product: ProductId, settings: FleetSettings, *, who: str, now: datetime) -> None: ...
+
+
 class Transaction(Protocol):
     """Everything inside commits together or not at all."""
 
@@ -252,6 +376,14 @@ class Transaction(Protocol):
     def proposals(self) -> Proposals: ...
     @property
     def entries(self) -> Entries: ...
+    @property
+    def factories(self) -> Factories: ...
+    @property
+    def budgets(self) -> Budgets: ...
+    @property
+    def access(self) -> Access: ...
+    @property
+    def fleet_settings(self) -> ProductSettings: ...
 
     @property
     def touched(self) -> Sequence[Job]:
