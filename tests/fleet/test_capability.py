@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pilothouse.errors import BadValue
 from pilothouse.fleet.capability import (
+    PATTERN,
     TEXT_MAX,
     Ability,
     Offer,
@@ -53,6 +56,17 @@ def test_a_requirement_is_read_back_from_its_text(text: str) -> None:
 
     assert parse(str(requirement)) == requirement
     assert str(parse(str(requirement))) == str(requirement)
+
+
+@given(text=TEXTS | st.text(alphabet="ab1.:<>=! -é", max_size=8))
+def test_the_published_pattern_is_the_grammar(text: str) -> None:
+    """What the pattern lets through is read, and nothing else."""
+    try:
+        parse(text)
+    except BadValue:
+        assert re.search(PATTERN, text) is None
+    else:
+        assert re.search(PATTERN, text) is not None
 
 
 @given(texts=OFFERS)

@@ -27,6 +27,9 @@ TEXT_MAX = 128
 
 Version = tuple[int, ...]
 
+PATTERN = r"^[A-Za-z][A-Za-z0-9_.-]*(:[A-Za-z0-9][A-Za-z0-9._+/@-]*|(>=|<=|==|!=|>|<)[0-9]+(\.[0-9]+)*)?$"
+"""The grammar as one expression, for the schemas that are published."""
+
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+/@-]*")
 _VERSION = re.compile(r"[0-9]+(?:\.[0-9]+)*")
