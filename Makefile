@@ -1,13 +1,14 @@
 # One line a target; `make help` lists them.
 PYTHON ?= python3
 VENV := .venv
+PEERS := .venv-peers
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 UV_VERSION := 0.13.9
 export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test check soak lock clean
+.PHONY: help setup demo test check soak peers lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -38,9 +39,18 @@ test: check ## Everything that must hold: check, then all tests
 soak: setup ## The long runs that `make test` leaves out
 	$(BIN)/pytest -m soak
 
-lock: setup ## Choose the versions anew and write requirements.txt
+peers: $(PEERS)/.installed ## The queues that `pilothouse bench fleet --peers` measures, in .venv-peers
+
+$(PEERS)/.installed: $(STAMP) requirements-peers.txt
+	$(PYTHON) -m venv $(PEERS)
+	PATH="$(BIN):$$PATH" uv pip sync --quiet --python $(PEERS)/bin/python --require-hashes requirements-peers.txt
+	@touch $@
+
+lock: setup ## Choose the versions anew and write both requirements files
 	PATH="$(BIN):$$PATH" uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 	  --no-annotate --all-extras --group dev pyproject.toml -o requirements.txt
+	PATH="$(BIN):$$PATH" uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+	  --no-annotate --group peers -o requirements-peers.txt
 
 clean: ## Remove what the targets above made, but for .pilothouse, which holds your results
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
