@@ -188,6 +188,7 @@ def test_whatever_comes_is_read_or_refused(value: object) -> None:
         (command(memory_gb=10**400), "memory_gb: ", "gigabytes"),
         (command(memory_gb=-1), "memory_gb: .*-1", "gigabytes"),
         (command(budget={"usd": -1}), r"budget\.usd: .*-1", "dollars"),
+        (command(budget={"usd": 1e10}), r"budget\.usd: .*found 10000000000", "to 1000000000"),
         (command(budget={"tokens": float("nan")}), r"budget\.tokens is nan", "finite"),
         (command(config={"a": [float("inf")]}), r"config\.a\[0\] is inf", "finite"),
         (command(capabilities=["cuda=12"]), "capabilities: .*position 4", "key<op>version"),

@@ -28,6 +28,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from pilothouse.canonical import digest
 from pilothouse.errors import BadValue
+from pilothouse.fleet.budget import PARTS, PARTS_MAX, Unit
 from pilothouse.fleet.capability import PATTERN, TEXT_MAX, parse_all
 from pilothouse.fleet.duration import parse_duration
 from pilothouse.fleet.job import ChildrenPolicy, Cost, DepsMode, JobSpec, Priority, Ship
@@ -59,15 +60,15 @@ _SYNONYMS = {"review_policy": "review", "dependsOn": "depends_on"}
 _FIXES = {
     "seats": "give a whole number from 1 to 10000",
     "gpus": "give a whole number from 0 to 10000",
-    "memory_gb": "give a number of gigabytes from 0",
+    "memory_gb": "give a number of gigabytes from 0 to 1000000",
     "retry": "give the number of further starts after a failure, from 0 to 100",
     "priority": f"write one of {', '.join(Priority)}",
     "deps_mode": f"write one of {', '.join(DepsMode)}",
     "children_policy": f"write one of {', '.join(ChildrenPolicy)}",
     "ship": f"write one of {', '.join(Ship)}",
-    "usd": "give a number of dollars from 0, or leave it out",
-    "gpu_hours": "give a number of hours from 0, or leave it out",
-    "tokens": "give a number from 0, or leave it out",
+    "usd": f"give a number of dollars from 0 to {PARTS_MAX // PARTS[Unit.USD]}, or leave it out",
+    "gpu_hours": f"give a number of hours from 0 to {PARTS_MAX // PARTS[Unit.GPU_HOURS]}, or leave it out",
+    "tokens": f"give a number from 0 to {PARTS_MAX // PARTS[Unit.TOKENS]}, or leave it out",
     "command": 'write a list of texts, such as ["python", "train.py"]',
     "verify": 'write a list of texts, such as ["pytest", "-q"]',
     "artifacts": "give each a name of letters, digits, dots, dashes and underscores",
@@ -131,7 +132,6 @@ Lines = Annotated[tuple[Line, ...], Field(max_length=1000, strict=False), AfterV
 Capability = Annotated[str, WithJsonSchema({"type": "string", "pattern": PATTERN, "maxLength": TEXT_MAX})]
 Capabilities = Annotated[tuple[Capability, ...], Field(max_length=100, strict=False), AfterValidator(_capabilities)]
 Folder = Annotated[Line, AfterValidator(_inside)]
-Amount = Annotated[float, Field(ge=0)]
 
 Path: TypeAlias = "tuple[str | int, ...]"
 
@@ -159,9 +159,9 @@ class Table(BaseModel):
 class Budget(Table):
     """What one attempt may use; what is left out is unknown, which is never zero."""
 
-    usd: Amount | None = None
-    gpu_hours: Amount | None = None
-    tokens: Amount | None = None
+    usd: Annotated[float, Field(ge=0, le=PARTS_MAX // PARTS[Unit.USD])] | None = None
+    gpu_hours: Annotated[float, Field(ge=0, le=PARTS_MAX // PARTS[Unit.GPU_HOURS])] | None = None
+    tokens: Annotated[float, Field(ge=0, le=PARTS_MAX // PARTS[Unit.TOKENS])] | None = None
 
 
 class ReviewPolicy(Table):
@@ -207,7 +207,7 @@ class Work(Table):
     metrics: Lines = ()
     seats: int = Field(default=1, ge=1, le=10_000)
     gpus: int = Field(default=0, ge=0, le=10_000)
-    memory_gb: Amount = 0.0
+    memory_gb: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     pool: Slug = "local"
     config: dict[str, JsonValue] = {}
     seed: int = Field(default=0, ge=0, lt=1 << 63)
