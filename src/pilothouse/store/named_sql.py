@@ -3,6 +3,9 @@
 -- name: job_by_id
 -- Finds one job.
 SELECT * FROM jobs WHERE id = :job;
+
+What both dialects read alike stands in `store/sql/<aggregate>.sql`; what one of them says in its own way stands in
+`store/<dialect>/sql/<aggregate>.sql`, under the same names in each.
 """
 
 from __future__ import annotations
@@ -11,7 +14,22 @@ import re
 from collections.abc import Mapping
 from importlib import resources
 
+_STORE = "pilothouse.store"
 _NAME = re.compile(r"^-- name: ([a-z][a-z_]*)$")
+
+
+def dialect_queries(dialect: str, aggregate: str) -> Mapping[str, str]:
+    """Return the queries of an aggregate as one dialect says them."""
+    found: dict[str, str] = {}
+    for package in (_STORE, f"{_STORE}.{dialect}"):
+        path = f"sql/{aggregate}.sql"
+        if not resources.files(package).joinpath(path).is_file():
+            continue
+        more = read_queries(package, path)
+        if taken := found.keys() & more.keys():
+            raise ValueError(f"{package}/{path}: {sorted(taken)} stand in {_STORE}/{path} already")
+        found.update(more)
+    return found
 
 
 def read_queries(package: str, path: str) -> Mapping[str, str]:

@@ -1,15 +1,17 @@
-"""One connection: its settings, and queries whose errors are ours."""
+"""One connection to SQLite: its settings, and queries whose errors are ours."""
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import TypeAlias
 
 from pilothouse.errors import PilothouseError, StorageFailed
+from pilothouse.store.connection import Parameters, Value, spoiled, zero_byte
+from pilothouse.store.named_sql import dialect_queries
 from pilothouse.store.sqlite.faults import LOCK_SECONDS, translate
 
 MEMORY = ":memory:"
@@ -19,8 +21,6 @@ STATEMENTS_CACHED = 256
 PAUSE_SECONDS = 0.02
 
 _DRIVER_ERRORS = (sqlite3.Error, UnicodeEncodeError, OverflowError)
-
-Parameters: TypeAlias = Mapping[str, str | int | float | None]
 
 _SETTINGS = (
     "PRAGMA foreign_keys = ON",
@@ -33,14 +33,12 @@ _SETTINGS = (
 )
 
 
-class Connection:
-    """A connection in autocommit mode, so that every transaction is begun and ended in plain sight.
-
-    It may be passed between threads; its user sees to it that only one uses it at a time.
-    """
+class SqliteConnection:
+    """`store.connection.Connection` on SQLite, where each transaction is begun and ended in plain sight."""
 
     def __init__(self, location: Path | str, *, read_only: bool = False) -> None:
         self.where = str(location)
+        self._spoiled = False
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise StorageFailed(
                 f"this Python carries SQLite {sqlite3.sqlite_version}, which is too old",
@@ -95,17 +93,32 @@ class Connection:
         """Whether a transaction is open; SQLite ends one by itself when the disk fails it."""
         return self._raw.in_transaction
 
+    def queries(self, aggregate: str) -> Mapping[str, str]:
+        """Return the queries of an aggregate by name."""
+        return _queries(aggregate)
+
     def run(self, statement: str, parameters: Parameters | None = None) -> int:
         """Execute a statement and return how many rows it changed."""
+        return self._execute(statement, parameters).rowcount
+
+    def run_many(self, statement: str, rows: Sequence[Sequence[Value]]) -> int:
+        """Execute a statement once for each row and return how many rows were changed in total."""
+        if self._spoiled:
+            raise spoiled(self.where)
         try:
-            return self._raw.execute(statement, parameters or {}).rowcount
-        except _DRIVER_ERRORS as error:
+            for row in rows:
+                for value in row:
+                    if type(value) is str and "\0" in value:
+                        raise zero_byte(value)
+            return self._raw.executemany(statement, rows).rowcount if rows else 0
+        except (*_DRIVER_ERRORS, PilothouseError) as error:
             raise self._ours(error) from error
 
     def rows(self, query: str, parameters: Parameters | None = None) -> list[sqlite3.Row]:
         """Return all rows of a query."""
+        cursor = self._execute(query, parameters)
         try:
-            return self._raw.execute(query, parameters or {}).fetchall()
+            return cursor.fetchall()
         except _DRIVER_ERRORS as error:
             raise self._ours(error) from error
 
@@ -115,21 +128,55 @@ class Connection:
         assert len(found) <= 1, f"one row expected, got {len(found)}: {query}"
         return found[0] if found else None
 
-    def _ours(self, error: sqlite3.Error | UnicodeEncodeError | OverflowError) -> PilothouseError:
-        return translate(error, where=self.where)
+    def _execute(self, statement: str, parameters: Parameters | None) -> sqlite3.Cursor:
+        if self._spoiled:
+            raise spoiled(self.where)
+        given = parameters or {}
+        try:
+            for value in given.values():
+                if type(value) is str and "\0" in value:
+                    raise zero_byte(value)
+            return self._raw.execute(statement, given)
+        except (*_DRIVER_ERRORS, PilothouseError) as error:
+            raise self._ours(error) from error
+
+    def _ours(self, error: sqlite3.Error | UnicodeEncodeError | OverflowError | PilothouseError) -> PilothouseError:
+        self._spoiled = self.in_transaction
+        return error if isinstance(error, PilothouseError) else translate(error, where=self.where)
 
     @contextmanager
-    def transaction(self, begin: str) -> Iterator[None]:
+    def transaction(self, *, read_only: bool = False) -> Iterator[None]:
         """Begin, then commit when the block ends and roll back when it or the commit fails."""
-        self.run(begin)
+        self.run("BEGIN" if read_only else "BEGIN IMMEDIATE")
         try:
             yield
             self.run("COMMIT")
         except BaseException:
+            self._spoiled = False
             if self.in_transaction:
                 self.run("ROLLBACK")
+            raise
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Undo the inner writes when the block raises, and keep the outer ones."""
+        self.run("SAVEPOINT command")
+        try:
+            yield
+            self.run("RELEASE command")
+        except BaseException:
+            # A disk that fails ends the whole transaction, and then there is no savepoint to go back to.
+            if self.in_transaction:
+                self._spoiled = False
+                self.run("ROLLBACK TO command")
+                self.run("RELEASE command")
             raise
 
     def close(self) -> None:
         """Close the connection; what was not committed is gone."""
         self._raw.close()
+
+
+@cache
+def _queries(aggregate: str) -> Mapping[str, str]:
+    return dialect_queries("sqlite", aggregate)

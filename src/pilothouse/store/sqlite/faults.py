@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 from typing import assert_never
 
-from pilothouse.errors import BadValue, Conflict, KeyReused, NotFound, PilothouseError, StorageFailed
+from pilothouse.errors import Conflict, KeyReused, NotFound, PilothouseError, StorageFailed
+from pilothouse.store.connection import broken_text, too_large
 
 LOCK_SECONDS = 30.0
 """How long one writer waits for another before it says so."""
@@ -34,12 +35,9 @@ def translate(error: sqlite3.Error | UnicodeEncodeError | OverflowError, *, wher
         case sqlite3.Error():
             return _storage_failed(error, where=where)
         case UnicodeEncodeError():
-            return BadValue(
-                f"text that is no Unicode cannot be stored: {error.object[max(0, error.start - 20) : error.end]!r}",
-                fix="replace its lone surrogates",
-            )
+            return broken_text(error)
         case OverflowError():
-            return BadValue("a whole number does not fit into 64 bits", fix="give a smaller one")
+            return too_large()
         case _:
             assert_never(error)
 
@@ -49,7 +47,7 @@ def _broken_rule(error: sqlite3.IntegrityError) -> PilothouseError:
     name = error.sqlite_errorname
     if name == "SQLITE_CONSTRAINT_FOREIGNKEY":
         return NotFound("what this belongs to is not stored", fix="store the campaign or job that it names first")
-    if name == "SQLITE_CONSTRAINT_UNIQUE" and "jobs.key" in str(error):
+    if name == "SQLITE_CONSTRAINT_UNIQUE" and "job_specs.key" in str(error):
         return KeyReused("a job with this key is stored already", fix="ask for the stored one, or take a new key")
     return Conflict(f"the database refuses the change: {error}", fix="read the present state again and decide anew")
 

@@ -1,17 +1,14 @@
-"""Brings a database to the newest schema: numbered files, applied once, forward only."""
+"""The schema of a SQLite database, as migrations move it."""
 
 from __future__ import annotations
 
-import re
 import sqlite3
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from importlib import resources
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from pilothouse.errors import StorageFailed
-from pilothouse.store.sqlite.connection import Connection
+from pilothouse.store.migrations import Migration
+from pilothouse.store.sqlite.connection import SqliteConnection
 
-_FILE = re.compile(r"^(\d{4})_([a-z_]+)\.sql$")
 _VERSIONS = """
 CREATE TABLE IF NOT EXISTS schema_version (
     version INTEGER PRIMARY KEY,
@@ -24,25 +21,29 @@ INSERT INTO schema_version (version, name, applied_at) VALUES (:version, :name, 
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Migration:
-    """One numbered step of the schema."""
+class SqliteSchema:
+    """`store.migrations.Schema` on SQLite."""
 
-    version: int
-    name: str
-    statements: tuple[str, ...]
+    def __init__(self, connection: SqliteConnection) -> None:
+        self._connection = connection
+        self.where = connection.where
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Begin a writing transaction, of which SQLite lets in one."""
+        with self._connection.transaction():
+            self._connection.run(_VERSIONS)
+            yield
 
-def migrations() -> Sequence[Migration]:
-    """Return every migration by number, without a gap."""
-    found = []
-    for file in resources.files(__package__).joinpath("migrations").iterdir():
-        if match := _FILE.match(file.name):
-            statements = tuple(split(file.read_text(encoding="utf-8")))
-            found.append(Migration(version=int(match[1]), name=match[2], statements=statements))
-    found.sort(key=lambda migration: migration.version)
-    assert [migration.version for migration in found] == list(range(1, len(found) + 1)), "migrations have a gap"
-    return found
+    def version(self) -> int:
+        """Return the number of the last step that was applied."""
+        return int(self._connection.rows("SELECT coalesce(max(version), 0) FROM schema_version")[0][0])
+
+    def apply(self, step: Migration) -> None:
+        """Carry out a step and keep its number."""
+        for statement in split(step.script):
+            self._connection.run(statement)
+        self._connection.run(_APPLIED, {"version": step.version, "name": step.name})
 
 
 def split(script: str) -> Iterator[str]:
@@ -54,19 +55,3 @@ def split(script: str) -> Iterator[str]:
             yield statement.strip()
             statement = ""
     assert not statement.strip(), f"the script ends inside a statement: {statement!r}"
-
-
-def migrate(connection: Connection, *, steps: Sequence[Migration]) -> None:
-    """Apply the steps that the database has not seen, all in one transaction; refuse a database that knows more."""
-    with connection.transaction("BEGIN IMMEDIATE"):
-        connection.run(_VERSIONS)
-        applied = int(connection.rows("SELECT coalesce(max(version), 0) FROM schema_version")[0][0])
-        if applied > len(steps):
-            raise StorageFailed(
-                f"{connection.where} has schema version {applied}, and this pilothouse knows {len(steps)}",
-                fix="use the newer pilothouse that wrote it; a schema is never taken back",
-            )
-        for step in steps[applied:]:
-            for statement in step.statements:
-                connection.run(statement)
-            connection.run(_APPLIED, {"version": step.version, "name": step.name})

@@ -1,4 +1,4 @@
-"""`ports.store.Campaigns` on SQLite."""
+"""`ports.store.Campaigns` over a connection of either database."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ from pilothouse.errors import NotFound
 from pilothouse.ids import CampaignName, ProductId
 from pilothouse.monitoring.quoted import storable
 from pilothouse.store import rows
-from pilothouse.store.named_sql import read_queries
+from pilothouse.store.connection import Connection, Parameters
 from pilothouse.store.rows import instant
-from pilothouse.store.sqlite.connection import Connection, Parameters
-
-_SQL = read_queries(__package__, "sql/campaigns.sql")
 
 
-class SqliteCampaigns:
+class StoredCampaigns:
     """Campaigns within one transaction of the connection."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._sql = connection.queries("campaigns")
 
     def _change(self, query: str, parameters: Parameters, *, what: str) -> None:
         """Change one row that must be there."""
@@ -31,7 +29,7 @@ class SqliteCampaigns:
     def put(self, campaign: Campaign) -> None:
         """Insert, or replace the kind and definition of one that exists and leave its config, owner and halt."""
         self._connection.run(
-            _SQL["put_campaign"],
+            self._sql["put_campaign"],
             {
                 "product": campaign.product,
                 "name": campaign.name,
@@ -49,22 +47,22 @@ class SqliteCampaigns:
 
     def get(self, product: ProductId, name: CampaignName) -> Campaign | None:
         """Return the campaign of that name."""
-        row = self._connection.row(_SQL["campaign_by_name"], {"product": product, "name": name})
+        row = self._connection.row(self._sql["campaign_by_name"], {"product": product, "name": name})
         return None if row is None else rows.campaign(row)
 
     def listed(self, product: ProductId) -> Sequence[Campaign]:
         """Return the campaigns by name."""
-        found = self._connection.rows(_SQL["campaigns_of_product"], {"product": product})
+        found = self._connection.rows(self._sql["campaigns_of_product"], {"product": product})
         return [rows.campaign(row) for row in found]
 
     def products(self) -> Sequence[ProductId]:
         """Return every product that has a campaign, by name."""
-        return [ProductId(row["product"]) for row in self._connection.rows(_SQL["products_with_campaigns"], {})]
+        return [ProductId(row["product"]) for row in self._connection.rows(self._sql["products_with_campaigns"], {})]
 
     def own(self, product: ProductId, name: CampaignName, *, owner: Owner | None) -> None:
         """Keep which process advances the campaign."""
         parameters: Parameters = {"product": product, "name": name, **_owner(owner)}
-        self._change(_SQL["own_campaign"], parameters, what=f"campaign {name!r}")
+        self._change(self._sql["own_campaign"], parameters, what=f"campaign {name!r}")
 
     def halt(
         self, product: ProductId, name: CampaignName, *, halt: Halt | None, last_error: str, next_action: str
@@ -77,17 +75,17 @@ class SqliteCampaigns:
             "last_error": storable(last_error),
             "next_action": storable(next_action),
         }
-        self._change(_SQL["halt_campaign"], parameters, what=f"campaign {name!r}")
+        self._change(self._sql["halt_campaign"], parameters, what=f"campaign {name!r}")
 
     def configure(self, product: ProductId, name: CampaignName, *, config: Mapping[str, Json]) -> None:
         """Move the config of the baseline."""
         parameters: Parameters = {"product": product, "name": name, "config": rows.strict_json(config)}
-        self._change(_SQL["configure_campaign"], parameters, what=f"campaign {name!r}")
+        self._change(self._sql["configure_campaign"], parameters, what=f"campaign {name!r}")
 
     def put_trial(self, trial: Trial) -> None:
         """Insert, or replace the trial of that number."""
         self._connection.run(
-            _SQL["put_trial"],
+            self._sql["put_trial"],
             {
                 "product": trial.product,
                 "campaign": trial.campaign,
@@ -105,13 +103,13 @@ class SqliteCampaigns:
 
     def trials(self, product: ProductId, name: CampaignName) -> Sequence[Trial]:
         """Return the trials by number."""
-        found = self._connection.rows(_SQL["trials_of_campaign"], {"product": product, "name": name})
+        found = self._connection.rows(self._sql["trials_of_campaign"], {"product": product, "name": name})
         return [rows.trial(row) for row in found]
 
     def add_run(self, run: Run) -> None:
         """Store one execution; its campaign and job are stored before it."""
         self._connection.run(
-            _SQL["add_run"],
+            self._sql["add_run"],
             {
                 "id": run.id,
                 "product": run.product,
@@ -125,16 +123,16 @@ class SqliteCampaigns:
     def runs(self, product: ProductId, *, campaign: CampaignName | None, limit: int) -> Sequence[Run]:
         """Return the newest runs first."""
         if campaign is None:
-            found = self._connection.rows(_SQL["newest_runs"], {"product": product, "limit": limit})
+            found = self._connection.rows(self._sql["newest_runs"], {"product": product, "limit": limit})
         else:
             parameters: Parameters = {"product": product, "name": campaign, "limit": limit}
-            found = self._connection.rows(_SQL["newest_runs_of_campaign"], parameters)
+            found = self._connection.rows(self._sql["newest_runs_of_campaign"], parameters)
         return [rows.run(row) for row in found]
 
     def add_promotion(self, promotion: Promotion) -> None:
         """Keep a move of the baseline; it is never changed again."""
         self._connection.run(
-            _SQL["add_promotion"],
+            self._sql["add_promotion"],
             {
                 "product": promotion.product,
                 "campaign": promotion.campaign,
@@ -149,18 +147,18 @@ class SqliteCampaigns:
 
     def promotions(self, product: ProductId, name: CampaignName) -> Sequence[Promotion]:
         """Return the promotions, oldest first; the last one is the baseline."""
-        found = self._connection.rows(_SQL["promotions_of_campaign"], {"product": product, "name": name})
+        found = self._connection.rows(self._sql["promotions_of_campaign"], {"product": product, "name": name})
         return [rows.promotion(row) for row in found]
 
     def golden_sets(self, product: ProductId, name: CampaignName) -> Sequence[GoldenSet]:
         """Return the golden sets by name."""
-        found = self._connection.rows(_SQL["golden_sets_of_campaign"], {"product": product, "name": name})
+        found = self._connection.rows(self._sql["golden_sets_of_campaign"], {"product": product, "name": name})
         return [rows.golden_set(row) for row in found]
 
     def lock_golden(self, golden: GoldenSet) -> None:
         """Store a golden set's digest; one that is locked already keeps its digest and its looks."""
         self._connection.run(
-            _SQL["lock_golden_set"],
+            self._sql["lock_golden_set"],
             {
                 "product": golden.product,
                 "campaign": golden.campaign,
@@ -173,12 +171,12 @@ class SqliteCampaigns:
     def count_look(self, product: ProductId, name: CampaignName, golden: str) -> None:
         """Count one look at the golden set."""
         parameters: Parameters = {"product": product, "campaign": name, "name": golden}
-        self._change(_SQL["count_look"], parameters, what=f"golden set {golden!r} of campaign {name!r}")
+        self._change(self._sql["count_look"], parameters, what=f"golden set {golden!r} of campaign {name!r}")
 
     def add_incident(self, incident: Incident) -> None:
         """Keep a diagnosis."""
         self._connection.run(
-            _SQL["add_incident"],
+            self._sql["add_incident"],
             {
                 "product": incident.product,
                 "campaign": incident.campaign,
@@ -193,7 +191,7 @@ class SqliteCampaigns:
 
     def incidents(self, product: ProductId, name: CampaignName) -> Sequence[Incident]:
         """Return the incidents, oldest first."""
-        found = self._connection.rows(_SQL["incidents_of_campaign"], {"product": product, "name": name})
+        found = self._connection.rows(self._sql["incidents_of_campaign"], {"product": product, "name": name})
         return [rows.incident(row) for row in found]
 
 

@@ -1,4 +1,4 @@
-"""`ports.store.Entries` on SQLite."""
+"""`ports.store.Entries` over a connection of either database."""
 
 from __future__ import annotations
 
@@ -7,24 +7,22 @@ from collections.abc import Sequence
 from pilothouse.ids import ProductId
 from pilothouse.logbook.entry import Entry
 from pilothouse.store import rows
-from pilothouse.store.named_sql import read_queries
+from pilothouse.store.connection import Connection
 from pilothouse.store.rows import instant
-from pilothouse.store.sqlite.connection import Connection
-
-_SQL = read_queries(__package__, "sql/entries.sql")
 
 
-class SqliteEntries:
+class StoredEntries:
     """The logbook within one transaction of the connection."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._sql = connection.queries("entries")
 
     def append(self, entry: Entry) -> None:
         """Append an entry; `Conflict` when it does not follow the last one of its thread by number and hash."""
         body = entry.body
         self._connection.run(
-            _SQL["append_entry"],
+            self._sql["append_entry"],
             {
                 "product": entry.product,
                 "thread": entry.thread,
@@ -46,14 +44,14 @@ class SqliteEntries:
 
     def last(self, product: ProductId, thread: str) -> Entry | None:
         """Return the entry that the next one must follow."""
-        row = self._connection.row(_SQL["last_entry"], {"product": product, "thread": thread})
+        row = self._connection.row(self._sql["last_entry"], {"product": product, "thread": thread})
         return None if row is None else rows.entry(row)
 
     def thread(self, product: ProductId, thread: str) -> Sequence[Entry]:
         """Return the entries by number."""
-        found = self._connection.rows(_SQL["entries_of_thread"], {"product": product, "thread": thread})
+        found = self._connection.rows(self._sql["entries_of_thread"], {"product": product, "thread": thread})
         return [rows.entry(row) for row in found]
 
     def threads(self, product: ProductId) -> Sequence[str]:
         """Return the threads by name."""
-        return [row["thread"] for row in self._connection.rows(_SQL["threads_of_product"], {"product": product})]
+        return [row["thread"] for row in self._connection.rows(self._sql["threads_of_product"], {"product": product})]

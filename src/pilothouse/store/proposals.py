@@ -1,4 +1,4 @@
-"""`ports.store.Proposals` on SQLite."""
+"""`ports.store.Proposals` over a connection of either database."""
 
 from __future__ import annotations
 
@@ -8,24 +8,22 @@ from pilothouse.errors import NotFound
 from pilothouse.ids import CampaignName, ProductId, ProposalId
 from pilothouse.proposals.proposal import Approval, Proposal, State
 from pilothouse.store import rows
-from pilothouse.store.named_sql import read_queries
+from pilothouse.store.connection import Connection
 from pilothouse.store.rows import instant
-from pilothouse.store.sqlite.connection import Connection
-
-_SQL = read_queries(__package__, "sql/proposals.sql")
 
 
-class SqliteProposals:
+class StoredProposals:
     """Proposals and approvals within one transaction of the connection."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._sql = connection.queries("proposals")
 
     def add(self, proposal: Proposal) -> None:
         """Store a proposal, whose content never changes again."""
         changes = [{"knob": change.knob, "before": change.before, "after": change.after} for change in proposal.changes]
         self._connection.run(
-            _SQL["add_proposal"],
+            self._sql["add_proposal"],
             {
                 "id": proposal.id,
                 "product": proposal.product,
@@ -49,18 +47,18 @@ class SqliteProposals:
 
     def get(self, product: ProductId, proposal: ProposalId) -> Proposal | None:
         """Return the proposal of that id."""
-        row = self._connection.row(_SQL["proposal_by_id"], {"product": product, "id": proposal})
+        row = self._connection.row(self._sql["proposal_by_id"], {"product": product, "id": proposal})
         return None if row is None else rows.proposal(row)
 
     def listed(self, product: ProductId, name: CampaignName) -> Sequence[Proposal]:
         """Return the proposals of a campaign, oldest first."""
-        found = self._connection.rows(_SQL["proposals_of_campaign"], {"product": product, "name": name})
+        found = self._connection.rows(self._sql["proposals_of_campaign"], {"product": product, "name": name})
         return [rows.proposal(row) for row in found]
 
     def move(self, product: ProductId, proposal: ProposalId, *, state: State, refusal: str) -> None:
         """Keep what became of a proposal."""
         parameters = {"product": product, "id": proposal, "state": state.value, "refusal": refusal}
-        if self._connection.run(_SQL["move_proposal"], parameters) == 0:
+        if self._connection.run(self._sql["move_proposal"], parameters) == 0:
             raise NotFound(
                 f"no proposal has the id {proposal!r}", fix="list the proposals of the campaign and take one of theirs"
             )
@@ -68,7 +66,7 @@ class SqliteProposals:
     def approve(self, approval: Approval) -> None:
         """Keep a yes, or a waiver; it is never changed again."""
         self._connection.run(
-            _SQL["add_approval"],
+            self._sql["add_approval"],
             {
                 "product": approval.product,
                 "campaign": approval.campaign,
@@ -83,5 +81,5 @@ class SqliteProposals:
 
     def approvals(self, product: ProductId, name: CampaignName) -> Sequence[Approval]:
         """Return the approvals of a campaign, oldest first."""
-        found = self._connection.rows(_SQL["approvals_of_campaign"], {"product": product, "name": name})
+        found = self._connection.rows(self._sql["approvals_of_campaign"], {"product": product, "name": name})
         return [rows.approval(row) for row in found]

@@ -1,0 +1,64 @@
+-- name: jobs_with_prefix
+-- Lists the jobs whose key starts with a prefix, oldest first.
+-- The range relies on keys being compared byte by byte.
+SELECT * FROM job_rows
+WHERE product = :product AND key >= :prefix AND key < :prefix || chr(1114111)
+ORDER BY number;
+
+-- name: insert_jobs
+-- Stores the hot parts of new jobs.
+INSERT INTO jobs (number, shape, stage, epoch, priority, sequence, created_at, changed_at, marks)
+SELECT number, shape, stage, 0, priority, 1, now, now, marks
+FROM unnest(%s::bigint[], %s::integer[], %s::smallint[], %s::smallint[], %s::bigint[], %s::integer[])
+    AS batch (number, shape, stage, priority, now, marks);
+
+-- name: insert_specs
+-- Stores what attempts of new jobs need.
+INSERT INTO job_specs (number, id, product, pool, key, seats, parent, campaign, digest, spec)
+SELECT * FROM unnest(
+    %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::text[], %s::text[],
+    %s::text[]
+);
+
+-- name: tell_beginnings
+-- Writes the first lines of history.
+INSERT INTO job_events (job, sequence, at, epoch, stage, previous, why)
+SELECT job, 1, at, 0, stage, NULL, NULL
+FROM unnest(%s::bigint[], %s::bigint[], %s::smallint[]) AS batch (job, at, stage);
+
+-- name: assign_jobs
+-- Gives queued jobs to sessions under new epochs.
+UPDATE jobs
+SET stage = 2, epoch = jobs.epoch + 1, session = batch.session, sequence = sequence + 1, changed_at = batch.now
+FROM unnest(%s::bigint[], %s::integer[], %s::bigint[], %s::bigint[]) AS batch (number, epoch, session, now)
+WHERE jobs.number = batch.number AND jobs.epoch = batch.epoch AND jobs.stage = 1;
+
+-- name: open_attempts
+-- Opens the attempts of claims that were made.
+INSERT INTO job_attempts (job, epoch, session, claimed_at)
+SELECT * FROM unnest(%s::bigint[], %s::integer[], %s::bigint[], %s::bigint[]);
+
+-- name: tell_moves
+-- Writes the lines of history that moves just made have earned.
+INSERT INTO job_events (job, sequence, at, epoch, stage, previous, why)
+SELECT jobs.number, jobs.sequence, jobs.changed_at, jobs.epoch, jobs.stage, batch.previous, batch.why
+FROM unnest(%s::bigint[], %s::smallint[], %s::text[]) AS batch (number, previous, why)
+JOIN jobs ON jobs.number = batch.number;
+
+-- name: ship_jobs
+-- Ships held jobs whose attempts have succeeded.
+UPDATE jobs
+SET stage = 6, session = NULL, stop_at = NULL, sequence = sequence + 1, changed_at = batch.now
+FROM unnest(%s::bigint[], %s::integer[], %s::smallint[], %s::bigint[]) AS batch (number, epoch, stage, now)
+WHERE jobs.number = batch.number AND jobs.epoch = batch.epoch AND jobs.stage = batch.stage;
+
+-- name: end_attempts
+-- Keeps how attempts ended.
+UPDATE job_attempts
+SET ended_at = batch.ended_at, outcome = batch.outcome, detail = batch.detail, exit_code = batch.exit_code,
+    metrics = batch.metrics, seconds = batch.seconds, peak_memory_mb = batch.peak_memory_mb
+FROM unnest(
+    %s::bigint[], %s::integer[], %s::bigint[], %s::smallint[], %s::text[], %s::bigint[], %s::text[],
+    %s::double precision[], %s::double precision[]
+) AS batch (job, epoch, ended_at, outcome, detail, exit_code, metrics, seconds, peak_memory_mb)
+WHERE job_attempts.job = batch.job AND job_attempts.epoch = batch.epoch AND job_attempts.ended_at IS NULL;

@@ -1,0 +1,45 @@
+"""`ports.store.Transaction` over a connection of either database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from pilothouse.fleet.job import Job, Shape
+from pilothouse.ids import ShapeNumber
+from pilothouse.store.campaigns import StoredCampaigns
+from pilothouse.store.connection import Connection
+from pilothouse.store.entries import StoredEntries
+from pilothouse.store.jobs import StoredJobs
+from pilothouse.store.proposals import StoredProposals
+
+
+class StoredTransaction:
+    """The aggregates over one connection while a transaction is open on it.
+
+    `shapes` are the scheduling classes known from committed transactions, by which a new job needs no look-up.
+    """
+
+    def __init__(self, connection: Connection, *, shapes: dict[Shape, ShapeNumber]) -> None:
+        self._connection = connection
+        self.jobs = StoredJobs(connection, shapes)
+        self.campaigns = StoredCampaigns(connection)
+        self.proposals = StoredProposals(connection)
+        self.entries = StoredEntries(connection)
+
+    @property
+    def touched(self) -> Sequence[Job]:
+        """The jobs that this transaction has changed so far, each as the change left it, in order."""
+        return tuple(self.jobs.touched)
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Undo the inner writes when the block raises, and keep the outer ones."""
+        touched, shapes = len(self.jobs.touched), dict(self.jobs.new_shapes)
+        try:
+            with self._connection.savepoint():
+                yield
+        except BaseException:
+            del self.jobs.touched[touched:]
+            self.jobs.new_shapes = shapes
+            raise
