@@ -1,0 +1,113 @@
+"""Each guard is taken out of a copy of the product in turn; the quick tests must notice every one."""
+
+from __future__ import annotations
+
+import os
+import queue
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.soak.mutants import Mutant, mutants_of
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = Path("src") / "pilothouse"
+COPIED = ("src", "tests", "pyproject.toml")
+QUICK = {
+    "access": ("access", "web"),
+    "fleet": ("fleet", "operations", "engine"),
+    "operations": ("operations", "engine", "web"),
+    "engine": ("engine", "web"),
+    "store": ("store", "operations", "engine"),
+    "web": ("web",),
+}
+"""The folders of tests that are to notice, by the room that the guard stands in."""
+WORKERS = 2
+RUN_SECONDS = 240.0
+
+
+def copy_of(folder: Path) -> Path:
+    """Return a copy of what a test run needs."""
+    folder.mkdir()
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "programs", "soak"))
+        else:
+            shutil.copy(source, folder / name)
+    return folder
+
+
+def passes(tree: Path, folders: Sequence[str]) -> tuple[bool, str]:
+    """Return whether the tests pass in the copy, and the first thing that failed. A run that hangs has not passed."""
+    tests = [f"tests/{name}" for name in folders if (tree / "tests" / name).is_dir()]
+    assert tests, f"no tests for {folders}"
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        "--no-header",
+        *tests,
+    ]
+    environment = {"PATH": os.defpath, "PYTHONPATH": str(tree / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        run = subprocess.run(
+            command, cwd=tree, env=environment, capture_output=True, text=True, timeout=RUN_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return False, f"not over after {RUN_SECONDS:g} s"
+    assert run.returncode in {0, 1, 2}, run.stdout + run.stderr
+    failed = [line for line in run.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return run.returncode == 0, failed[0] if failed else ""
+
+
+def notice(tree: Path, mutant: Mutant) -> str:
+    """Return what noticed the mutant, or nothing."""
+    place = tree / mutant.path.relative_to(ROOT)
+    whole = place.read_text(encoding="utf-8")
+    place.write_text(mutant.applied(whole), encoding="utf-8")
+    try:
+        room = mutant.path.relative_to(ROOT / PACKAGE).parts[0]
+        return passes(tree, QUICK[room])[1]
+    finally:
+        place.write_text(whole, encoding="utf-8")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(4 * 3600)
+def test_every_guard_is_missed_when_it_is_gone(tmp_path: Path) -> None:
+    """Epochs fence, products are apart, access is checked: without any one of these a test fails."""
+    trees: queue.SimpleQueue[Path] = queue.SimpleQueue()
+    for number in range(WORKERS):
+        trees.put(copy_of(tmp_path / f"tree-{number}"))
+    whole = trees.get()
+    sound, failed = passes(whole, sorted({name for names in QUICK.values() for name in names}))
+    trees.put(whole)
+    assert sound, f"the tests fail without any change: {failed}"
+
+    def noticed(mutant: Mutant) -> str:
+        tree = trees.get()
+        try:
+            return notice(tree, mutant)
+        finally:
+            trees.put(tree)
+
+    mutants = mutants_of(ROOT / PACKAGE)
+    with ThreadPoolExecutor(WORKERS) as pool:
+        found = list(pool.map(noticed, mutants))
+
+    unnoticed = [mutant.name for mutant, by in zip(mutants, found, strict=True) if not by]
+    sys.stdout.write(f"{len(mutants) - len(unnoticed)} of {len(mutants)} missing guards were noticed\n")
+    assert mutants
+    assert unnoticed == []

@@ -1,0 +1,79 @@
+"""The list of guards finds what is planted, and nothing beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.soak.mutants import Mutant, in_python, in_sql, mutants_of
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def news(found: list[Mutant]) -> list[tuple[str, str]]:
+    """Return the kind and the replacement of each."""
+    return [(mutant.kind, mutant.new) for mutant in found]
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("SELECT * FROM jobs WHERE number = ?1 AND epoch = ?2;", [("epoch", "(epoch = ?2 OR 1 = 1)")]),
+        ("SELECT * FROM a WHERE a.product = :product;", [("product", "(a.product = :product OR 1 = 1)")]),
+        ("UPDATE jobs SET product = :product WHERE number = :number;", []),
+        ("UPDATE jobs SET epoch = :epoch WHERE epoch = :old;", [("epoch", "(epoch = :old OR 1 = 1)")]),
+        ("-- epoch = :epoch is what fences\nSELECT 1;", []),
+        ("SELECT 1 FROM a WHERE a.epoch = (\n SELECT max(epoch) FROM b);", [("epoch", "0 <> ")]),
+    ],
+)
+def test_a_comparison_in_sql_is_found(statement: str, expected: list[tuple[str, str]]) -> None:
+    """What a statement compares is a guard; what it writes or explains is none."""
+    assert news(list(in_sql(statement, Path("x.sql")))) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("if job.epoch != epoch:\n    raise LeaseLost(1)\n", [("epoch", "False")]),
+        ("held = [job for job in jobs if job.epoch == epoch]\n", [("epoch", "True")]),
+        ("late = told.epoch < job.epoch\n", [("epoch", "True"), ("epoch", "False")]),
+        ("assert job.epoch == epoch\n", []),
+        ("first = job.epoch == 1\n", []),
+        ("mine = (job.id, job.epoch) in held\n", [("epoch", "True")]),
+        ("mine = job.product == product\n", [("product", "True")]),
+        ("if not caller.may(act):\n    raise Refused('no', fix='ask')\n", [("access", "False")]),
+        ("fine = hmac.compare_digest(a, b)\n", [("access", "True")]),
+        ("gate.admit(request, Permission.OPERATE)\n", [("access", "Permission.READ")]),
+        ("seen_or_not_found(caller, product, 'job')\n", [("access", "None")]),
+        ("if not found:\n    raise NotFound('nothing', fix='look')\n", []),
+    ],
+)
+def test_a_guard_in_python_is_found(source: str, expected: list[tuple[str, str]]) -> None:
+    """Comparisons and checks of access are guards; assertions and other conditions are none."""
+    assert news(list(in_python(source, Path("x.py"), guarded=True))) == expected
+
+
+def test_a_check_of_access_counts_only_where_access_is_checked() -> None:
+    """Elsewhere a refusal is a rule of the room, not of access."""
+    source = "if not ready:\n    raise Refused('no', fix='wait')\n"
+
+    assert list(in_python(source, Path("x.py"), guarded=False)) == []
+
+
+def test_a_mutant_differs_in_its_one_place() -> None:
+    """Offsets are right also behind letters that take more than one byte."""
+    source = 'name = "Flöte"; mine = job.product == product\n'
+    (mutant,) = in_python(source, Path("x.py"), guarded=False)
+
+    assert mutant.applied(source) == 'name = "Flöte"; mine = True\n'
+
+
+def test_every_kind_of_guard_is_in_the_product() -> None:
+    """A pattern that no longer fits the sources would find nothing and say that all is well."""
+    found = mutants_of(ROOT / "src" / "pilothouse")
+
+    assert {"epoch", "product", "access"} == {mutant.kind for mutant in found}
+    assert {".sql", ".py"} == {mutant.path.suffix for mutant in found if mutant.kind == "epoch"}
+    for mutant in found:
+        assert mutant.applied(mutant.path.read_text(encoding="utf-8"))
