@@ -7,8 +7,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pilothouse.fleet.job import Outcome
-from pilothouse.fleet.retry import INTERRUPTIONS_MAX, Allowance, Counts, allowance, counts, may_restart, next_stage
+from pilothouse.fleet.retry import (
+    FACTORIES_MAX,
+    INTERRUPTIONS_MAX,
+    LOSSES_MAX,
+    Allowance,
+    Counts,
+    Loss,
+    allowance,
+    counts,
+    evidence,
+    may_restart,
+    next_stage,
+    poison,
+)
 from pilothouse.fleet.stages import ENDS, Stage, may_move
+from pilothouse.ids import Epoch, FactoryName
+from pilothouse.testing.clock import BEGIN
 from pilothouse.testing.values import make_job
 
 NUMBERS = st.integers(0, 200)
@@ -62,11 +77,80 @@ def test_a_job_that_always_crashes_is_started_once_more_than_its_restarts(restar
         Outcome.PROMISE_BROKEN,
         Outcome.RESUMED_TOO_EARLY,
         Outcome.INPUT_DAMAGED,
+        Outcome.VERIFY_FAILED,
+        Outcome.CAPABILITY_MISMATCH,
+        Outcome.NO_ENGINE,
     ],
 )
 def test_what_would_end_the_same_way_is_not_restarted(outcome: Outcome) -> None:
     """Whatever the allowance."""
     assert next_stage(outcome, spent=Counts(), restarts=99) is Stage.FAILED
+
+
+def lost(*factories: str, progressed: bool = False) -> list[Loss]:
+    return [
+        Loss(
+            factory=FactoryName(factory),
+            epoch=Epoch(number),
+            at=BEGIN,
+            last_seen=f"step {number}",
+            progressed=progressed,
+        )
+        for number, factory in enumerate(factories)
+    ]
+
+
+def after_losses(losses: list[Loss]) -> Stage:
+    return next_stage(Outcome.LOST, spent=Counts(losses=len(losses) - 1), restarts=0, losses=losses)
+
+
+def test_a_job_that_kills_one_factory_after_the_other_is_stopped() -> None:
+    """The third different factory in a row that it gets nowhere on is the last."""
+    names = [f"gpu-{number}" for number in range(FACTORIES_MAX)]
+
+    assert after_losses(lost(*names[:-1])) is Stage.QUEUED
+    assert after_losses(lost(*names)) is Stage.DEAD_LETTER
+
+
+def test_a_factory_that_dies_often_is_not_the_job_s_fault_at_once() -> None:
+    assert after_losses(lost(*["laptop"] * (LOSSES_MAX - 1))) is Stage.QUEUED
+    assert after_losses(lost(*["laptop"] * LOSSES_MAX)) is Stage.DEAD_LETTER
+
+
+def test_progress_clears_a_job() -> None:
+    """Only what came after it still tells."""
+    losses = [*lost(*["a", "b"]), *lost("c", progressed=True), *lost("d", "e")]
+
+    assert after_losses(losses) is Stage.QUEUED
+    assert after_losses([*losses, *lost("f")]) is Stage.DEAD_LETTER
+    assert [loss.factory for loss in poison([*losses, *lost("f")])] == ["d", "e", "f"]
+
+
+def test_a_job_that_always_gets_further_is_bounded_all_the_same() -> None:
+    always = lost(*["laptop"] * 200, progressed=True)
+
+    assert after_losses(always[:INTERRUPTIONS_MAX]) is Stage.QUEUED
+    assert after_losses(always[: INTERRUPTIONS_MAX + 1]) is Stage.DEAD_LETTER
+
+
+def test_the_losses_are_told_to_a_person() -> None:
+    """Which factories, when, and what was last seen."""
+    told = evidence(lost("gpu-1", "gpu-2", "gpu-1")).splitlines()
+
+    assert told[0] == "lost 3 times in a row without progress, on 2 different factories"
+    assert told[2] == f"attempt 1 on gpu-2, given up at {BEGIN.isoformat(timespec='seconds')}, last seen: step 1"
+    assert "the same factory" in evidence(lost("gpu-1", "gpu-1"))
+
+
+@given(outcome=st.sampled_from(Outcome), spent=SPENT, restarts=NUMBERS)
+def test_losses_tell_against_no_other_outcome(outcome: Outcome, spent: Counts, restarts: int) -> None:
+    """A job that was lost before and now crashes, or succeeds, goes where it would have gone."""
+    if outcome is not Outcome.LOST:
+        bad = lost(*(f"gpu-{number}" for number in range(20)))
+
+        assert next_stage(outcome, spent=spent, restarts=restarts, losses=bad) is next_stage(
+            outcome, spent=spent, restarts=restarts
+        )
 
 
 def test_counts_are_read_from_the_job() -> None:

@@ -11,7 +11,7 @@ An attempt is reserved before it runs, so a ceiling is overstepped only by what 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -37,11 +37,9 @@ class Unit(StrEnum):
     TOKENS = "tokens"
 
 
-PARTS: Mapping[Unit, int] = {Unit.USD: 1_000_000, Unit.GPU_HOURS: 1_000_000, Unit.TOKENS: 1}
-"""The parts that one of each unit is counted in: millionths of a dollar and of a GPU hour, and whole tokens."""
-
-PARTS_MAX = 10**15
-"""The most parts of one figure; thousands of such figures added still are a 64-bit integer."""
+MILLION = 1_000_000
+FIGURE_MAX = 1e12
+"""The largest figure of a cost, whose millionths are a 64-bit integer."""
 
 
 def figure(cost: Cost, unit: Unit) -> float | None:
@@ -60,23 +58,23 @@ def figure(cost: Cost, unit: Unit) -> float | None:
 def checked(cost: Cost, *, what: str) -> Cost:
     """Return the cost if each figure is a number that a budget can count."""
     for unit in Unit:
-        value, most = figure(cost, unit), PARTS_MAX // PARTS[unit]
-        if value is not None and not 0 <= value <= most:
+        value = figure(cost, unit)
+        if value is not None and not 0 <= value <= FIGURE_MAX:
             raise BadValue(
-                f"{what}: {unit.value} must be a number from 0 to {most}, got {value}",
+                f"{what}: {unit.value} must be a number from 0 to {FIGURE_MAX:g}, got {value}",
                 fix=f"give {unit.value} as a number that is not negative, or leave it out",
             )
     return cost
 
 
-def parts(value: float, unit: Unit) -> int:
+def millionths(value: float) -> int:
     """Return a figure as an integer, in which sums are exact and do not depend on their order."""
-    return round(value * PARTS[unit])
+    return round(value * MILLION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Amount:
-    """Figures that can be added, in the parts of their units. An unknown one adds nothing, so it is never let in."""
+    """Figures that can be added, in millionths. An unknown one adds nothing, so it is never let in."""
 
     usd: int = 0
     gpu_hours: int = 0
@@ -108,9 +106,9 @@ class Amount:
 def amount(cost: Cost) -> Amount:
     """Return the known figures of a cost."""
     return Amount(
-        usd=parts(cost.usd or 0.0, Unit.USD),
-        gpu_hours=parts(cost.gpu_hours or 0.0, Unit.GPU_HOURS),
-        tokens=parts(cost.tokens or 0.0, Unit.TOKENS),
+        usd=millionths(cost.usd or 0.0),
+        gpu_hours=millionths(cost.gpu_hours or 0.0),
+        tokens=millionths(cost.tokens or 0.0),
     )
 
 
@@ -322,7 +320,7 @@ def _ceilings(budget: Budget, balance: Balance, cost: Cost) -> Held | None:
 
 
 def _ceiling(budget: Budget, balance: Balance, *, unit: Unit, ceiling: float, cost: float | None) -> Held | None:
-    most, spent, reserved = parts(ceiling, unit), balance.spent.of(unit), balance.reserved.of(unit)
+    most, spent, reserved = millionths(ceiling), balance.spent.of(unit), balance.reserved.of(unit)
     raise_it = f"raise the {unit.value} ceiling of {budget.name}"
     if spent >= most:
         why = _spent_text(budget, balance, unit=unit, ceiling=ceiling)
@@ -330,11 +328,11 @@ def _ceiling(budget: Budget, balance: Balance, *, unit: Unit, ceiling: float, co
     if cost is None:
         why = f"nobody knows what the job takes in {unit.value}, and {budget.name} has a ceiling for it"
         return Held(hold=Hold.COST_UNKNOWN, why=why, fix=f"give the job a budget with {unit.value}{_rate_hint(unit)}")
-    if parts(cost, unit) > most:
+    if millionths(cost) > most:
         why = f"the job may take {cost:.10g} {unit.value}, and the whole ceiling of {budget.name} is {ceiling:.10g}"
         return Held(hold=Hold.TOO_DEAR, why=why, fix=f"give the job a smaller budget or timeout, or {raise_it}")
-    if spent + reserved + parts(cost, unit) > most:
-        left = f"{max(0, most - spent - reserved) / PARTS[unit]:.10g}"
+    if spent + reserved + millionths(cost) > most:
+        left = f"{max(0, most - spent - reserved) / MILLION:.10g}"
         why = f"the job may take {cost:.10g} {unit.value}, and {budget.name} has only {left} that is not reserved"
         return Held(hold=Hold.NO_ROOM, why=why, fix=f"wait until running attempts have ended, or {raise_it}")
     return None
@@ -345,7 +343,7 @@ def _rate_hint(unit: Unit) -> str:
 
 
 def _spent_text(budget: Budget, balance: Balance, *, unit: Unit, ceiling: float) -> str:
-    spent = balance.spent.of(unit) / PARTS[unit]
+    spent = balance.spent.of(unit) / MILLION
     return f"{budget.name} has spent {spent:.10g} of {ceiling:.10g} {unit.value}"
 
 
@@ -371,7 +369,7 @@ def status(budget: Budget, balance: Balance, *, now: datetime) -> Status:
 
     `exhausted` names the spent units even where nothing is enforced.
     """
-    exhausted = tuple(unit for unit, ceiling in budget.ceilings() if balance.spent.of(unit) >= parts(ceiling, unit))
+    exhausted = tuple(unit for unit, ceiling in budget.ceilings() if balance.spent.of(unit) >= millionths(ceiling))
     state = State.EXHAUSTED if exhausted and budget.enforced else State.ACTIVE
     state = State.PAUSED if budget.paused is not None else state
     return Status(state=state, exhausted=exhausted, window=budget.window(now))
@@ -405,10 +403,10 @@ def forecast(budget: Budget, balance: Balance, *, now: datetime) -> tuple[Foreca
 
 
 def _forecast(unit: Unit, ceiling: float, *, balance: Balance, now: datetime, window: Window) -> Forecast:
-    spent = balance.spent.of(unit) / PARTS[unit]
+    spent = balance.spent.of(unit) / MILLION
     per_second = spent / (now - window.starts_at).total_seconds()
     remaining = (window.ends_at - now).total_seconds()
-    projected = spent + max(per_second * remaining, balance.reserved.of(unit) / PARTS[unit])
+    projected = spent + max(per_second * remaining, balance.reserved.of(unit) / MILLION)
     seconds_left = (ceiling - spent) / per_second if per_second > 0 else math.inf
     runs_out_at = now + timedelta(seconds=max(0.0, seconds_left)) if seconds_left <= remaining else None
     return Forecast(
