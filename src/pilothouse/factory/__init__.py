@@ -1,13 +1,16 @@
-"""The factory process: it claims a job, runs it, and says how it ended.
+"""The factory process: it claims jobs for its seats, runs them, and says how they ended.
 
-    claim ─► prepare ─► launch ─► watch ─► stop the tree ─► collect ─► complete ─► claim …
-                                    │
-                                    ├── every change, and at least every third of the lease: renew
-                                    ├── lease lost, or run out on the factory's own clock: kill, say nothing
-                                    ├── engine gone: SIGTERM, a short grace, SIGKILL, exit
-                                    └── silence, NaN, time over: stop, and say so
+    claim ─► seat: prepare ─► launch ─► watch ─► stop the tree ─► collect ─► verify ─► complete ─► claim …
+                                          │
+        heart: one beat for all ◄─────────┤ signs of life, at most one a second
+          │                               ├── order to stop: SIGTERM, the grace, SIGKILL, "preempted"
+          ├─ stop, lost, drain ──────────►├── lost: kill, say nothing
+          └─ lease out on its own clock ─►├── kill, and say "lost" once the engine listens again
+                                          ├── engine gone: SIGTERM, a short grace, SIGKILL, exit
+                                          └── silence, NaN, time over: stop, and say so
 
-It holds no database. It speaks to the engine through `ports.dispatch.Dispatch`; in a process of its own that is a line
-of JSON messages (`channel`), whose end of file means that the engine is gone. An attempt counts as ended only when no
-process of it is left, so that the next one meets no port, file or device still taken.
+It holds no database. It speaks to the engine through `ports.dispatch.Dispatch`: beside the engine as a line of JSON
+messages over a socket pair (`channel`), whose end of file means that the engine is gone; from another machine over HTTP
+(`remote`). Each attempt has a thread of its own, since a job dies with the thread that started it, and counts as ended
+only when no process of it is left, so that the next one meets no port, file or device still taken.
 """

@@ -6,37 +6,34 @@ import dataclasses
 import errno
 import logging
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import assert_never
 
-from pilothouse.errors import (
-    ArtifactDamaged,
-    LeaseLost,
-    OperationFailed,
-    PilothouseError,
-    StillPending,
-    StorageFailed,
-)
-from pilothouse.factory.channel import EngineGone
+from pilothouse.errors import ArtifactDamaged, LeaseLost, OperationFailed, PilothouseError, StorageFailed
 from pilothouse.factory.collect import PromiseBroken, Summary, keep_artifacts, read_summary
+from pilothouse.factory.command import CapabilityMissing, Engines, NoEngine, check_requirements, order_of
+from pilothouse.factory.heart import Hold
 from pilothouse.factory.prepare import Prepared, prepare
-from pilothouse.factory.renewal import Renewal
-from pilothouse.factory.watch import Halt, Watched, tail, watch
-from pilothouse.fleet.job import Artifact, Outcome, Report
+from pilothouse.factory.telling import Telling
+from pilothouse.factory.transfer import Transfer
+from pilothouse.factory.watch import Halt, Watched, last_lines, tail, watch
+from pilothouse.fleet import capability
+from pilothouse.fleet.job import Artifact, Cost, JobSpec, Outcome, Report
 from pilothouse.ids import ArtifactDigest
 from pilothouse.monitoring.diagnosis import Diagnosis, diagnose
 from pilothouse.monitoring.observation import FinalWord, Observation, limits_of
 from pilothouse.ports.blobs import Blobs
 from pilothouse.ports.dispatch import Dispatch, Offer
 from pilothouse.ports.launcher import Handle, Launcher, Order
+from pilothouse.trainer.folder import LOG_FILE
 
 ENGINE_GONE_GRACE_SECONDS = 5.0
 """The grace of a job whose engine is gone: enough for a small checkpoint, short enough for the next start to wait."""
-_TELL_AGAIN_SECONDS = 0.5
-_PASSING = (EngineGone, StorageFailed, StillPending)
-"""What asking again may mend; any other refusal would come again until the lease is over."""
+START_AGAIN_SECONDS = 5.0
+"""How long after a start that could not be told it is told again."""
+_SETTLE_SECONDS = 2.0
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 log = logging.getLogger(__name__)
@@ -47,7 +44,9 @@ class Surroundings:
     """What every attempt of a factory works with.
 
     `home` holds the run folders, `work_folder` is where commands start, `gone` tells that the engine is gone, and
-    `monotonic` gives the seconds by which leases, silence and timeouts are counted.
+    `monotonic` gives the seconds by which leases, silence and timeouts are counted. `engines` are command words by
+    name. `abilities` tells what the machine has; without it nothing is checked here. A factory whose blobs are not the
+    engine's own has a `transfer` between the two.
     """
 
     dispatch: Dispatch
@@ -57,153 +56,188 @@ class Surroundings:
     work_folder: Path
     gone: threading.Event
     monotonic: Callable[[], float]
+    engines: Engines = field(default_factory=dict)
+    abilities: Callable[[], capability.Offer] | None = None
+    transfer: Transfer | None = None
 
 
-def run_attempt(offer: Offer, around: Surroundings, *, asked_at: float, stop: threading.Event) -> None:
-    """Run an offered job to its end and report it; `asked_at` is the monotonic time before the claim was asked for.
+class Attempt:
+    """The steps of one attempt; each may end it with a report, or with None where nothing may be said.
 
-    Nothing is reported once the lease is lost or has run out: the job is another attempt's then.
+    `run` belongs to the thread that starts the program and watches it, `bury` to the one that ends what hangs.
     """
-    job, epoch = offer.job.id, offer.job.epoch
-    renewal = Renewal(
-        around.dispatch,
-        job=job,
-        epoch=epoch,
-        lease_seconds=offer.lease_seconds,
-        asked_at=asked_at,
-        monotonic=around.monotonic,
-    )
-    with renewal:
-        report = _Attempt(offer, around, renewal=renewal, stop=stop).run()
-    if report is None:
-        log.warning("The attempt is dropped.", extra={"action": "attempt_dropped", "job": job, "epoch": epoch})
-        return
-    _tell(report, offer, around, renewal=renewal)
 
-
-def _tell(report: Report, offer: Offer, around: Surroundings, *, renewal: Renewal) -> None:
-    """Complete the attempt; a report that the engine refuses is replaced, once, by one that says so."""
-    refused = _insist(lambda: _complete(report, offer, around), around, renewal=renewal)
-    if refused is not None:
-        instead = dataclasses.replace(
-            report,
-            outcome=Outcome.PROMISE_BROKEN,
-            detail=f"the report ({report.outcome.value}) was refused: {refused.message}",
-            metrics={},
-            artifacts=(),
-        )
-        _insist(lambda: _complete(instead, offer, around), around, renewal=renewal)
-
-
-def _complete(report: Report, offer: Offer, around: Surroundings) -> None:
-    around.dispatch.complete(offer.job.id, epoch=offer.job.epoch, report=report)
-
-
-def _insist(tell: Callable[[], None], around: Surroundings, *, renewal: Renewal) -> PilothouseError | None:
-    """Tell the engine something that may come twice, again and again while the lease lasts; return what it refuses."""
-    again = threading.Event()
-    while not renewal.lost:
-        try:
-            tell()
-        except LeaseLost as error:
-            log.warning("%s", error.message, extra={"action": "lease_lost"})
-        except _PASSING as error:
-            log.warning("Telling the engine failed: %s", error.message, extra={"action": "tell_failed"})
-            if renewal.left_seconds > 0 and not around.gone.is_set():
-                again.wait(_TELL_AGAIN_SECONDS)
-                continue
-        except PilothouseError as error:
-            log.warning("The engine refuses it: %s", error.message, extra={"action": "tell_refused"})
-            return error
-        return None
-    return None
-
-
-class _Attempt:
-    """The steps of one attempt; each may end it with a report, or with None where nothing may be said."""
-
-    def __init__(self, offer: Offer, around: Surroundings, *, renewal: Renewal, stop: threading.Event) -> None:
-        self._offer = offer
+    def __init__(self, offer: Offer, around: Surroundings, *, stop: threading.Event) -> None:
+        self.offer = offer
         self._around = around
-        self._renewal = renewal
         self._stop = stop
+        self._handle: Handle | None = None
         self._launched_at = self._ended_at = around.monotonic()
         self._worried: Diagnosis | None = None
         self._start_told = False
+        self._start_told_at = 0.0
 
-    def run(self) -> Report | None:
-        if self._stop.is_set():
-            return self._report(Outcome.PREEMPTED, "the factory was stopped before the job started")
+    def run(self, hold: Hold) -> None:
+        """Run the job to its end and report it, and hold it no more once that has arrived.
+
+        Nothing is reported of an attempt that is lost, nor of one that another thread has buried.
+        """
+        self._hold = hold
+        self._telling = self._telling_of(hold)
         try:
-            prepared = prepare(self._offer, home=self._around.home, blobs=self._around.blobs, touch=self._renewal.touch)
+            report = self._report_of_any_end()
+        except OperationFailed as error:
+            # A process does not end: the attempt may not be given to anybody else yet, so it stays held.
+            log.exception("%s", error.message, extra={"action": "attempt_stuck", "job": hold.job})
+            return
+        if hold.buried:
+            return
+        if report is not None:
+            hold.settle(_SETTLE_SECONDS)
+        if report is None or not self._telling.end(report).arrived:
+            named = {"action": "attempt_dropped", "job": hold.job, "epoch": hold.epoch}
+            log.warning("The attempt is dropped.", extra=named)
+        hold.release()
+
+    def bury(self, hold: Hold) -> None:
+        """End the processes of an attempt whose own thread hangs, and report it as lost to the infrastructure."""
+        try:
+            if self._handle is not None:
+                self._handle.stop(grace_seconds=0)
+        except OperationFailed as error:
+            log.exception("%s", error.message, extra={"action": "attempt_stuck", "job": hold.job})
+            return
+        detail = "the factory's thread for it hung, on a disk or a network that did not answer"
+        self._telling_of(hold).end(self._report(Outcome.LOST, detail))
+        hold.lose()
+        hold.release()
+
+    def _telling_of(self, hold: Hold) -> Telling:
+        return Telling(self.offer, self._around.dispatch, hold=hold, stop=self._stop, gone=self._around.gone)
+
+    def _report_of_any_end(self) -> Report | None:
+        try:
+            return self._run()
+        except OperationFailed:
+            raise
+        except Exception as error:  # the thread's edge: whatever it is, the engine must hear of the attempt's end
+            log.exception("The attempt met a fault of the factory.", extra={"action": "attempt_failed"})
+            return self._report(Outcome.LOST, f"a fault of the factory: {error!r}")
+
+    def _run(self) -> Report | None:
+        ended = self._over_before_launch()
+        if ended is not None:
+            return ended
+        try:
+            if self._around.abilities is not None and self.offer.spec.requires:
+                check_requirements(self.offer.spec, self._around.abilities())
+            prepared, order = self._prepare()
+            ended = self._over_before_launch()
+            if ended is not None or self._hold.lost:
+                return ended
             self._launched_at = self._ended_at = self._around.monotonic()
-            handle = self._around.launcher.start(self._order(prepared))
+            handle = self._handle = self._launch(order)
         except ArtifactDamaged as error:
             damaged = ArtifactDigest(error.artifact)
             return dataclasses.replace(self._report(Outcome.INPUT_DAMAGED, error.message), damaged=damaged)
-        except OperationFailed as error:
-            return self._report(_refusal(error, otherwise=Outcome.LAUNCH_FAILED), f"{error.message} {error.fix}")
+        except PilothouseError as error:
+            return self._report(self._refusal(error), f"{error.message} {error.fix}")
         try:
-            return self._follow(handle, prepared)
+            return self._follow(handle, prepared, order)
         finally:
             # However the attempt is left, none of its processes stays behind.
             handle.stop(grace_seconds=0)
 
-    def _order(self, prepared: Prepared) -> Order:
-        return Order(
-            command=self._offer.spec.command,
-            cwd=self._around.work_folder,
-            folder=prepared.folder,
-            cookie=f"{self._offer.job.id}:{self._offer.job.epoch}",
+    def _prepare(self) -> tuple[Prepared, Order]:
+        around = self._around
+        prepared = prepare(
+            self.offer, home=around.home, blobs=around.blobs, transfer=around.transfer, touch=self._hold.touch
         )
+        order = order_of(self.offer, prepared.folder, work_folder=around.work_folder, engines=around.engines)
+        return prepared, order
 
-    def _follow(self, handle: Handle, prepared: Prepared) -> Report | None:
+    def _launch(self, order: Order) -> Handle:
         try:
-            self._tell_start(handle)
-        except LeaseLost:
+            return self._around.launcher.start(order)
+        except StorageFailed:
+            raise
+        except OperationFailed as error:
+            if self.offer.spec.command:
+                raise
+            raise NoEngine(error.message, fix=error.fix) from error.__cause__
+
+    def _over_before_launch(self) -> Report | None:
+        """Return the end of an attempt that need not be started any more."""
+        order = self._hold.stop_order
+        if order is not None or self._stop.is_set():
+            why = f": {order.why}" if order is not None and order.why else ""
+            return self._report(Outcome.PREEMPTED, f"asked to stop before the job started{why}")
+        if self._hold.expired:
+            return self._report(Outcome.LOST, "the lease ran out before the job started")
+        return None
+
+    def _refusal(self, error: PilothouseError) -> Outcome:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno in _FULL:
+            return Outcome.DISK_FULL
+        if isinstance(error, CapabilityMissing):
+            return Outcome.CAPABILITY_MISMATCH
+        if isinstance(error, NoEngine):
+            return Outcome.NO_ENGINE
+        return Outcome.LAUNCH_FAILED
+
+    def _follow(self, handle: Handle, prepared: Prepared, order: Order) -> Report | None:
+        self._tell_start(handle, insist=False)
+        halt, watched = self._watch(handle, prepared, worries=lambda seen: self._worry(handle, seen, prepared))
+        exit_code = handle.stop(grace_seconds=self._grace(halt))
+        self._ended_at = self._around.monotonic()
+        watched.read_last()
+        if watched.progress is not None:
+            # The last word on progress goes out while the artifacts are taken in.
+            self._hold.tell(watched.progress, at_once=True)
+        if halt in {Halt.ENGINE_GONE, Halt.LEASE_OVER} or self._hold.lost:
+            return self._interrupted(halt, "while the program ran: no beat was answered", exit_code=exit_code)
+        refused = self._tell_start(handle, insist=True)
+        if refused is not None:
+            detail = f"the start was refused: {refused.message}"
+            return self._report(Outcome.PROMISE_BROKEN, detail, exit_code=exit_code)
+        if not self._start_told:
             return None
-        except PilothouseError as error:
-            # The program runs; it is told again before its end, since a job that nobody saw start may not succeed.
-            log.warning("Telling the start failed: %s", error.message, extra={"action": "start_failed"})
-        halt, watched = watch(
+        stopped_for = Outcome.PREEMPTED if halt is Halt.STOPPED else self._worry_outcome
+        report = self._judge(handle, prepared, watched, exit_code=exit_code, stopped_for=stopped_for)
+        if report is not None and report.outcome is Outcome.SUCCEEDED and self.offer.spec.verify:
+            return self._verify(report, prepared, order)
+        return report
+
+    def _watch(self, handle: Handle, prepared: Prepared, *, worries: Callable[[Watched], bool]) -> tuple[Halt, Watched]:
+        return watch(
             handle,
             prepared.folder,
-            worries=lambda seen: self._worry(seen, prepared),
-            renewal=self._renewal,
+            resume_step=None if prepared.resume is None else prepared.resume.step,
+            worries=worries,
+            hold=self._hold,
             stop=self._stop,
             gone=self._around.gone,
             monotonic=self._around.monotonic,
         )
-        exit_code = handle.stop(grace_seconds=self._grace(halt))
-        self._ended_at = self._around.monotonic()
-        watched.metrics.read()
-        if watched.metrics.lines:
-            # The last word on progress goes out while the artifacts are taken in.
-            self._renewal.tell(watched.metrics.progress, at_once=True)
-        if halt is Halt.ENGINE_GONE or not self._renewal.held:
-            return None
-        if not self._start_told:
-            refused = _insist(lambda: self._tell_start(handle), self._around, renewal=self._renewal)
-            if refused is not None:
-                detail = f"the start was refused: {refused.message}"
-                return self._report(Outcome.PROMISE_BROKEN, detail, exit_code=exit_code)
-            if not self._start_told:
-                return None
-        stopped_for = Outcome.PREEMPTED if halt is Halt.STOPPED else self._worry_outcome
-        return self._judge(handle, prepared, watched, exit_code=exit_code, stopped_for=stopped_for)
 
-    def _tell_start(self, handle: Handle) -> None:
-        job, epoch = self._offer.job.id, self._offer.job.epoch
-        self._around.dispatch.start(job, epoch=epoch, pid=handle.pid, pid_started=handle.pid_started)
-        self._start_told = True
+    def _tell_start(self, handle: Handle, *, insist: bool) -> PilothouseError | None:
+        """Tell the start unless it is known; a job that nobody saw start may not succeed. Return what is refused."""
+        if self._start_told:
+            return None
+        told = self._telling.start(handle, insist=insist)
+        self._start_told, self._start_told_at = told.arrived, self._around.monotonic()
+        return told.refused
 
     @property
     def _worry_outcome(self) -> Outcome | None:
         return None if self._worried is None else self._worried.outcome
 
-    def _worry(self, watched: Watched, prepared: Prepared) -> bool:
+    def _worry(self, handle: Handle, watched: Watched, prepared: Prepared) -> bool:
         """Whether the running attempt has to be ended; the diagnosis is kept."""
-        limits = limits_of(self._offer.spec)
+        if watched.now - self._start_told_at >= START_AGAIN_SECONDS:
+            self._tell_start(handle, insist=False)
+        limits = limits_of(self.offer.spec)
         silent = watched.silent_seconds >= limits.silent_after_seconds
         seen = self._observe(watched, prepared, log_tail=tail(watched.log) if silent else "")
         self._worried = diagnose(seen, limits)
@@ -220,15 +254,60 @@ class _Attempt:
         )
 
     def _grace(self, halt: Halt) -> float:
+        grace = self.offer.spec.grace_seconds
         match halt:
-            case Halt.EXITED | Halt.LEASE_LOST:
+            case Halt.EXITED | Halt.LEASE_OVER:
                 return 0.0
             case Halt.ENGINE_GONE:
-                return min(self._offer.spec.grace_seconds, ENGINE_GONE_GRACE_SECONDS)
-            case Halt.STOPPED | Halt.WORRYING:
-                return self._offer.spec.grace_seconds
+                return min(grace, ENGINE_GONE_GRACE_SECONDS)
+            case Halt.WORRYING:
+                return grace
+            case Halt.STOPPED:
+                order = self._hold.stop_order
+                left = grace if order is None else order.until - self._around.monotonic()
+                return max(0.0, min(grace, left))
             case _:
                 assert_never(halt)
+
+    def _verify(self, report: Report, prepared: Prepared, order: Order) -> Report | None:
+        """Run the job's own check of its work, in the time that is left; its failure is the attempt's."""
+        left = self.offer.spec.timeout_seconds - (self._around.monotonic() - self._launched_at)
+        check = dataclasses.replace(order, command=self.offer.spec.verify, stdin=None)
+        try:
+            handle = self._handle = self._around.launcher.start(check)
+        except OperationFailed as error:
+            return self._unverified(report, f"{error.message} {error.fix}", prepared)
+        try:
+            halt, _ = self._watch(handle, prepared, worries=lambda seen: seen.elapsed_seconds >= left)
+            code = handle.stop(grace_seconds=self._grace(halt))
+        finally:
+            handle.stop(grace_seconds=0)
+        self._ended_at = self._around.monotonic()
+        if halt is Halt.WORRYING:
+            return self._unverified(report, f"the verification ran out of the {left:.0f} s that were left", prepared)
+        if halt is Halt.EXITED and code != 0:
+            return self._unverified(report, f"the verification ended with exit code {code}", prepared)
+        if halt is not Halt.EXITED:
+            return self._interrupted(halt, "during the verification", exit_code=code)
+        return dataclasses.replace(report, seconds=self._seconds)
+
+    def _interrupted(self, halt: Halt, when: str, *, exit_code: int | None) -> Report | None:
+        """Say that the attempt was ended from outside, if anything may be said of it."""
+        if halt is Halt.ENGINE_GONE or self._hold.lost:
+            return None
+        if halt is Halt.LEASE_OVER:
+            return self._report(Outcome.LOST, f"the lease ran out {when}", exit_code=exit_code)
+        return self._report(Outcome.PREEMPTED, f"preempted {when}", exit_code=exit_code)
+
+    def _unverified(self, report: Report, detail: str, prepared: Prepared) -> Report:
+        return dataclasses.replace(
+            report,
+            outcome=Outcome.VERIFY_FAILED,
+            detail=detail,
+            artifacts=(),
+            seconds=self._seconds,
+            evidence=last_lines(tail(prepared.folder / LOG_FILE)),
+        )
 
     def _judge(
         self,
@@ -238,21 +317,23 @@ class _Attempt:
         *,
         exit_code: int | None,
         stopped_for: Outcome | None,
-    ) -> Report:
+    ) -> Report | None:
         """Say how the ended attempt has ended; what it has made is kept only if it may count."""
         artifacts: tuple[Artifact, ...] = ()
         problem = ""
         summary = read_summary(prepared.folder)
+        if summary is None and stopped_for is None and not summary_needed(self.offer.spec):
+            summary = Summary()
         if summary is not None and exit_code == 0 and stopped_for in {None, Outcome.PREEMPTED}:
             try:
-                artifacts = keep_artifacts(
-                    summary, folder=prepared.folder, blobs=self._around.blobs, touch=self._renewal.touch
-                )
+                artifacts = self._keep(summary, prepared)
+            except LeaseLost:
+                return None
             except PromiseBroken as error:
                 problem = str(error)
             except StorageFailed as error:
                 return self._report(Outcome.DISK_FULL, f"{error.message} {error.fix}", exit_code=exit_code)
-        memory_gb = self._offer.spec.memory_gb
+        memory_gb = self.offer.spec.memory_gb
         seen = dataclasses.replace(
             self._observe(watched, prepared, log_tail=tail(watched.log)),
             ended=True,
@@ -262,40 +343,58 @@ class _Attempt:
             memory_limit_mb=memory_gb * 1024 if memory_gb else None,
             summary=None if summary is None else _final_word(summary, artifacts, problem),
         )
-        diagnosis = diagnose(seen, limits_of(self._offer.spec))
+        diagnosis = diagnose(seen, limits_of(self.offer.spec))
         assert diagnosis is not None, f"an ended attempt has no diagnosis: {seen}"
-        succeeded = diagnosis.outcome is Outcome.SUCCEEDED
-        return self._report(
-            diagnosis.outcome,
-            diagnosis.detail if self._worried is None else f"{self._worried.detail}; {diagnosis.detail}",
-            exit_code=exit_code,
+        return dataclasses.replace(
+            self._report(diagnosis.outcome, self._detail(diagnosis), exit_code=exit_code),
             metrics={} if summary is None else summary.metrics,
-            artifacts=artifacts if succeeded else (),
+            artifacts=artifacts if diagnosis.outcome is Outcome.SUCCEEDED else (),
             peak_memory_mb=seen.peak_memory_mb,
             evidence=diagnosis.evidence,
+            cost=Cost() if summary is None else summary.cost,
         )
 
-    def _report(
-        self,
-        outcome: Outcome,
-        detail: str,
-        *,
-        exit_code: int | None = None,
-        metrics: Mapping[str, float] | None = None,
-        artifacts: tuple[Artifact, ...] = (),
-        peak_memory_mb: float | None = None,
-        evidence: str = "",
-    ) -> Report:
+    def _keep(self, summary: Summary, prepared: Prepared) -> tuple[Artifact, ...]:
+        """Take the artifacts in, and give them to the engine's own blobs where those are elsewhere.
+
+        Raises PromiseBroken for one that cannot be taken, LeaseLost if nobody wants them any more.
+        """
+        artifacts = keep_artifacts(summary, folder=prepared.folder, blobs=self._around.blobs, touch=self._hold.touch)
+        transfer = self._around.transfer
+        if transfer is None:
+            return artifacts
+        for artifact in artifacts:
+            told = self._telling.send(transfer, artifact, touch=self._hold.touch)
+            if told.refused is not None:
+                raise PromiseBroken(f"artifact {artifact.name!r}: {told.refused.message}")
+            if not told.arrived:
+                raise LeaseLost(f"the attempt of {self.offer.job} is over", fix="stop it")
+        return artifacts
+
+    def _detail(self, diagnosis: Diagnosis) -> str:
+        if self._worried is not None:
+            return f"{self._worried.detail}; {diagnosis.detail}"
+        order = self._hold.stop_order
+        if diagnosis.outcome is Outcome.PREEMPTED and order is not None and order.why:
+            return f"{diagnosis.detail}; {order.why}"
+        return diagnosis.detail
+
+    @property
+    def _seconds(self) -> float:
+        return self._ended_at - self._launched_at
+
+    def _report(self, outcome: Outcome, detail: str, *, exit_code: int | None = None) -> Report:
         return Report(
-            outcome=outcome,
-            detail=detail,
-            exit_code=exit_code,
-            metrics=metrics or {},
-            artifacts=artifacts,
-            seconds=self._ended_at - self._launched_at,
-            peak_memory_mb=peak_memory_mb,
-            evidence=evidence,
+            outcome=outcome, detail=detail, exit_code=exit_code, metrics={}, artifacts=(), seconds=self._seconds
         )
+
+
+def summary_needed(spec: JobSpec) -> bool:
+    """Whether a job that exits 0 has to leave a summary: it promised something, or is a campaign's own program.
+
+    A plain command and an engine's task know nothing of run folders; for them the exit code is the last word.
+    """
+    return bool(spec.metrics or spec.artifacts or (spec.campaign and spec.command))
 
 
 def _final_word(summary: Summary, artifacts: tuple[Artifact, ...], problem: str) -> FinalWord:
@@ -304,8 +403,3 @@ def _final_word(summary: Summary, artifacts: tuple[Artifact, ...], problem: str)
         artifacts=frozenset(artifact.name for artifact in artifacts),
         problem=summary.problem or problem,
     )
-
-
-def _refusal(error: OperationFailed, *, otherwise: Outcome) -> Outcome:
-    cause = error.__cause__
-    return Outcome.DISK_FULL if isinstance(cause, OSError) and cause.errno in _FULL else otherwise

@@ -1,10 +1,11 @@
 """The line between a factory process and the engine: JSON messages over a socket pair, one per line.
 
-    factory ─► engine   {"id": 3, "do": "renew", "job": "job-…", "epoch": 2, "progress": {…}}
-    engine ─► factory   {"id": 3, "answer": null}
+    factory ─► engine   {"id": 3, "do": "beat", "factory": "…", "boot": "…", "held": [{"job": "job-…", "epoch": 2, …}]}
+    engine ─► factory   {"id": 3, "answer": {"lease_seconds": 30, "commands": [], "draining": false}}
                         {"id": 3, "error": {"type": "LeaseLost", "message": "…", "fix": "…"}}
 
-Answers are matched by id, so that a question whose asker gave up does not shift the ones after it. Either end closing
+Answers are matched by id: a beat is answered while a claim still waits for a job, and a question whose asker gave up
+does not shift the ones after it. Either end closing
 the line is seen by the other at once: to the factory it means that the engine is gone.
 """
 
@@ -12,22 +13,27 @@ from __future__ import annotations
 
 import json
 import logging
+import queue
 import socket
 import struct
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from pilothouse import errors
 from pilothouse.canonical import Json
-from pilothouse.errors import OperationFailed, PilothouseError
+from pilothouse.errors import OperationFailed, PilothouseError, StillPending
+from pilothouse.factory import messages
 from pilothouse.fleet import wire
-from pilothouse.fleet.job import Progress, Report
+from pilothouse.fleet.job import Report
 from pilothouse.fleet.wire import Fields
 from pilothouse.ids import BootId, Epoch, FactoryName, JobId
-from pilothouse.ports.dispatch import Dispatch, Offer
+from pilothouse.ports.dispatch import Beat, Dispatch, Held, Offer
 
 ANSWER_SECONDS = 20.0
 """How long an answer may take beyond what the question itself allows."""
+CLAIMS_MAX = 4
+"""Claims of one factory that may wait for their answers: it asks one at a time, and gives up some."""
 _LINE_BYTES_MAX = 64 << 20
 
 log = logging.getLogger(__name__)
@@ -65,29 +71,33 @@ class PipeDispatch:
         factory: FactoryName,
         boot: BootId,
         wait_seconds: float,
+        seats: int,
+        held: Collection[tuple[JobId, Epoch]] = (),
         pools: Collection[str] | None = None,
-        seats: int | None = None,
-    ) -> Offer | None:
-        """Ask for a job, waiting up to `wait_seconds` for one."""
+        jobs: int = 1,
+    ) -> Sequence[Offer]:
+        """Ask for jobs, waiting up to `wait_seconds` for the first."""
         question: dict[str, Json] = {
             "do": "claim",
             "factory": factory,
             "boot": boot,
             "wait_seconds": wait_seconds,
-            "pools": None if pools is None else sorted(pools),
             "seats": seats,
+            "held": [messages.name_as_json(job, epoch) for job, epoch in held],
+            "pools": None if pools is None else sorted(pools),
+            "jobs": jobs,
         }
         answer = self._ask(question, timeout_seconds=wait_seconds + ANSWER_SECONDS)
-        return None if answer is None else offer_from_json(answer)
+        return tuple(messages.offer_from_json(item) for item in Fields("answer", {"offers": answer}).listed("offers"))
 
     def start(self, job: JobId, *, epoch: Epoch, pid: int, pid_started: float) -> None:
         """Tell that the attempt runs, and as which process."""
         self._ask({"do": "start", "job": job, "epoch": epoch, "pid": pid, "pid_started": pid_started})
 
-    def renew(self, job: JobId, *, epoch: Epoch, progress: Progress | None) -> None:
-        """Renew the lease."""
-        told = None if progress is None else wire.progress_as_json(progress)
-        self._ask({"do": "renew", "job": job, "epoch": epoch, "progress": told})
+    def beat(self, *, factory: FactoryName, boot: BootId, held: Sequence[Held]) -> Beat:
+        """Renew the session, tell what is held, and hear what is to be done."""
+        told = [messages.held_as_json(each) for each in held]
+        return messages.beat_from_json(self._ask({"do": "beat", "factory": factory, "boot": boot, "held": told}))
 
     def complete(self, job: JobId, *, epoch: Epoch, report: Report) -> None:
         """Tell how the attempt ended."""
@@ -135,72 +145,112 @@ class PipeDispatch:
 def serve(line: socket.socket, dispatch: Dispatch) -> None:
     """Answer a factory's questions until it closes the line.
 
-    One at a time: a factory of one seat asks for a job only while it has none to renew.
+    A claim may wait long for a job, so claims are answered one after another in a thread of their own; beats and
+    reports are answered at once. Claims that nobody could still be waiting for are refused.
     """
+    answers = _Answers(line, dispatch)
+    claims = _Claims(answers)
     try:
         for message in _messages(_bounded(line)):
-            number = Fields("question", message).whole("id")
-            try:
-                answer: dict[str, Json] = {"id": number, "answer": _answer(dispatch, Fields("question", message))}
-            except PilothouseError as error:
-                answer = {"id": number, "error": _error_as_json(error)}
-            except Exception as error:  # the outermost edge: the factory must hear of it, whatever it is
-                log.exception("A factory's question failed.", extra={"action": "engine_failed"})
-                failure = OperationFailed(f"The engine failed: {error!r}.", fix="look at the engine's own log.")
-                answer = {"id": number, "error": _error_as_json(failure)}
-            _send(line, answer)
+            if Fields("question", message).text("do") == "claim":
+                claims.put(message)
+            else:
+                answers.give(message)
     except (OSError, ValueError, PilothouseError) as error:
         log.warning("The line to a factory ended: %s", error, extra={"action": "factory_gone"})
     finally:
         _hang_up(line)
+        claims.close()
 
 
-def offer_as_json(offer: Offer) -> dict[str, Json]:
-    """Return an offer as JSON."""
-    return {
-        "job": wire.job_as_json(offer.job),
-        "spec": offer.spec.as_json(),
-        "folder": offer.folder,
-        "resume_folder": offer.resume_folder,
-        "lease_seconds": offer.lease_seconds,
-        "earlier_folders": list(offer.earlier_folders),
-    }
+class _Answers:
+    """Answers questions on the line, from any thread."""
+
+    def __init__(self, line: socket.socket, dispatch: Dispatch) -> None:
+        self._line = line
+        self._dispatch = dispatch
+        self._sending = threading.Lock()
+
+    def give(self, message: Json) -> None:
+        """Answer one question, whatever comes of it."""
+        number = Fields("question", message).whole("id")
+        try:
+            answer: dict[str, Json] = {"id": number, "answer": _answer(self._dispatch, Fields("question", message))}
+        except PilothouseError as error:
+            answer = {"id": number, "error": _error_as_json(error)}
+        except Exception as error:  # the outermost edge: the factory must hear of it, whatever it is
+            log.exception("A factory's question failed.", extra={"action": "engine_failed"})
+            failure = OperationFailed(f"The engine failed: {error!r}.", fix="look at the engine's own log.")
+            answer = {"id": number, "error": _error_as_json(failure)}
+        self.send(answer)
+
+    def refuse(self, message: Json, error: PilothouseError) -> None:
+        """Answer one question with an error."""
+        self.send({"id": Fields("question", message).whole("id"), "error": _error_as_json(error)})
+
+    def send(self, answer: Mapping[str, Json]) -> None:
+        """Send one answer, whole."""
+        with self._sending:
+            _send(self._line, answer)
 
 
-def offer_from_json(value: Json) -> Offer:
-    """Read what `offer_as_json` wrote."""
-    read = Fields("offer", value)
-    return Offer(
-        job=wire.job_from_json(read.raw("job")),
-        spec=wire.spec_from_json(read.raw("spec")),
-        folder=read.text("folder"),
-        resume_folder=read.optional("resume_folder", lambda: read.text("resume_folder")),
-        lease_seconds=read.number("lease_seconds"),
-        earlier_folders=read.texts("earlier_folders"),
-    )
+class _Claims:
+    """Answers claims in a thread of its own, in their order."""
+
+    def __init__(self, answers: _Answers) -> None:
+        self._answers = answers
+        self._waiting: queue.Queue[Json] = queue.Queue(CLAIMS_MAX)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="claims", daemon=True)
+        self._thread.start()
+
+    def put(self, message: Json) -> None:
+        """Let the claim be answered when those before it have been."""
+        try:
+            self._waiting.put_nowait(message)
+        except queue.Full:
+            busy = StillPending(f"{CLAIMS_MAX} claims of this factory wait already.", fix="wait for their answers.")
+            self._answers.refuse(message, busy)
+
+    def close(self) -> None:
+        """Answer no more, and wait for the claim that is being answered: what it grants comes back with its boot."""
+        self._closed.set()
+        with suppress(queue.Full):
+            self._waiting.put_nowait(None)
+        self._thread.join(ANSWER_SECONDS)
+
+    def _run(self) -> None:
+        while (message := self._waiting.get()) is not None and not self._closed.is_set():
+            try:
+                self._answers.give(message)
+            except (OSError, ValueError, PilothouseError) as error:
+                log.warning("A claim could not be answered: %s", error, extra={"action": "factory_gone"})
 
 
 def _answer(dispatch: Dispatch, ask: Fields) -> Json:
-    verb = ask.text("do")
-    if verb == "claim":
-        offer = dispatch.claim(
-            factory=FactoryName(ask.text("factory")),
-            boot=BootId(ask.text("boot")),
-            wait_seconds=ask.number("wait_seconds"),
-            pools=ask.optional("pools", lambda: ask.texts("pools")),
-            seats=ask.optional("seats", lambda: ask.whole("seats")),
-        )
-        return None if offer is None else offer_as_json(offer)
-    job, epoch = JobId(ask.text("job")), Epoch(ask.whole("epoch"))
-    match verb:
+    match ask.text("do"):
+        case "claim":
+            offers = dispatch.claim(
+                factory=FactoryName(ask.text("factory")),
+                boot=BootId(ask.text("boot")),
+                wait_seconds=ask.number("wait_seconds"),
+                seats=ask.whole("seats"),
+                held=[messages.name_from_json(item) for item in ask.listed("held")],
+                pools=ask.optional("pools", lambda: ask.texts("pools")),
+                jobs=ask.whole("jobs"),
+            )
+            return [messages.offer_as_json(offer) for offer in offers]
+        case "beat":
+            held = [messages.held_from_json(item) for item in ask.listed("held")]
+            factory, boot = FactoryName(ask.text("factory")), BootId(ask.text("boot"))
+            return messages.beat_as_json(dispatch.beat(factory=factory, boot=boot, held=held))
         case "start":
+            job, epoch = messages.name_from_json(ask.value)
             dispatch.start(job, epoch=epoch, pid=ask.whole("pid"), pid_started=ask.number("pid_started"))
-        case "renew":
-            progress = ask.optional("progress", lambda: wire.progress_from_json(ask.raw("progress")))
-            dispatch.renew(job, epoch=epoch, progress=progress)
         case "complete":
+            job, epoch = messages.name_from_json(ask.value)
             dispatch.complete(job, epoch=epoch, report=wire.report_from_json(ask.raw("report")))
-        case _:
+        case verb:
             raise errors.BadValue(f"{verb!r} is no question.", fix="use the same version at both ends.")
     return None
 

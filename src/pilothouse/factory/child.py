@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -9,13 +10,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from pilothouse.errors import OperationFailed
 from pilothouse.factory.channel import serve
+from pilothouse.factory.loop import SEATS
 from pilothouse.factory.orphans import MODULE, sweep_orphans
 from pilothouse.ids import BootId, FactoryName
 from pilothouse.launch import environment, identity
@@ -25,6 +28,19 @@ from pilothouse.ports.dispatch import Dispatch
 LOG = "factory.log"
 _LOG_BYTES_MAX = 8 << 20
 _JOIN_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildWork:
+    """What a factory process works on: its seats, the pools it serves (None: any), its engines by name.
+
+    `capabilities` are what it has beyond what it finds by itself.
+    """
+
+    seats: int = SEATS
+    pools: Collection[str] | None = None
+    engines: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    capabilities: Collection[str] = ()
 
 
 class FactoryChild:
@@ -42,6 +58,7 @@ class FactoryChild:
         work_folder: Path,
         name: FactoryName,
         boot: BootId,
+        work: ChildWork | None = None,
         variables: Collection[str] = (),
     ) -> None:
         self.name = name
@@ -51,7 +68,7 @@ class FactoryChild:
         self._line, theirs = socket.socketpair()
         try:
             with theirs:
-                self._process = self._start(theirs, work_folder.resolve(), variables)
+                self._process = self._start(theirs, work_folder.resolve(), work or ChildWork(), variables)
         except BaseException:
             self._line.close()
             raise
@@ -96,7 +113,9 @@ class FactoryChild:
         sweep_orphans(self._home, patience_seconds=0)
         return self._process.returncode
 
-    def _start(self, line: socket.socket, work_folder: Path, variables: Collection[str]) -> subprocess.Popen[bytes]:
+    def _start(
+        self, line: socket.socket, work_folder: Path, work: ChildWork, variables: Collection[str]
+    ) -> subprocess.Popen[bytes]:
         own = os.getpid()
         options = {
             "--home": str(self._home),
@@ -105,8 +124,12 @@ class FactoryChild:
             "--boot": self.boot,
             "--engine": identity.spell(own, started=identity.started_at(own) or time.time()),
             "--line": str(line.fileno()),
+            "--seats": str(work.seats),
+            "--engines": json.dumps({name: list(words) for name, words in work.engines.items()}),
         }
         words = [word for option, value in options.items() for word in (option, value)]
+        words += [word for pool in work.pools or () for word in ("--pool", pool)]
+        words += [word for text in work.capabilities for word in ("--capability", text)]
         words += [word for name in variables for word in ("--variable", name)]
         # A job can read what its parent was started with, so the factory gets no more than the job itself.
         given = environment.filtered(os.environ, extra=frozenset(variables))  # noqa: TID251  filtered as it is read

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pilothouse.canonical import Json
 from pilothouse.errors import ArtifactDamaged
-from pilothouse.fleet.job import Artifact
+from pilothouse.fleet.job import Artifact, Cost
 from pilothouse.fleet.wire import number_from_json
 from pilothouse.monitoring.quoted import storable
 from pilothouse.ports.blobs import Blobs
@@ -22,11 +23,13 @@ _SUMMARY_BYTES_MAX = 4 << 20
 class Summary:
     """What summary.json says: metrics that are numbers, and artifacts by relative path; the names can be stored.
 
+    `cost` is what the program says it has used; what it does not say, or does not say as a number, is unknown.
     `problem` tells why a file that is there cannot be used.
     """
 
     metrics: Mapping[str, float] = field(default_factory=dict)
     artifacts: Mapping[str, str] = field(default_factory=dict)
+    cost: Cost = field(default_factory=Cost)
     problem: str = ""
 
 
@@ -70,7 +73,7 @@ def keep_artifacts(summary: Summary, *, folder: Path, blobs: Blobs, touch: Calla
 def _parse(name: str, document: Json) -> Summary:
     match document:
         case {"metrics": dict(metrics), **rest}:
-            artifacts = rest.get("artifacts", {})
+            artifacts, cost = rest.get("artifacts", {}), rest.get("cost")
         case _:
             return Summary(problem=f'{name} has no object "metrics"')
     if not isinstance(artifacts, dict) or not all(isinstance(path, str) for path in artifacts.values()):
@@ -78,7 +81,18 @@ def _parse(name: str, document: Json) -> Summary:
     numbers = {
         storable(key): number for key, value in metrics.items() if (number := number_from_json(value)) is not None
     }
-    return Summary(metrics=numbers, artifacts={storable(key): str(path) for key, path in artifacts.items()})
+    paths = {storable(key): str(path) for key, path in artifacts.items()}
+    return Summary(metrics=numbers, artifacts=paths, cost=_cost(cost))
+
+
+def _cost(value: object) -> Cost:
+    said = value if isinstance(value, dict) else {}
+    return Cost(usd=_used(said.get("usd")), gpu_hours=_used(said.get("gpu_hours")), tokens=_used(said.get("tokens")))
+
+
+def _used(value: object) -> float | None:
+    number = number_from_json(value) if isinstance(value, int | float) else None
+    return number if number is not None and math.isfinite(number) and number >= 0 else None
 
 
 def _inside(folder: Path, name: str, relative: str) -> Path:

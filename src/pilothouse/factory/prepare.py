@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pilothouse.canonical import Json
 from pilothouse.errors import OperationFailed, StorageFailed
+from pilothouse.factory.transfer import Transfer
 from pilothouse.ports.blobs import Blobs
 from pilothouse.ports.dispatch import Offer
 from pilothouse.trainer import tree
@@ -34,21 +35,29 @@ class Prepared:
     resume: Resume | None
 
 
-def prepare(offer: Offer, *, home: Path, blobs: Blobs, touch: Callable[[], None]) -> Prepared:
+def prepare(
+    offer: Offer, *, home: Path, blobs: Blobs, touch: Callable[[], None], transfer: Transfer | None = None
+) -> Prepared:
     """Make the attempt's folder with run.json and config.json, every input checked; `touch` is called between steps.
 
-    Raises ArtifactDamaged for an input that does not match its digest, StorageFailed if the folder cannot be written.
+    A checkpoint can only be resumed where it lies: when the earlier attempts ran on another machine, this one starts
+    afresh, and its log says so. Raises ArtifactDamaged for an input that does not match its digest, StorageFailed if
+    the folder cannot be written.
     """
     inputs: dict[str, list[str]] = {}
     for name, digests in offer.spec.inputs.items():
         inputs[name] = []
         for digest in digests:
             touch()
+            if transfer is not None:
+                transfer.fetch(digest, touch=touch)
             inputs[name].append(str(blobs.path(digest)))
     folder = _inside(home, offer.folder)
     notes: list[str] = []
-    earlier = [_inside(home, name) for name in dict.fromkeys([offer.resume_folder, *offer.earlier_folders]) if name]
+    earlier = [_inside(home, name) for name in offer.earlier_folders]
     resume = newest_intact(earlier, notes=notes, touch=touch)
+    if earlier and not any(path.exists() for path in earlier):
+        notes.append("no folder of an earlier attempt is on this machine; starting afresh")
     try:
         # A folder of this very epoch can only be the rest of a factory that died while preparing it.
         shutil.rmtree(folder, ignore_errors=True)
@@ -92,12 +101,12 @@ def newest_intact(folders: Sequence[Path], *, notes: list[str], touch: Callable[
 def _order(offer: Offer, inputs: dict[str, list[str]], resume: Resume | None) -> dict[str, Json]:
     spec = offer.spec
     return {
-        "run": offer.job.id,
-        "product": offer.job.product,
+        "run": offer.job,
+        "product": offer.product,
         "campaign": spec.campaign,
         "trial": spec.trial,
         "seed": spec.seed,
-        "attempt": offer.job.epoch,
+        "attempt": offer.epoch,
         "deadline_s": spec.timeout_seconds,
         "resume": None if resume is None else {"checkpoint": str(resume.checkpoint), "step": resume.step},
         "inputs": dict(inputs),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import functools
+import json
 import logging
 import os
 import signal
@@ -11,13 +13,15 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pilothouse.blobs.local import LocalBlobs
 from pilothouse.factory.attempt import ENGINE_GONE_GRACE_SECONDS, Surroundings
 from pilothouse.factory.channel import PipeDispatch
-from pilothouse.factory.loop import Factory
+from pilothouse.factory.discover import discover
+from pilothouse.factory.loop import SEATS, Factory, FactorySettings, Leaving
+from pilothouse.fleet import capability
 from pilothouse.ids import BootId, FactoryName
 from pilothouse.launch.local import LocalLauncher
 
@@ -25,6 +29,8 @@ _LEAVE_SECONDS = ENGINE_GONE_GRACE_SECONDS + 15.0
 _PR_SET_DUMPABLE = 4
 LEFT_BEHIND = 70
 """Exit code of a factory that could not end its job in time after its engine had gone (EX_SOFTWARE)."""
+BOOT_OVER = 75
+"""Exit code of a factory whose session was given up: another boot may begin anew (EX_TEMPFAIL)."""
 
 
 def main(argv: Sequence[str], *, variables: Mapping[str, str]) -> int:
@@ -49,10 +55,14 @@ def main(argv: Sequence[str], *, variables: Mapping[str, str]) -> int:
         work_folder=given.work_folder,
         gone=dispatch.gone,
         monotonic=time.monotonic,
+        engines=given.engines,
+        abilities=_abilities(given, variables),
     )
-    Factory(name=FactoryName(given.name), boot=BootId(given.boot), around=around).run(stop)
+    settings = FactorySettings(seats=given.seats, pools=given.pool or None)
+    factory = Factory(name=FactoryName(given.name), boot=BootId(given.boot), around=around, settings=settings)
+    leaving = factory.run(stop)
     dispatch.close()
-    return 0
+    return BOOT_OVER if leaving is Leaving.SESSION_OVER else 0
 
 
 def keep_to_itself() -> None:
@@ -72,8 +82,23 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--boot", required=True)
     parser.add_argument("--engine", required=True, help="<pid>:<start time> of the engine's process")
     parser.add_argument("--line", type=int, required=True, help="descriptor of the line to the engine")
+    parser.add_argument("--seats", type=int, default=SEATS)
+    parser.add_argument("--pool", action="append", default=[], help="a pool to serve; any, if none is given")
+    parser.add_argument("--engines", type=json.loads, default={}, help="JSON: command words by the engine's name")
+    parser.add_argument("--capability", action="append", default=[], help="what else this machine has")
     parser.add_argument("--variable", action="append", default=[], help="one more variable that jobs may see")
     return parser.parse_args(argv)
+
+
+def _abilities(given: argparse.Namespace, variables: Mapping[str, str]) -> Callable[[], capability.Offer]:
+    """Return what tells this machine's abilities; it is looked into when the first job asks for any."""
+
+    @functools.cache
+    def told() -> capability.Offer:
+        path = variables.get("PATH")
+        return discover(seats=given.seats, engines=given.engines, path=path, extra=given.capability).abilities
+
+    return told
 
 
 def _leave_in_time(gone: threading.Event) -> None:

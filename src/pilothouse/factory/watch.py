@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import threading
@@ -11,14 +12,22 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from pilothouse.factory.heart import Hold
 from pilothouse.factory.metrics import Metrics
-from pilothouse.factory.renewal import Renewal
+from pilothouse.fleet.job import Progress
+from pilothouse.monitoring.quoted import plain
 from pilothouse.ports.launcher import Handle
+from pilothouse.trainer.checkpoints import steps_in
 from pilothouse.trainer.folder import LOG_FILE, METRICS_FILE
+from pilothouse.trainer.tree import MANIFEST
 
 TICK_SECONDS = 0.2
 """How often a running program is looked at; its end is noticed at once."""
 MEMORY_EVERY_SECONDS = 1.0
+"""How often its memory and its checkpoints are."""
+CHECKPOINTS = "checkpoints"
+EVIDENCE_LINES = 20
+EVIDENCE_CHARACTERS = 400
 LOG_BYTES_MAX = 32 << 20
 """A log beyond this length becomes `log.1.txt`, in place of the one before; two such lengths are kept at most."""
 
@@ -29,7 +38,7 @@ class Halt(StrEnum):
     EXITED = "exited"
     STOPPED = "stopped"
     WORRYING = "worrying"
-    LEASE_LOST = "lease_lost"
+    LEASE_OVER = "lease_over"
     ENGINE_GONE = "engine_gone"
 
 
@@ -44,6 +53,8 @@ class Watched:
     now: float
     log_bytes: int = 0
     memory_at: float = float("-inf")
+    checkpoints: Path
+    checkpoint_step: int | None = None
 
     @property
     def elapsed_seconds(self) -> float:
@@ -55,16 +66,39 @@ class Watched:
         """How long neither its metrics nor its log have grown."""
         return self.now - self.alive_at
 
+    @property
+    def progress(self) -> Progress | None:
+        """The sign of life to tell, or None while there is nothing to say."""
+        if not self.metrics.lines and self.checkpoint_step is None:
+            return None
+        return dataclasses.replace(self.metrics.progress, checkpoint_step=self.checkpoint_step)
+
+    def read_last(self) -> None:
+        """Read what the program wrote before its end."""
+        self.metrics.read()
+        self.look_for_checkpoint()
+
+    def look_for_checkpoint(self) -> bool:
+        """Look for a newer complete checkpoint, which has its manifest, and say whether there is one."""
+        for step, path in reversed(steps_in(self.checkpoints).items()):
+            if self.checkpoint_step is not None and step <= self.checkpoint_step:
+                return False
+            if (path / MANIFEST).exists():
+                self.checkpoint_step = step
+                return True
+        return False
+
 
 def watch(
     handle: Handle,
     folder: Path,
     *,
     worries: Callable[[Watched], bool],
-    renewal: Renewal,
+    hold: Hold,
     stop: threading.Event,
     gone: threading.Event,
     monotonic: Callable[[], float],
+    resume_step: int | None = None,
 ) -> tuple[Halt, Watched]:
     """Watch until the program has ended or has to be ended; ending it is the caller's part.
 
@@ -72,24 +106,30 @@ def watch(
     """
     now = monotonic()
     watched = Watched(
-        metrics=Metrics(path=folder / METRICS_FILE), log=folder / LOG_FILE, began_at=now, alive_at=now, now=now
+        metrics=Metrics(path=folder / METRICS_FILE),
+        log=folder / LOG_FILE,
+        began_at=now,
+        alive_at=now,
+        now=now,
+        checkpoints=folder / CHECKPOINTS,
+        checkpoint_step=resume_step,
     )
     watched.log_bytes = _size(watched.log)
     while True:
         exited = handle.wait(TICK_SECONDS)
         watched.now = monotonic()
-        _look(watched, renewal)
+        _look(watched, hold)
         if gone.is_set():
             return Halt.ENGINE_GONE, watched
-        if not renewal.held:
-            return Halt.LEASE_LOST, watched
+        if not hold.good:
+            return Halt.LEASE_OVER, watched
         if exited:
             return Halt.EXITED, watched
-        if stop.is_set():
+        if stop.is_set() or hold.stop_order is not None:
             return Halt.STOPPED, watched
         if worries(watched):
             return Halt.WORRYING, watched
-        _weigh(watched, handle)
+        _now_and_then(watched, handle, hold)
 
 
 def tail(path: Path, *, bytes_max: int = 64 << 10) -> str:
@@ -102,24 +142,34 @@ def tail(path: Path, *, bytes_max: int = 64 << 10) -> str:
         return ""
 
 
-def _look(watched: Watched, renewal: Renewal) -> None:
+def last_lines(text: str) -> str:
+    """Return the end of a log, a few lines of bounded length, as evidence."""
+    return "\n".join(plain(line)[:EVIDENCE_CHARACTERS] for line in text.splitlines()[-EVIDENCE_LINES:])
+
+
+def _look(watched: Watched, hold: Hold) -> None:
     reported = watched.metrics.read()
     size = _size(watched.log)
     if reported or size != watched.log_bytes:
         watched.alive_at = watched.now
     watched.log_bytes = size
-    if reported:
-        renewal.tell(watched.metrics.progress)
-    else:
-        renewal.touch()
+    _tell(watched, hold, news=reported)
     if size > LOG_BYTES_MAX:
         watched.log_bytes = _cut(watched.log)
 
 
-def _weigh(watched: Watched, handle: Handle) -> None:
+def _now_and_then(watched: Watched, handle: Handle, hold: Hold) -> None:
     if watched.now - watched.memory_at >= MEMORY_EVERY_SECONDS:
         watched.memory_at = watched.now
         handle.peak_memory_mb()
+        _tell(watched, hold, news=watched.look_for_checkpoint())
+
+
+def _tell(watched: Watched, hold: Hold, *, news: bool) -> None:
+    if news and watched.progress is not None:
+        hold.tell(watched.progress)
+    else:
+        hold.touch()
 
 
 def _size(path: Path) -> int:

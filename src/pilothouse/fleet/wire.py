@@ -1,8 +1,7 @@
 """The fleet's values as JSON and back, for any line between two processes.
 
 What is written is canonical JSON material: numbers that JSON does not know are the texts "NaN", "Infinity" and
-"-Infinity", times are ISO 8601 in UTC. Reading refuses, with `BadValue` and the name of the field, whatever the writer
-cannot have written.
+"-Infinity". Reading refuses, with `BadValue` and the name of the field, whatever the writer cannot have written.
 """
 
 from __future__ import annotations
@@ -10,15 +9,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TypeVar
 
 from pilothouse.canonical import Json
 from pilothouse.errors import BadValue
-from pilothouse.fleet.job import Artifact, Job, JobSpec, Outcome, Priority, Progress, Report
-from pilothouse.fleet.stages import Stage
-from pilothouse.ids import ArtifactDigest, BootId, Epoch, FactoryName, JobId, ProductId
+from pilothouse.fleet.job import (
+    Artifact,
+    ChildrenPolicy,
+    Cost,
+    DepsMode,
+    JobSpec,
+    Outcome,
+    Progress,
+    Report,
+    Ship,
+)
+from pilothouse.ids import ArtifactDigest
 
 Value = TypeVar("Value")
 Word = TypeVar("Word", bound=StrEnum)
@@ -45,49 +52,32 @@ def spec_from_json(value: Json) -> JobSpec:
         grace_seconds=read.number("grace_seconds"),
         silent_after_seconds=read.number("silent_after_seconds"),
         restarts=read.whole("restarts"),
+        engine=read.text("engine"),
+        body=read.text("body"),
+        cwd=read.text("cwd"),
+        lock=read.text("lock"),
+        verify=read.texts("verify"),
+        requires=read.texts("requires"),
+        prefers_engine=read.text("prefers_engine"),
+        deps=read.texts("deps"),
+        deps_mode=read.word("deps_mode", DepsMode),
+        children_policy=read.word("children_policy", ChildrenPolicy),
+        gpus=read.whole("gpus"),
+        cost=cost_from_json(read.raw("cost")),
+        approvals=read.whole("approvals"),
+        reviewers=read.texts("reviewers"),
+        ship=read.word("ship", Ship),
+        min_running_seconds=read.number("min_running_seconds"),
     )
 
 
-def job_as_json(job: Job) -> dict[str, Json]:
-    """Return a stored job as JSON."""
-    return {
-        "id": job.id,
-        "product": job.product,
-        "pool": job.pool,
-        "key": job.key,
-        "stage": job.stage,
-        "epoch": job.epoch,
-        "priority": job.priority,
-        "created_at": _time_as_json(job.created_at),
-        "seats": job.seats,
-        "factory": job.factory,
-        "boot": job.boot,
-        "lease_expires_at": None if job.lease_expires_at is None else _time_as_json(job.lease_expires_at),
-        "failures": job.failures,
-        "preemptions": job.preemptions,
-        "losses": job.losses,
-    }
-
-
-def job_from_json(value: Json) -> Job:
-    """Read what `job_as_json` wrote."""
-    read = Fields("job", value)
-    return Job(
-        id=JobId(read.text("id")),
-        product=ProductId(read.text("product")),
-        pool=read.text("pool"),
-        key=read.text("key"),
-        stage=read.word("stage", Stage),
-        epoch=Epoch(read.whole("epoch")),
-        priority=read.word("priority", Priority),
-        created_at=read.time("created_at"),
-        seats=read.whole("seats"),
-        factory=read.optional("factory", lambda: FactoryName(read.text("factory"))),
-        boot=read.optional("boot", lambda: BootId(read.text("boot"))),
-        lease_expires_at=read.optional("lease_expires_at", lambda: read.time("lease_expires_at")),
-        failures=read.whole("failures"),
-        preemptions=read.whole("preemptions"),
-        losses=read.whole("losses"),
+def cost_from_json(value: Json) -> Cost:
+    """Read what `Cost.as_json` wrote."""
+    read = Fields("cost", value)
+    return Cost(
+        usd=read.optional("usd", lambda: read.number("usd")),
+        gpu_hours=read.optional("gpu_hours", lambda: read.number("gpu_hours")),
+        tokens=read.optional("tokens", lambda: read.number("tokens")),
     )
 
 
@@ -108,6 +98,7 @@ def report_as_json(report: Report) -> dict[str, Json]:
             for artifact in report.artifacts
         ],
         "seconds": report.seconds,
+        "cost": report.cost.as_json(),
         "peak_memory_mb": report.peak_memory_mb,
         "damaged": report.damaged,
         "evidence": report.evidence,
@@ -124,6 +115,7 @@ def report_from_json(value: Json) -> Report:
         metrics=read.mapping("metrics", lambda item: _number("metrics", item)),
         artifacts=tuple(_artifact(item) for item in read.listed("artifacts")),
         seconds=read.number("seconds"),
+        cost=cost_from_json(read.raw("cost")),
         peak_memory_mb=read.optional("peak_memory_mb", lambda: read.number("peak_memory_mb")),
         damaged=read.optional("damaged", lambda: ArtifactDigest(read.text("damaged"))),
         evidence=read.text("evidence"),
@@ -136,6 +128,7 @@ def progress_as_json(progress: Progress) -> dict[str, Json]:
         "step": progress.step,
         "total": progress.total,
         "values": {name: number_as_json(number) for name, number in progress.values.items()},
+        "checkpoint_step": progress.checkpoint_step,
     }
 
 
@@ -146,6 +139,7 @@ def progress_from_json(value: Json) -> Progress:
         step=read.optional("step", lambda: read.whole("step")),
         total=read.optional("total", lambda: read.whole("total")),
         values=read.mapping("values", lambda item: _number("values", item)),
+        checkpoint_step=read.optional("checkpoint_step", lambda: read.whole("checkpoint_step")),
     )
 
 
@@ -218,15 +212,12 @@ class Fields:
         """Return a number."""
         return _number(f"{self.where}.{name}", self._get(name))
 
-    def time(self, name: str) -> datetime:
-        """Return a time in UTC."""
-        try:
-            read = datetime.fromisoformat(self.text(name))
-        except ValueError:
-            raise _bad(f"{self.where}.{name}", self._get(name), "a time") from None
-        if read.tzinfo is None:
-            raise _bad(f"{self.where}.{name}", self._get(name), "a time with its zone")
-        return read.astimezone(UTC)
+    def flag(self, name: str) -> bool:
+        """Return true or false."""
+        value = self._get(name)
+        if not isinstance(value, bool):
+            raise _bad(f"{self.where}.{name}", value, "true or false")
+        return value
 
     def word(self, name: str, kind: type[Word]) -> Word:
         """Return a member of a closed list of words."""
@@ -289,10 +280,6 @@ def _as_float(value: float) -> float | None:
         return float(value)
     except OverflowError:
         return None
-
-
-def _time_as_json(time: datetime) -> str:
-    return time.astimezone(UTC).isoformat()
 
 
 def _bad(where: str, value: Json, wanted: str) -> BadValue:

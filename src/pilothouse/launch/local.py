@@ -50,13 +50,13 @@ class LocalLauncher:
             environment.ATTEMPT: order.cookie,
         }
         command = [_program(order, path=variables.get("PATH")), *order.command[1:]]
-        with _log(order.folder) as log:
+        with _log(order.folder) as log, (order.stdin or Path(os.devnull)).open("rb") as stdin:
             try:
                 process = subprocess.Popen(  # noqa: S603  the command is the campaign's own; no shell takes part
                     _tied(command),
                     cwd=order.cwd,
                     env=variables,
-                    stdin=subprocess.DEVNULL,
+                    stdin=stdin,
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,

@@ -12,13 +12,15 @@ from typing import Protocol
 class Order:
     """What to start: the command, the folder it is started in, and the run folder it works in.
 
-    `cookie` names the attempt as `<job>:<epoch>`; every process of the attempt inherits it.
+    `cookie` names the attempt as `<job>:<epoch>`; every process of the attempt inherits it. `stdin` is a file that the
+    command reads, if it reads any.
     """
 
     command: Sequence[str]
     cwd: Path
     folder: Path
     cookie: str
+    stdin: Path | None = None
 
 
 class Handle(Protocol):
