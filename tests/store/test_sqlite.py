@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from pilothouse.ports.store import Store
 from pilothouse.store.sqlite.store import SqliteStore
-from pilothouse.testing.store_conformance import StoreConformance
+from pilothouse.testing.store_conformance import LedStore, StoreConformance
 
 
 class TestSqliteInAFile(StoreConformance):
     """As it is used."""
 
     @pytest.fixture(name="store")
-    def _store(self, tmp_path: Path) -> Iterator[Store]:
+    def _store(self, tmp_path: Path) -> Iterator[LedStore]:
         store = SqliteStore(tmp_path / "home" / "pilothouse.db")
         yield store
         store.close()
@@ -26,7 +25,7 @@ class TestSqliteInMemory(StoreConformance):
     """As other tests use it: the fake store is the real one."""
 
     @pytest.fixture(name="store")
-    def _store(self) -> Iterator[Store]:
+    def _store(self) -> Iterator[LedStore]:
         store = SqliteStore(":memory:")
         yield store
         store.close()

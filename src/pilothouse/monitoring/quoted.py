@@ -7,8 +7,8 @@ _LAYOUT = "\n\t"
 
 
 def storable(text: str) -> str:
-    """Return text in which every lone surrogate is replaced: no database and no file can keep half a character."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    """Return text without what no database can keep: half a character, which is a lone surrogate, and zero bytes."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", INSTEAD)
 
 
 def plain(text: str) -> str:

@@ -289,8 +289,8 @@ class StoredJobs:
         """Carry out a move, tell it in the history, and return the job as it is now, or None when no row matched."""
         if self._connection.run(self._sql[query], parameters) == 0:
             return None
-        previous = STAGE_NUMBERS[job.stage]
-        self._connection.run(self._sql["tell"], {"number": job.number, "previous": previous, "why": why or None})
+        told = self._connection.run(self._sql["tell"], {"number": job.number, "why": why or None})
+        assert told == 1, f"the history of job {job.number} has no line before this move"
         moved = self._reload(job.number)
         self.touched.append(moved)
         return moved
@@ -306,12 +306,12 @@ class StoredJobs:
             )
         return moved
 
-    def observe(self, job: Job, *, epoch: Epoch, progress: Progress, now: datetime) -> bool:
+    def observe(self, number: JobNumber, *, epoch: Epoch, progress: Progress, now: datetime) -> bool:
         """Keep the last sign of life of an attempt that has not ended; say whether there was one."""
         changed = self._connection.run(
             self._sql["observe_attempt"],
             {
-                "number": job.number,
+                "number": number,
                 "epoch": epoch,
                 "progress": rows.progress_json(progress),
                 "now": instant(now),

@@ -5,20 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Protocol
 
 import pytest
 
 from pilothouse.campaigns.record import Halt, Owner
-from pilothouse.errors import BadValue, Conflict, KeyReused, LeaseLost, NotFound, PilothouseError
+from pilothouse.errors import BadValue, Conflict, KeyReused, LeaseLost, NotFound, PilothouseError, StorageFailed
+from pilothouse.fleet.job import Job, Outcome
 from pilothouse.fleet.stages import Stage
-from pilothouse.ids import CampaignName, Epoch, JobId, ProposalId
+from pilothouse.ids import CampaignName, ProposalId
+from pilothouse.ports.leadership import Leadership
 from pilothouse.ports.store import Store, Transaction
 from pilothouse.proposals.proposal import State
 from pilothouse.testing import values
-from pilothouse.testing.jobs_conformance import LATER, NOBODY, OTHER, JobsConformance, assign, building, insert
+from pilothouse.testing.endings_conformance import EndingsConformance
+from pilothouse.testing.graph_conformance import GraphConformance
+from pilothouse.testing.jobs_conformance import LATER, NOBODY, OTHER, JobsConformance, building, finish, insert
 from pilothouse.testing.values import CAMPAIGN, PRODUCT
 
 NO_CAMPAIGN = CampaignName("nowhere")
+
+
+class LedStore(Store, Leadership, Protocol):
+    """A store whose lead can be taken."""
 
 
 class CampaignsConformance:
@@ -231,6 +240,54 @@ class EntriesConformance:
             assert list(tx.entries.thread(PRODUCT, CAMPAIGN)) == [first, second]
 
 
+class LeadershipConformance:
+    """One server leads; the other half, with several of them, is tested where there can be several."""
+
+    def test_the_lead_is_taken_kept_and_given_up(self, store: LedStore) -> None:
+        """Each time it is taken its epoch grows."""
+        assert store.leader() is None
+        assert not store.renew_lead(seconds=9)
+        first = store.lead("one", seconds=30)
+        leader = store.leader()
+        assert store.renew_lead(seconds=60)
+        longer = store.leader()
+        again = store.lead("one", seconds=30)
+        store.resign()
+
+        assert first == 1
+        assert again == 2
+        assert leader is not None
+        assert longer is not None
+        assert (leader.holder, leader.epoch) == ("one", 1)
+        assert 0 < leader.seconds <= 30 < longer.seconds <= 60
+        assert store.leader() is None
+        assert not store.renew_lead(seconds=9)
+
+    def test_whoever_has_lost_the_lead_writes_nothing(self, store: LedStore) -> None:
+        """A store that never led writes freely; one that led and does not any more is refused until it leads again."""
+        with store.write() as tx:
+            insert(tx, values.make_new_job(1))
+        store.lead("one", seconds=30)
+        with store.write() as tx:
+            insert(tx, values.make_new_job(2))
+        store.resign()
+        with pytest.raises(LeaseLost, match="nobody leads"), store.write() as tx:
+            insert(tx, values.make_new_job(3))
+        store.lead("one", seconds=30)
+        with store.write() as tx:
+            insert(tx, values.make_new_job(4))
+
+        with store.read() as tx:
+            assert [job.key for job in tx.jobs.listed(PRODUCT, limit=9)] == ["step/4", "step/2", "step/1"]
+
+    @pytest.mark.parametrize(("holder", "seconds"), [("", 9.0), ("one", 0.0), ("one", -1.0), ("one", float("nan"))])
+    def test_a_lead_has_a_name_and_lasts(self, store: LedStore, holder: str, seconds: float) -> None:
+        """Nobody leads without a name, or for no time at all."""
+        with pytest.raises(BadValue):
+            store.lead(holder, seconds=seconds)
+        assert store.leader() is None
+
+
 class TransactionsConformance:
     """Commit, rollback, savepoints, snapshots and what was touched."""
 
@@ -245,41 +302,44 @@ class TransactionsConformance:
         with pytest.raises(LeaseLost):
             submit_and_fail()
         with store.read() as tx:
-            assert list(tx.jobs.queued()) == []
+            assert list(tx.jobs.ready()) == []
 
     def test_a_savepoint_undoes_only_its_own_writes(self, store: Store) -> None:
         """The jobs it touched are forgotten with it."""
 
-        def submit_claim_and_fail(tx: Transaction, claimed: JobId) -> None:
+        def submit_move_and_fail(tx: Transaction, moved: Job) -> None:
             with tx.savepoint():
-                insert(tx, values.make_new_job(2))
-                assign(tx, claimed)
+                insert(tx, values.make_new_job(2, pool="another"))
+                tx.jobs.move(moved, stage=Stage.BLOCKED, now=LATER, why="")
                 raise RuntimeError
 
         with store.write() as tx:
             first = insert(tx, values.make_new_job(1))
             with pytest.raises(RuntimeError):
-                submit_claim_and_fail(tx, first.id)
+                submit_move_and_fail(tx, first)
             with tx.savepoint():
-                third = insert(tx, values.make_new_job(3))
+                third = insert(tx, values.make_new_job(3, pool="another"))
             touched = list(tx.touched)
         with store.read() as tx:
-            stored = list(tx.jobs.queued())
+            stored = list(tx.jobs.listed(PRODUCT, limit=9))
+            shapes = tx.jobs.shapes()
 
-        assert stored == touched == [first, third]
+        assert stored == [third, first]
+        assert touched == [first, third]
+        assert [shapes[job.shape].pool for job in touched] == ["local", "another"]
 
     def test_touched_tells_every_move_in_order(self, store: Store) -> None:
         """Each job stands there as the move left it; a new transaction starts with nothing."""
         with store.write() as tx:
             job = building(tx)
-            renewed = tx.jobs.renew(job.id, epoch=Epoch(1), expires=LATER)
+            finish(tx, job, Outcome.LOST, stage=Stage.QUEUED)
             stages = [each.stage for each in tx.touched]
             last = tx.touched[-1]
+            assert tx.jobs.by_id(job.id) == last
         with store.write() as tx:
             assert list(tx.touched) == []
 
-        assert stages == [Stage.QUEUED, Stage.ASSIGNED, Stage.BUILDING, Stage.BUILDING]
-        assert last == renewed
+        assert stages == [Stage.QUEUED, Stage.BUILDING, Stage.QUEUED]
 
     def test_a_failed_command_of_a_transaction_can_be_caught_and_followed(self, store: Store) -> None:
         """A refused row inside a savepoint does not poison what comes after it."""
@@ -289,7 +349,56 @@ class TransactionsConformance:
                 insert(tx, values.make_new_job(2, key="k"))
             insert(tx, values.make_new_job(3))
         with store.read() as tx:
-            assert [job.key for job in tx.jobs.queued()] == ["k", "step/3"]
+            assert [job.key for job in tx.jobs.listed(PRODUCT, limit=9)] == ["step/3", "k"]
+
+    def test_a_failed_command_outside_a_savepoint_ends_the_transaction(self, store: Store) -> None:
+        """Whoever catches its error and goes on is told so, and nothing is kept: on either database."""
+
+        def go_on() -> None:
+            with store.write() as tx:
+                insert(tx, values.make_new_job(1, key="k"))
+                with pytest.raises(KeyReused):
+                    insert(tx, values.make_new_job(2, key="k"))
+                insert(tx, values.make_new_job(3))
+
+        def stop_quietly() -> None:
+            with store.write() as tx:
+                insert(tx, values.make_new_job(1, key="k"))
+                with pytest.raises(KeyReused):
+                    insert(tx, values.make_new_job(2, key="k"))
+
+        for act in (go_on, stop_quietly):
+            with pytest.raises(StorageFailed, match="has failed"):
+                act()
+        with store.write() as tx:
+            assert list(tx.jobs.listed(PRODUCT, limit=9)) == []
+            insert(tx, values.make_new_job(4))
+
+    def test_savepoints_lie_inside_each_other(self, store: Store) -> None:
+        """The inner one is undone alone, the outer one with all it holds."""
+
+        def outer(tx: Transaction) -> None:
+            with tx.savepoint():
+                insert(tx, values.make_new_job(2))
+                with pytest.raises(KeyReused), tx.savepoint():
+                    insert(tx, values.make_new_job(3, key="step/2"))
+                insert(tx, values.make_new_job(4))
+                raise RuntimeError
+
+        with store.write() as tx:
+            insert(tx, values.make_new_job(1))
+            with pytest.raises(RuntimeError):
+                outer(tx)
+            insert(tx, values.make_new_job(5))
+        with store.read() as tx:
+            assert [job.key for job in tx.jobs.listed(PRODUCT, limit=9)] == ["step/5", "step/1"]
+
+    def test_a_reader_keeps_its_snapshot(self, store: Store) -> None:
+        """What is read twice is the same twice."""
+        with store.write() as tx:
+            insert(tx, values.make_new_job(1))
+        with store.read() as tx:
+            assert tx.jobs.listed(PRODUCT, limit=9) == tx.jobs.listed(PRODUCT, limit=9)
 
     def test_values_that_no_column_holds_are_named(self, store: Store) -> None:
         """Numbers beyond 64 bits, text that is no Unicode and configs that are no JSON."""
@@ -325,6 +434,13 @@ class TransactionsConformance:
 
 
 class StoreConformance(
-    JobsConformance, CampaignsConformance, ProposalsConformance, EntriesConformance, TransactionsConformance
+    JobsConformance,
+    EndingsConformance,
+    GraphConformance,
+    CampaignsConformance,
+    ProposalsConformance,
+    EntriesConformance,
+    LeadershipConformance,
+    TransactionsConformance,
 ):
     """Everything above; subclass it with a fixture `store` that yields an empty, open store."""

@@ -11,7 +11,20 @@ from pilothouse.evidence.verdict import Confidence, Direction, Verdict
 from pilothouse.evidence.verdict import Outcome as Answer
 from pilothouse.fleet.job import Artifact, Job, JobSpec, NewJob, Outcome, Priority, Report
 from pilothouse.fleet.stages import LEASED, Stage
-from pilothouse.ids import ArtifactDigest, BootId, CampaignName, Epoch, FactoryName, JobId, ProductId, ProposalId, RunId
+from pilothouse.ids import (
+    ArtifactDigest,
+    BootId,
+    CampaignName,
+    Epoch,
+    FactoryName,
+    JobId,
+    JobNumber,
+    ProductId,
+    ProposalId,
+    RunId,
+    SessionNumber,
+    ShapeNumber,
+)
 from pilothouse.knobs.delta import Change
 from pilothouse.logbook.chain import link
 from pilothouse.logbook.entry import Entry, NewEntry
@@ -83,21 +96,28 @@ def make_job(
     """Return a stored job; one in a leased stage has its holder."""
     held = stage in LEASED
     return Job(
+        number=JobNumber(number),
         id=JobId(f"job-{number}"),
         product=PRODUCT,
         pool=pool,
         key=f"step/{number}",
+        shape=ShapeNumber(1),
         stage=stage,
         epoch=Epoch(epoch),
         priority=priority,
         created_at=created_at,
+        changed_at=created_at,
         seats=seats,
+        parent=None,
+        session=SessionNumber(1) if held else None,
         factory=FACTORY if held else None,
         boot=BOOT if held else None,
-        lease_expires_at=created_at if held else None,
         failures=0,
         preemptions=0,
         losses=0,
+        waiting=0,
+        marks=0,
+        stop_at=None,
     )
 
 

@@ -74,9 +74,11 @@ FROM jobs JOIN job_shapes ON job_shapes.number = jobs.shape
 GROUP BY job_shapes.product, jobs.stage;
 
 -- name: tell
--- Writes the line of history that a move just made has earned.
+-- Writes the line of history that a move just made has earned; the line before it knows where the job came from.
 INSERT INTO job_events (job, sequence, at, epoch, stage, previous, why)
-SELECT number, sequence, changed_at, epoch, stage, :previous, :why FROM jobs WHERE number = :number;
+SELECT jobs.number, jobs.sequence, jobs.changed_at, jobs.epoch, jobs.stage, before.stage, :why
+FROM jobs JOIN job_events AS before ON before.job = jobs.number AND before.sequence = jobs.sequence - 1
+WHERE jobs.number = :number;
 
 -- name: open_attempt
 -- Opens the attempt of the job's present epoch.

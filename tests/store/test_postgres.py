@@ -1,0 +1,20 @@
+"""The PostgreSQL store does what every store must."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from pilothouse.store.postgres.store import PostgresStore
+from pilothouse.testing.store_conformance import LedStore, StoreConformance
+
+
+class TestPostgres(StoreConformance):
+    """On a server of its own, which is at most as patient with mistakes as a user's."""
+
+    @pytest.fixture(name="store")
+    def _store(self, dsn: str) -> Iterator[LedStore]:
+        store = PostgresStore(dsn)
+        yield store
+        store.close()
