@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pilothouse.canonical import canonical, digest
 from pilothouse.errors import BadValue
+from pilothouse.fleet.budget import checked
 from pilothouse.fleet.job import ChildrenPolicy, Cost, DepsMode, JobSpec, Priority, Ship
 from pilothouse.fleet.manifest import (
     BODY_BYTES_MAX,
@@ -130,6 +131,13 @@ def test_every_field_reaches_the_spec() -> None:
     )
     assert (manifest.priority, manifest.pool, manifest.idempotency_key) == (Priority.HIGH, "gpu", "nightly/1")
     assert [(child.name, child.depends_on) for child in manifest.children] == [("a", ()), ("b", ("a",))]
+
+
+def test_the_largest_budget_can_be_counted() -> None:
+    """What a manifest lets through, the budgets take."""
+    cost = read_manifest(command(budget={"usd": 1e9, "gpu_hours": 1e9, "tokens": 1e12})).to_spec().cost
+
+    assert checked(cost, what="manifest") == cost
 
 
 def test_little_is_needed() -> None:

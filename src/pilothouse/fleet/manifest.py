@@ -28,7 +28,6 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from pilothouse.canonical import digest
 from pilothouse.errors import BadValue
-from pilothouse.fleet.budget import PARTS, PARTS_MAX, Unit
 from pilothouse.fleet.capability import PATTERN, TEXT_MAX, parse_all
 from pilothouse.fleet.duration import parse_duration
 from pilothouse.fleet.job import ChildrenPolicy, Cost, DepsMode, JobSpec, Priority, Ship
@@ -37,6 +36,9 @@ from pilothouse.knobs.config import nearest
 
 BODY_BYTES_MAX = 1 << 20
 """Bytes of a whole manifest, children and all."""
+AMOUNT_MAX = 1e9
+"""Dollars, or GPU hours, of one attempt."""
+TOKENS_MAX = 1e12
 DEPTH_MAX = 40
 """Objects and lists inside one another."""
 DURATION_SECONDS_MAX = 366 * 86400.0
@@ -66,9 +68,9 @@ _FIXES = {
     "deps_mode": f"write one of {', '.join(DepsMode)}",
     "children_policy": f"write one of {', '.join(ChildrenPolicy)}",
     "ship": f"write one of {', '.join(Ship)}",
-    "usd": f"give a number of dollars from 0 to {PARTS_MAX // PARTS[Unit.USD]}, or leave it out",
-    "gpu_hours": f"give a number of hours from 0 to {PARTS_MAX // PARTS[Unit.GPU_HOURS]}, or leave it out",
-    "tokens": f"give a number from 0 to {PARTS_MAX // PARTS[Unit.TOKENS]}, or leave it out",
+    "usd": f"give a number of dollars from 0 to {AMOUNT_MAX:.0f}, or leave it out",
+    "gpu_hours": f"give a number of hours from 0 to {AMOUNT_MAX:.0f}, or leave it out",
+    "tokens": f"give a number from 0 to {TOKENS_MAX:.0f}, or leave it out",
     "command": 'write a list of texts, such as ["python", "train.py"]',
     "verify": 'write a list of texts, such as ["pytest", "-q"]',
     "artifacts": "give each a name of letters, digits, dots, dashes and underscores",
@@ -159,9 +161,9 @@ class Table(BaseModel):
 class Budget(Table):
     """What one attempt may use; what is left out is unknown, which is never zero."""
 
-    usd: Annotated[float, Field(ge=0, le=PARTS_MAX // PARTS[Unit.USD])] | None = None
-    gpu_hours: Annotated[float, Field(ge=0, le=PARTS_MAX // PARTS[Unit.GPU_HOURS])] | None = None
-    tokens: Annotated[float, Field(ge=0, le=PARTS_MAX // PARTS[Unit.TOKENS])] | None = None
+    usd: Annotated[float, Field(ge=0, le=AMOUNT_MAX)] | None = None
+    gpu_hours: Annotated[float, Field(ge=0, le=AMOUNT_MAX)] | None = None
+    tokens: Annotated[float, Field(ge=0, le=TOKENS_MAX)] | None = None
 
 
 class ReviewPolicy(Table):
