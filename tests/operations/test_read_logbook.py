@@ -9,7 +9,7 @@ import pytest
 
 from pilothouse.errors import ChainBroken
 from pilothouse.operations.read_logbook import verify_thread
-from pilothouse.store.sqlite.connection import Connection
+from pilothouse.store.sqlite.connection import SqliteConnection
 from pilothouse.store.sqlite.store import SqliteStore
 from pilothouse.testing import values
 from pilothouse.testing.values import PRODUCT
@@ -35,7 +35,7 @@ def test_a_tampered_entry_is_named_by_its_number(tmp_path: Path, change: str) ->
         with store.write() as tx:
             tx.entries.append(first)
             tx.entries.append(values.make_entry(first))
-        with closing(Connection(path)) as writer:
+        with closing(SqliteConnection(path)) as writer:
             writer.run("DROP TRIGGER entries_are_never_changed")
             writer.run(f"UPDATE entries SET {change} WHERE number = 2")  # noqa: S608  the test's own words
 
