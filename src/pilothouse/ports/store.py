@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from pilothouse.access.token import Token
 from pilothouse.campaigns.record import Campaign, GoldenSet, Halt, Incident, Owner, Promotion, Run, Trial
 from pilothouse.canonical import Json
 from pilothouse.fleet.budget import Balance, Budget, Pause
 from pilothouse.fleet.claim import Ending, Grant, Ready
+from pilothouse.fleet.factory import Factory
 from pilothouse.fleet.job import (
     Artifact,
     Attempt,
@@ -34,6 +35,7 @@ from pilothouse.fleet.job import (
     Shape,
 )
 from pilothouse.fleet.ledger import Reservation
+from pilothouse.fleet.session import KeptSession
 from pilothouse.fleet.settings import FleetSettings
 from pilothouse.fleet.stages import Stage
 from pilothouse.ids import (
@@ -51,9 +53,6 @@ from pilothouse.ids import (
 )
 from pilothouse.logbook.entry import Entry
 from pilothouse.proposals.proposal import Approval, Proposal, State
-
-if TYPE_CHECKING:
-    from pilothouse.fleet.factory import Factory, Session
 
 
 class Jobs(Protocol):
@@ -115,7 +114,7 @@ class Jobs(Protocol):
         ...
 
     def start(self, job: Job, *, epoch: Epoch, pid: int, pid_started: float, now: datetime) -> Job | None: ...
-    def observe(self, job: Job, *, epoch: Epoch, progress: Progress, now: datetime) -> bool:
+    def observe(self, number: JobNumber, *, epoch: Epoch, progress: Progress, now: datetime) -> bool:
         """Keep the last sign of life of an attempt that has not ended; say whether there was one."""
         ...
 
@@ -255,7 +254,7 @@ class Entries(Protocol):
 class Factories(Protocol):
     """Factories as they have enrolled, and the sessions in which they live."""
 
-    def put(self, factory: Factory) -> None:
+    def put(self, factory: Factory, *, now: datetime) -> None:
         """Insert, or replace what the factory of that product and name offers, its state and its price."""
         ...
 
@@ -278,12 +277,12 @@ class Factories(Protocol):
         """End a session for good; one that is closed keeps its end."""
         ...
 
-    def session(self, number: SessionNumber) -> Session | None: ...
-    def open_sessions(self) -> Sequence[Session]:
+    def session(self, number: SessionNumber) -> KeptSession | None: ...
+    def open_sessions(self) -> Sequence[KeptSession]:
         """Return the open sessions of every product, oldest first."""
         ...
 
-    def last_session(self, product: ProductId, factory: FactoryName) -> Session | None:
+    def last_session(self, product: ProductId, factory: FactoryName) -> KeptSession | None:
         """Return the newest session of a factory, open or closed."""
         ...
 
@@ -343,7 +342,7 @@ class Access(Protocol):
         ...
 
     def revoke(self, token: str, *, now: datetime) -> None:
-        """Make a token worthless from now on; one that was revoked before keeps the first time."""
+        """Make a token worthless from that time on, which may be to come; it can be brought forward, never put off."""
         ...
 
     def consume(self, token: str, *, now: datetime) -> bool:

@@ -7,9 +7,13 @@ from contextlib import contextmanager
 
 from pilothouse.fleet.job import Job, Shape
 from pilothouse.ids import ShapeNumber
+from pilothouse.store.access import StoredAccess
+from pilothouse.store.budgets import StoredBudgets
 from pilothouse.store.campaigns import StoredCampaigns
 from pilothouse.store.connection import Connection
 from pilothouse.store.entries import StoredEntries
+from pilothouse.store.factories import StoredFactories
+from pilothouse.store.fleet_settings import StoredFleetSettings
 from pilothouse.store.jobs import StoredJobs
 from pilothouse.store.proposals import StoredProposals
 
@@ -26,6 +30,10 @@ class StoredTransaction:
         self.campaigns = StoredCampaigns(connection)
         self.proposals = StoredProposals(connection)
         self.entries = StoredEntries(connection)
+        self.factories = StoredFactories(connection)
+        self.budgets = StoredBudgets(connection)
+        self.access = StoredAccess(connection)
+        self.fleet_settings = StoredFleetSettings(connection)
 
     @property
     def touched(self) -> Sequence[Job]:
