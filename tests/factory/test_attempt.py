@@ -5,50 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import signal
-import threading
 from pathlib import Path
 
 import pytest
 
-from pilothouse.errors import LeaseLost, StorageFailed
-from pilothouse.fleet.job import JobSpec, Outcome, Report
+from pilothouse.fleet.job import Cost, JobSpec, Outcome
 from pilothouse.ids import ArtifactDigest
 from pilothouse.testing.factory_bench import SPEC, Bench, is_running
 from pilothouse.trainer import tree
-
-PLAIN = """
-import json, os, signal, sys, threading, time
-from pathlib import Path
-run = Path(os.environ["PILOTHOUSE_RUN_DIR"])
-order = json.loads((run / "run.json").read_text())
-def log(step, **values):
-    with (run / "metrics.jsonl").open("a") as out:
-        out.write(json.dumps({"step": step, "total": 400, "time": time.time(), **values}) + "\\n")
-def mark(name):
-    (run / name).write_text(f"{os.getpid()}\\n")
-def rest():
-    while True:
-        signal.pause()
-def finish(metrics=None, artifacts=None):
-    (run / "summary.json").write_text(json.dumps({"metrics": metrics or {}, "artifacts": artifacts or {}}))
-"""
-
-KIT = """
-import sys
-from pathlib import Path
-from pilothouse import trainer
-def save(folder):
-    (folder / "weights").write_text("w")
-with trainer.start() as run:
-    def mark(name):
-        (run.folder / name).write_text(f"{__import__('os').getpid()}\\n")
-"""
-
-
-def reported(report: Report | None) -> Report:
-    """Return the report, which the attempt must have made."""
-    assert report is not None, "the attempt was not reported"
-    return report
+from tests.factory.programs import KIT, PLAIN, reported
 
 
 def promising(*, metrics: tuple[str, ...] = (), artifacts: tuple[str, ...] = ()) -> JobSpec:
@@ -344,52 +309,6 @@ def test_a_disk_that_is_full_at_the_end_is_said_so(bench: Bench) -> None:
     assert "blobs" in report.detail
 
 
-def test_a_lost_lease_kills_the_attempt_and_says_nothing(bench: Bench) -> None:
-    """The job is a later epoch's."""
-    lost = LeaseLost("a later epoch exists", fix="stop")
-
-    def fence() -> None:
-        bench.pid("up")
-        bench.dispatch.fails = lambda verb: lost if verb == "renew" else None
-
-    text = PLAIN + "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nlog(1)\nmark('up')\nrest()"
-    report = bench.run(bench.offer_for(text, lease_seconds=0.9), meanwhile=fence)
-
-    assert report is None
-    assert bench.dispatch.reports == {}
-    assert not is_running(bench.pid("up"))
-
-
-def test_a_lease_lost_at_the_start_kills_the_attempt(bench: Bench) -> None:
-    """Nobody runs what another may be running."""
-    lost = LeaseLost("a later epoch exists", fix="stop")
-    bench.dispatch.fails = lambda verb: lost if verb == "start" else None
-
-    assert bench.run(bench.offer_for(PLAIN + "mark('up')\nrest()")) is None
-
-
-def test_an_engine_that_does_not_renew_ends_the_attempt_on_its_own_clock(bench: Bench) -> None:
-    """Without an answer the factory stops before the lease is over."""
-    bench.dispatch.fails = lambda verb: StorageFailed("no", fix="wait") if verb == "renew" else None
-
-    report = bench.run(bench.offer_for(PLAIN + "mark('up')\nrest()", lease_seconds=4.0))
-
-    assert report is None
-    assert not is_running(bench.pid("up"))
-
-
-def test_one_failed_renewal_does_not_cost_a_live_job(bench: Bench) -> None:
-    """It is asked again in time."""
-    failures = iter([StorageFailed("once", fix="wait")])
-    bench.dispatch.fails = lambda verb: next(failures, None) if verb == "renew" else None
-    text = PLAIN + "threading.Event().wait(3.5)\nfinish()"
-
-    report = reported(bench.run(bench.offer_for(text, lease_seconds=3.0)))
-
-    assert report.outcome is Outcome.SUCCEEDED
-    assert len(bench.dispatch.renewals) >= 2
-
-
 def test_names_that_are_no_unicode_are_reported_as_such_that_are(bench: Bench) -> None:
     """JSON can spell half a character, and no database can keep one."""
     text = (
@@ -455,19 +374,36 @@ def test_the_rest_of_an_earlier_try_at_the_same_epoch_is_cleared(bench: Bench) -
     assert report.outcome is Outcome.SUMMARY_MISSING
 
 
-def test_the_loop_claims_until_it_is_stopped(bench: Bench) -> None:
-    """One job after the other, as one factory in one boot; a failing engine is asked again."""
-    failures = iter([StorageFailed("once", fix="wait")])
-    bench.dispatch.fails = lambda verb: next(failures, None) if verb == "claim" else None
-    bench.dispatch.offer(bench.offer_for(PLAIN + "finish()", epoch=1))
-    bench.dispatch.offer(bench.offer_for(PLAIN + "raise SystemExit(2)", epoch=2))
+def test_what_a_program_says_it_cost_is_reported(bench: Bench) -> None:
+    """What it does not say, or says as something else, stays unknown, which is not zero."""
+    text = (
+        '(run / "summary.json").write_text(\'{"metrics": {}, "cost": {"usd": 0.25, "tokens": -3, "gpu_hours": "x"}}\')'
+    )
 
-    loop = threading.Thread(target=bench.factory.run, args=(bench.stop,))
-    loop.start()
-    bench.dispatch.until(lambda: len(bench.dispatch.reports) == 2)
-    bench.stop.set()
-    loop.join(20)
+    report = reported(bench.run(bench.offer_for(PLAIN + text)))
 
-    assert not loop.is_alive()
-    assert [report.outcome for report in bench.dispatch.reports.values()] == [Outcome.SUCCEEDED, Outcome.CRASHED]
-    assert set(bench.dispatch.claims) == {("bench", "boot-1", None, 1)}
+    assert report.cost == Cost(usd=0.25, gpu_hours=None, tokens=None)
+
+
+def test_the_newest_complete_checkpoint_is_told(bench: Bench) -> None:
+    """One without its manifest is not complete; an attempt that resumed has the one it resumed from."""
+    for step in (100, 200):
+        sealed(bench.folder(1) / "checkpoints" / f"step-{step:06d}")
+    (bench.folder(1) / "checkpoints" / "step-000200" / "manifest.json").unlink()
+    first = "log(order['resume']['step'])\n(run / 'checkpoints' / 'step-000400').mkdir(parents=True)\nfinish()"
+    second = KIT + "    run.log(300)\n    run.checkpoint(300, save)\n    run.finish({})\n"
+
+    bench.run(bench.offer_for(PLAIN + first, epoch=2, earlier=[1]))
+    resumed = bench.dispatch.progress[-1].checkpoint_step
+    bench.run(bench.offer_for(second, epoch=3))
+
+    assert resumed == 100
+    assert bench.dispatch.progress[-1].checkpoint_step == 300
+
+
+def test_a_run_whose_checkpoints_are_elsewhere_starts_afresh_and_says_so(bench: Bench) -> None:
+    """Its earlier attempts ran on another machine."""
+    report = reported(bench.run(bench.offer_for(PLAIN + "finish()", epoch=2, earlier=[1])))
+
+    assert report.outcome is Outcome.SUCCEEDED
+    assert "starting afresh" in (bench.folder(2) / "log.txt").read_text(encoding="utf-8")

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,13 +14,12 @@ import pytest
 
 from pilothouse.blobs.local import LocalBlobs
 from pilothouse.engine.engine import Engine
-from pilothouse.errors import LeaseLost, NotFound, OperationFailed, StorageFailed
-from pilothouse.factory.channel import EngineGone, PipeDispatch, serve
+from pilothouse.errors import OperationFailed
 from pilothouse.factory.child import FactoryChild
 from pilothouse.factory.orphans import sweep_orphans
-from pilothouse.fleet.job import JobSpec, NewJob, Outcome, Progress, Report
+from pilothouse.fleet.job import JobSpec, NewJob, Outcome, Report
 from pilothouse.fleet.stages import ENDS, Stage
-from pilothouse.ids import BootId, Epoch, FactoryName, JobId, ProductId
+from pilothouse.ids import BootId, FactoryName, JobId, ProductId
 from pilothouse.launch import identity, tree
 from pilothouse.launch.environment import ATTEMPT, FACTORY, RUN_DIR
 from pilothouse.store.sqlite.connection import MEMORY
@@ -285,116 +281,6 @@ def test_the_engine_and_the_factory_work_together(bench: Bench) -> None:
 
     assert found.stage is Stage.SHIPPED
     assert (found.epoch, found.failures, found.losses) == (1, 0, 0)
-
-
-# --- the line
-
-
-@pytest.fixture(name="line")
-def _line() -> Iterator[tuple[PipeDispatch, RecordingDispatch]]:
-    """Give both ends: what a factory asks with, and what answers it."""
-    ours, theirs = socket.socketpair()
-    answering = RecordingDispatch()
-    server = threading.Thread(target=serve, args=(theirs, answering), daemon=True)
-    server.start()
-    asking = PipeDispatch(ours)
-    yield asking, answering
-    asking.close()
-    server.join(20)
-    assert not server.is_alive()
-
-
-def test_every_question_arrives_as_it_was_asked(bench: Bench, line: tuple[PipeDispatch, RecordingDispatch]) -> None:
-    """With every argument, and the offer comes back whole."""
-    asking, answering = line
-    offer = bench.offer_for("pass", epoch=3, earlier=[2, 1])
-    answering.offer(offer)
-    progress = Progress(step=4, total=None, values={"loss": 0.5})
-
-    assert asking.claim(factory=NAME, boot=BOOT, wait_seconds=1, pools=["b", "a"], seats=2) == offer
-    assert asking.claim(factory=NAME, boot=BOOT, wait_seconds=0) is None
-    asking.start(JobId("job-1"), epoch=Epoch(3), pid=7, pid_started=1.5)
-    asking.renew(JobId("job-1"), epoch=Epoch(3), progress=progress)
-    asking.renew(JobId("job-1"), epoch=Epoch(3), progress=None)
-    asking.complete(JobId("job-1"), epoch=Epoch(3), report=REPORT)
-
-    assert answering.claims == [(NAME, BOOT, ("a", "b"), 2), (NAME, BOOT, None, None)]
-    assert answering.starts == [("job-1", 3, 7, 1.5)]
-    assert answering.renewals == [("job-1", 3, progress), ("job-1", 3, None)]
-    assert answering.reports == {("job-1", 3): REPORT}
-
-
-@pytest.mark.parametrize("kind", [LeaseLost, NotFound, StorageFailed])
-def test_an_error_crosses_with_its_type(
-    kind: type[LeaseLost | NotFound | StorageFailed], line: tuple[PipeDispatch, RecordingDispatch]
-) -> None:
-    """With its message and its mend."""
-    asking, answering = line
-    answering.fails = lambda _: kind("what happened", fix="what to do")
-
-    with pytest.raises(kind, match="what happened") as failure:
-        asking.renew(JobId("job-1"), epoch=Epoch(1), progress=None)
-
-    assert type(failure.value) is kind
-    assert failure.value.fix == "what to do"
-
-
-def test_a_fault_of_the_engine_reaches_the_factory(line: tuple[PipeDispatch, RecordingDispatch]) -> None:
-    """And the line goes on."""
-    asking, answering = line
-
-    def fault(_: str) -> None:
-        raise ZeroDivisionError("a fault")
-
-    answering.fails = fault
-    with pytest.raises(OperationFailed, match="a fault"):
-        asking.renew(JobId("job-1"), epoch=Epoch(1), progress=None)
-
-    answering.fails = lambda _: None
-    asking.renew(JobId("job-1"), epoch=Epoch(1), progress=None)
-
-
-def test_the_end_of_the_line_is_seen_at_once() -> None:
-    """Also by a question that waits for its answer."""
-    ours, theirs = socket.socketpair()
-    failures: list[str] = []
-    with theirs, closing(PipeDispatch(ours)) as asking:
-
-        def ask() -> None:
-            with pytest.raises(EngineGone) as failure:
-                asking.claim(factory=NAME, boot=BOOT, wait_seconds=60)
-            failures.append(failure.value.message)
-
-        asker = threading.Thread(target=ask)
-        asker.start()
-        assert theirs.recv(1 << 16)
-        theirs.close()
-        asker.join(20)
-
-        assert failures == ["The engine is gone."]
-        assert asking.gone.is_set()
-        with pytest.raises(EngineGone):
-            asking.claim(factory=NAME, boot=BOOT, wait_seconds=0)
-
-
-def test_an_answer_that_comes_too_late_is_not_taken_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Answers carry the number of their question."""
-    monkeypatch.setattr("pilothouse.factory.channel.ANSWER_SECONDS", 0.1)
-    ours, theirs = socket.socketpair()
-    with theirs, closing(PipeDispatch(ours)) as asking:
-        with pytest.raises(EngineGone, match="not answered"):
-            asking.claim(factory=NAME, boot=BOOT, wait_seconds=0)
-        assert not asking.gone.is_set()
-
-        def answer_both() -> None:
-            with theirs.makefile("rb") as questions:
-                assert [json.loads(questions.readline())["id"] for _ in range(2)] == [1, 2]
-            theirs.sendall(b'{"id":1,"error":{"type":"LeaseLost","message":"late","fix":""}}\n{"id":2,"answer":null}\n')
-
-        answerer = threading.Thread(target=answer_both)
-        answerer.start()
-        assert asking.claim(factory=NAME, boot=BOOT, wait_seconds=20) is None
-        answerer.join(20)
 
 
 def test_the_blobs_of_a_home_are_the_factorys(bench: Bench, child: FactoryChild, tmp_path: Path) -> None:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from pilothouse.errors import BadValue, Conflict, StorageFailed
-from pilothouse.fleet.job import Outcome, Report
+from pilothouse.fleet.job import Outcome
 from pilothouse.testing.factory_bench import Bench
+from tests.factory.programs import reported
 
 FINISH = """
 import os
 from pathlib import Path
 (Path(os.environ["PILOTHOUSE_RUN_DIR"]) / "summary.json").write_text('{"metrics": {"loss": 1}}')
 """
-
-
-def reported(report: Report | None) -> Report:
-    """Return the report, which the attempt must have made."""
-    assert report is not None, "the attempt was not reported"
-    return report
 
 
 def test_completing_is_tried_again_while_the_lease_lasts(bench: Bench) -> None:

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pilothouse.factory.heart import Heart
 from pilothouse.factory.metrics import Metrics
-from pilothouse.factory.renewal import Renewal
 from pilothouse.factory.watch import Halt, Watched, tail, watch
-from pilothouse.ids import Epoch, JobId
+from pilothouse.ids import BootId, Epoch, FactoryName, JobId
 from pilothouse.testing.factory_bench import RecordingDispatch
 
 
@@ -58,19 +58,17 @@ def watch_script(
 ) -> tuple[Halt, Watched]:
     """Watch a scripted program on its own clock."""
     handle = ScriptedHandle(ticks)
-    renewal = Renewal(
-        RecordingDispatch(),
-        job=JobId("job-1"),
-        epoch=Epoch(1),
-        lease_seconds=lease_seconds,
-        asked_at=0.0,
-        monotonic=lambda: handle.now,
-    )
+    dispatch = RecordingDispatch()
+    dispatch.lease_seconds = lease_seconds
+    heart = Heart(dispatch, factory=FactoryName("f"), boot=BootId("b"), monotonic=lambda: handle.now)
+    heart.beat()
+    hold = heart.hold(JobId("job-1"), Epoch(1), bury=lambda _: None)
+    assert hold is not None
     return watch(
         handle,
         folder,
         worries=worries,
-        renewal=renewal,
+        hold=hold,
         stop=stop or threading.Event(),
         gone=gone or threading.Event(),
         monotonic=lambda: handle.now,
@@ -116,7 +114,7 @@ def test_a_lease_that_runs_out_ends_the_watching_before_its_end(tmp_path: Path) 
     """A sixth of it is kept for ending the tree."""
     halt, watched = watch_script([idle] * 99, tmp_path, lease_seconds=12.0)
 
-    assert (halt, watched.elapsed_seconds) == (Halt.LEASE_LOST, 10.0)
+    assert (halt, watched.elapsed_seconds) == (Halt.LEASE_OVER, 10.0)
 
 
 def test_what_ends_the_watching_is_told(tmp_path: Path) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import UTC, datetime, timedelta, timezone
-from typing import TypeVar
 
 import pytest
 from hypothesis import given
@@ -13,10 +11,21 @@ from hypothesis import strategies as st
 
 from pilothouse.canonical import Json
 from pilothouse.errors import BadValue
+from pilothouse.factory import messages
 from pilothouse.fleet import wire
-from pilothouse.fleet.job import Artifact, Job, JobSpec, Outcome, Priority, Progress, Report
-from pilothouse.fleet.stages import Stage
-from pilothouse.ids import ArtifactDigest, BootId, Epoch, FactoryName, JobId, ProductId
+from pilothouse.fleet.job import (
+    Artifact,
+    ChildrenPolicy,
+    Cost,
+    DepsMode,
+    JobSpec,
+    Outcome,
+    Progress,
+    Report,
+    Ship,
+)
+from pilothouse.ids import ArtifactDigest, Epoch, JobId, ProductId
+from pilothouse.ports.dispatch import Beat, Command, Held, Offer, Word
 
 texts = st.text(max_size=8)
 seconds = st.floats(0, 1e9)
@@ -29,7 +38,7 @@ json_values = st.recursive(
     max_leaves=6,
 )
 words = st.lists(texts, max_size=3).map(tuple)
-times = st.datetimes(timezones=st.just(UTC))
+costs = st.builds(Cost, usd=st.none() | seconds, gpu_hours=st.none() | seconds, tokens=st.none() | seconds)
 
 specs = st.builds(
     JobSpec,
@@ -48,24 +57,33 @@ specs = st.builds(
     grace_seconds=seconds,
     silent_after_seconds=seconds,
     restarts=counts,
+    engine=texts,
+    body=texts,
+    cwd=texts,
+    lock=texts,
+    verify=words,
+    requires=words,
+    prefers_engine=texts,
+    deps=words,
+    deps_mode=st.sampled_from(DepsMode),
+    children_policy=st.sampled_from(ChildrenPolicy),
+    gpus=counts,
+    cost=costs,
+    approvals=counts,
+    reviewers=words,
+    ship=st.sampled_from(Ship),
+    min_running_seconds=seconds,
 )
-jobs = st.builds(
-    Job,
-    id=texts.map(JobId),
-    product=texts.map(ProductId),
-    pool=texts,
-    key=texts,
-    stage=st.sampled_from(Stage),
+offers = st.builds(
+    Offer,
+    job=texts.map(JobId),
     epoch=counts.map(Epoch),
-    priority=st.sampled_from(Priority),
-    created_at=times,
-    seats=counts,
-    factory=st.none() | texts.map(FactoryName),
-    boot=st.none() | texts.map(BootId),
-    lease_expires_at=st.none() | times,
-    failures=counts,
-    preemptions=counts,
-    losses=counts,
+    product=texts.map(ProductId),
+    key=texts,
+    spec=specs,
+    folder=texts,
+    lease_seconds=seconds,
+    earlier_folders=words,
 )
 artifacts = st.builds(
     Artifact, name=texts, digest=digests, size_bytes=counts, meta=st.dictionaries(texts, json_values, max_size=2)
@@ -78,6 +96,7 @@ reports = st.builds(
     metrics=st.dictionaries(texts, numbers, max_size=3),
     artifacts=st.lists(artifacts, max_size=2).map(tuple),
     seconds=seconds,
+    cost=costs,
     peak_memory_mb=st.none() | seconds,
     damaged=st.none() | digests,
 )
@@ -86,9 +105,25 @@ progresses = st.builds(
     step=st.none() | counts,
     total=st.none() | counts,
     values=st.dictionaries(texts, numbers, max_size=3),
+    checkpoint_step=st.none() | counts,
 )
-
-Value = TypeVar("Value")
+beats = st.builds(
+    Beat,
+    lease_seconds=seconds,
+    commands=st.lists(
+        st.builds(
+            Command,
+            job=texts.map(JobId),
+            epoch=counts.map(Epoch),
+            word=st.sampled_from(Word),
+            seconds=seconds,
+            why=texts,
+        ),
+        max_size=2,
+    ).map(tuple),
+    draining=st.booleans(),
+)
+helds = st.builds(Held, job=texts.map(JobId), epoch=counts.map(Epoch), progress=st.none() | progresses)
 
 
 def sent(value: Json) -> Json:
@@ -106,10 +141,22 @@ def test_a_spec_arrives_unchanged(spec: JobSpec) -> None:
     assert arrived.digest() == spec.digest()
 
 
-@given(jobs)
-def test_a_job_arrives_unchanged(job: Job) -> None:
-    """With its times, stage and counters."""
-    assert wire.job_from_json(sent(wire.job_as_json(job))) == job
+@given(offers)
+def test_an_offer_arrives_unchanged(offer: Offer) -> None:
+    """With its spec and its folders."""
+    assert messages.offer_from_json(sent(messages.offer_as_json(offer))) == offer
+
+
+@given(beats)
+def test_a_beat_arrives_unchanged(beat: Beat) -> None:
+    """With its orders, in their order."""
+    assert messages.beat_from_json(sent(messages.beat_as_json(beat))) == beat
+
+
+@given(helds)
+def test_what_is_held_arrives_unchanged(held: Held) -> None:
+    """With its sign of life or without one."""
+    assert messages.held_from_json(sent(messages.held_as_json(held))) == held
 
 
 @given(reports)
@@ -147,40 +194,33 @@ def test_a_missing_field_is_named(report: Report, data: st.DataObject) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("stage", "running"),
-        ("epoch", True),
-        ("epoch", 1.5),
-        ("created_at", "yesterday"),
-        ("created_at", "2026-01-01T00:00:00"),
-        ("id", None),
-        ("seats", "2"),
-        ("factory", 7),
+        ("outcome", "fine"),
+        ("detail", None),
+        ("exit_code", True),
+        ("exit_code", 1.5),
+        ("seconds", "soon"),
+        ("cost", {"usd": "much", "gpu_hours": None, "tokens": None}),
+        ("cost", {"usd": 1.0}),
+        ("artifacts", {}),
+        ("metrics", [1]),
+        ("damaged", 7),
     ],
 )
 def test_a_field_of_the_wrong_form_is_named(field: str, value: Json) -> None:
     """With the value that stood there."""
-    good = wire.job_as_json(
-        Job(
-            id=JobId("j"),
-            product=ProductId("p"),
-            pool="local",
-            key="k",
-            stage=Stage.QUEUED,
-            epoch=Epoch(1),
-            priority=Priority.HIGH,
-            created_at=datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=2))),
-            seats=1,
-            factory=None,
-            boot=None,
-            lease_expires_at=None,
-            failures=0,
-            preemptions=0,
-            losses=0,
-        )
+    good = wire.report_as_json(
+        Report(outcome=Outcome.LOST, detail="", exit_code=None, metrics={}, artifacts=(), seconds=0.0)
     )
 
     with pytest.raises(BadValue, match=field):
-        wire.job_from_json({**good, field: value})
+        wire.report_from_json({**good, field: value})
+
+
+@pytest.mark.parametrize("value", [1, "true", None])
+def test_only_truth_is_a_flag(value: Json) -> None:
+    """What stands for it elsewhere does not do here."""
+    with pytest.raises(BadValue, match="draining"):
+        messages.beat_from_json({"lease_seconds": 1, "commands": [], "draining": value})
 
 
 @given(json_values)

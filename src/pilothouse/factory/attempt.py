@@ -191,8 +191,7 @@ class Attempt:
         halt, watched = self._watch(handle, prepared, worries=lambda seen: self._worry(handle, seen, prepared))
         exit_code = handle.stop(grace_seconds=self._grace(halt))
         self._ended_at = self._around.monotonic()
-        watched.read_last()
-        if watched.progress is not None:
+        if watched.read_last() and watched.progress is not None:
             # The last word on progress goes out while the artifacts are taken in.
             self._hold.tell(watched.progress, at_once=True)
         if halt in {Halt.ENGINE_GONE, Halt.LEASE_OVER} or self._hold.lost:

@@ -263,6 +263,25 @@ class Heart:
             self.changed.notify_all()
         self._on_change()
 
+    def beat(self) -> None:
+        """Beat once, and take in the answer."""
+        with self.changed:
+            said = [hold.said() for hold in self._holds.values()]
+        asked_at = self.monotonic()
+        try:
+            beat = self._dispatch.beat(factory=self._factory, boot=self._boot, held=said)
+        except _FINAL as error:
+            self.end(error)
+        except PilothouseError as error:
+            log.warning("A beat failed: %s", error.message, extra={"action": "beat_failed"})
+            with self.changed:
+                soon = min(RETRY_SECONDS, self._lease_seconds / 10 or RETRY_SECONDS)
+                self._due_at = self.monotonic() + soon
+                # Progress waits for the next try as well, so that an engine in trouble is not asked without pause.
+                self._sent_at = self._due_at
+        else:
+            self._take(beat, said, asked_at=asked_at)
+
     def close(self) -> None:
         """Beat no more."""
         with self.changed:
@@ -278,8 +297,7 @@ class Heart:
                 if self._over:
                     return
                 self._bury_the_hung()
-                said = [hold.said() for hold in self._holds.values()]
-            self._beat(said)
+            self.beat()
             self._on_change()
 
     @property
@@ -302,22 +320,6 @@ class Heart:
                 named = {"action": "attempt_buried", "job": hold.job, "epoch": hold.epoch}
                 log.error("The thread of %s hangs; its attempt is ended as lost.", hold.job, extra=named)
                 hold.give_to_grave()
-
-    def _beat(self, said: list[Held]) -> None:
-        asked_at = self.monotonic()
-        try:
-            beat = self._dispatch.beat(factory=self._factory, boot=self._boot, held=said)
-        except _FINAL as error:
-            self.end(error)
-        except PilothouseError as error:
-            log.warning("A beat failed: %s", error.message, extra={"action": "beat_failed"})
-            with self.changed:
-                soon = min(RETRY_SECONDS, self._lease_seconds / 10 or RETRY_SECONDS)
-                self._due_at = self.monotonic() + soon
-                # Progress waits for the next try as well, so that an engine in trouble is not asked without pause.
-                self._sent_at = self._due_at
-        else:
-            self._take(beat, said, asked_at=asked_at)
 
     def _take(self, beat: Beat, said: list[Held], *, asked_at: float) -> None:
         with self.changed:

@@ -73,10 +73,10 @@ class Watched:
             return None
         return dataclasses.replace(self.metrics.progress, checkpoint_step=self.checkpoint_step)
 
-    def read_last(self) -> None:
-        """Read what the program wrote before its end."""
-        self.metrics.read()
-        self.look_for_checkpoint()
+    def read_last(self) -> bool:
+        """Read what the program wrote before its end, and say whether there was anything new."""
+        reported = self.metrics.read()
+        return self.look_for_checkpoint() or reported
 
     def look_for_checkpoint(self) -> bool:
         """Look for a newer complete checkpoint, which has its manifest, and say whether there is one."""

@@ -105,7 +105,7 @@ class RecordingDispatch:
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._offers or self._forgotten(held), timeout=wait_seconds)
             answer = self._forgotten(held)
-            while self._offers and len(answer) < jobs and _seats(answer) + self._offers[0].spec.seats <= seats:
+            while self._offers and not self.draining and len(answer) < jobs and _seats(answer) + self._offers[0].spec.seats <= seats:
                 answer.append(self._offers.pop(0))
             self._assigned |= {(offer.job, offer.epoch): offer for offer in answer}
             if answer and self.lose_answers:
