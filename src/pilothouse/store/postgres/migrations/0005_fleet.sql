@@ -123,11 +123,13 @@ CREATE TRIGGER tokens_keep_their_content
 BEFORE UPDATE OF position, id, kind, name, role, product, factory, digest, created_at, expires_at ON tokens FOR EACH ROW
 EXECUTE FUNCTION refuse('what a token is never changes; revoke it and make another');
 
-CREATE TRIGGER tokens_end_once BEFORE UPDATE ON tokens FOR EACH ROW
-WHEN ((OLD.revoked_at IS NOT NULL AND (NEW.revoked_at IS NULL OR NEW.revoked_at <> OLD.revoked_at))
-    OR (OLD.used_at IS NOT NULL AND (NEW.used_at IS NULL OR NEW.used_at <> OLD.used_at))
-    OR (OLD.revoked_at IS NOT NULL AND OLD.used_at IS NULL AND NEW.used_at IS NOT NULL))
-EXECUTE FUNCTION refuse('a token that was used or revoked stays so');
+CREATE TRIGGER tokens_stay_revoked BEFORE UPDATE OF revoked_at ON tokens FOR EACH ROW
+WHEN (OLD.revoked_at IS NOT NULL AND (NEW.revoked_at IS NULL OR NEW.revoked_at > OLD.revoked_at))
+EXECUTE FUNCTION refuse('a revocation is brought forward, never put off or taken back');
+
+CREATE TRIGGER tokens_are_used_once BEFORE UPDATE OF used_at ON tokens FOR EACH ROW
+WHEN (OLD.used_at IS NOT NULL OR NEW.used_at >= OLD.revoked_at OR NEW.used_at >= OLD.expires_at)
+EXECUTE FUNCTION refuse('a token is used once, and while it is good');
 
 CREATE TRIGGER tokens_are_never_deleted BEFORE DELETE ON tokens FOR EACH ROW
 EXECUTE FUNCTION refuse('a token is revoked, never deleted');
