@@ -1,4 +1,4 @@
-"""What a failing disk, a damaged file and a busy database look like to the caller."""
+"""What a failing disk, a damaged file and a busy SQLite look like to the caller."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from pilothouse.errors import StorageFailed
-from pilothouse.fleet.stages import Stage
-from pilothouse.store.sqlite.connection import Connection
+from pilothouse.store.migrations import migrations
+from pilothouse.store.sqlite.connection import SqliteConnection
 from pilothouse.store.sqlite.store import SqliteStore
 from pilothouse.testing import values
-from pilothouse.testing.clock import BEGIN
+from pilothouse.testing.jobs_conformance import insert as put
 from pilothouse.testing.values import PRODUCT
 
 
@@ -35,13 +35,13 @@ def insert(store: SqliteStore, *numbers: int, size: int = 1) -> None:
     """Store jobs in one transaction."""
     with store.write() as tx:
         for number in numbers:
-            tx.jobs.insert(values.make_new_job(number, key=f"{number}-" + "k" * size), stage=Stage.QUEUED, now=BEGIN)
+            put(tx, values.make_new_job(number, key=f"{number}-" + "k" * size))
 
 
 def stored(store: SqliteStore) -> list[str]:
     """Return the ids of all queued jobs."""
     with store.read() as tx:
-        return [job.id for job in tx.jobs.queued()]
+        return [job.id for job in reversed(tx.jobs.listed(PRODUCT, limit=100))]
 
 
 def test_answers_are_flushed_to_the_disk(store: SqliteStore) -> None:
@@ -49,10 +49,10 @@ def test_answers_are_flushed_to_the_disk(store: SqliteStore) -> None:
     expected = {"synchronous": 2, "foreign_keys": 1, "journal_mode": "wal", "recursive_triggers": 1}
     with store.read():
         pass
-    for connection in (store._writer, *store._readers):
+    for connection in (store._writer, *store._readers.idle):
         found = {name: connection.rows(f"PRAGMA {name}")[0][0] for name in expected}
         assert found == expected
-    assert len(store._readers) == 1
+    assert len(store._readers.idle) == 1
 
 
 def test_a_full_disk_keeps_nothing_and_the_next_try_works(store: SqliteStore) -> None:
@@ -79,8 +79,7 @@ def test_a_full_disk_inside_a_savepoint_ends_the_whole_transaction(store: Sqlite
 
     def fill() -> None:
         with store.write() as tx, tx.savepoint():
-            new = values.make_new_job(2, key="k" * 500_000)
-            tx.jobs.insert(new, stage=Stage.QUEUED, now=BEGIN)
+            put(tx, values.make_new_job(2, key="k" * 500_000))
 
     with pytest.raises(StorageFailed, match="SQLITE_FULL"):
         fill()
@@ -106,22 +105,28 @@ def test_damage_is_seen_by_the_check(path: Path) -> None:
     insert(store, *range(60), size=300)
     assert store.damage() == []
     store._writer.run("PRAGMA foreign_keys = OFF")
-    store._writer.run("INSERT INTO job_events VALUES ('nobody', 1, 'p', 1, 0, 'queued', NULL)")
-    assert store.damage() == ["job_events: row None belongs to no jobs"]
+    store._writer.run("INSERT INTO job_edges (job, needs, kind) VALUES (1, 4711, 0)")
+    assert store.damage() == ["job_edges: row None belongs to no jobs"]
     store.close()
     size = path.stat().st_size
     with path.open("r+b") as file:
         file.seek(size // 2 // 4096 * 4096)
         file.write(b"\xff" * 4096)
 
-    damaged = SqliteStore(path)
+    assert found_wrong(path)
+
+
+def found_wrong(path: Path) -> list[str]:
+    """Return what the check says; whether it tells of damage or fails on it, somebody is told what to do."""
     try:
-        found = damaged.damage()
+        damaged = SqliteStore(path)
+        try:
+            return list(damaged.damage())
+        finally:
+            damaged.close()
     except StorageFailed as error:
         assert "restore the newest backup" in error.fix  # noqa: PT017  a check may also fail on what it finds
-        found = [error.message]
-    damaged.close()
-    assert found
+        return [error.message]
 
 
 def test_a_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
@@ -138,7 +143,7 @@ def test_a_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
 def test_a_read_only_database_says_what_must_be_writable(store: SqliteStore, path: Path) -> None:
     """Readers cannot write, by mistake or otherwise."""
     insert(store, 1)
-    reader = Connection(path, read_only=True)
+    reader = SqliteConnection(path, read_only=True)
     with pytest.raises(StorageFailed, match="SQLITE_READONLY") as caught:
         reader.run("UPDATE jobs SET failures = 9")
     assert "writable" in caught.value.fix
@@ -168,7 +173,7 @@ def test_a_reader_sees_one_snapshot_while_another_thread_writes(store: SqliteSto
         writer = threading.Thread(target=insert, args=(store, 2))
         writer.start()
         writer.join(30)
-        during = [job.id for job in tx.jobs.queued()]
+        during = [job.id for job in tx.jobs.listed(PRODUCT, limit=9)]
 
     assert before is not None
     assert during == ["job-demo-1"]
@@ -193,9 +198,9 @@ def test_many_threads_write_and_read_without_loss(store: SqliteStore) -> None:
 
     assert len(stored(store)) == 40
     assert max(seen) == 40
-    assert len(store._readers) <= 8
+    assert len(store._readers.idle) <= 8
     with store.read() as tx:
-        assert len(tx.jobs.listed(PRODUCT, campaign=None, limit=100)) == 40
+        assert len(tx.jobs.listed(PRODUCT, limit=100)) == 40
 
 
 def test_many_openers_of_a_new_database_agree(path: Path) -> None:
@@ -207,6 +212,8 @@ def test_many_openers_of_a_new_database_agree(path: Path) -> None:
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(open_and_close, range(6)))
 
-    raw = Connection(path)
-    assert [row[0] for row in raw.rows("SELECT version FROM schema_version ORDER BY version")] == [1, 2, 3, 4]
+    raw = SqliteConnection(path)
+    assert [row[0] for row in raw.rows("SELECT version FROM schema_version ORDER BY version")] == [
+        each.version for each in migrations("sqlite")
+    ]
     raw.close()

@@ -33,7 +33,19 @@ LEASED = frozenset({Stage.ASSIGNED, Stage.BUILDING})
 TRANSITIONS: dict[Stage, frozenset[Stage]] = {
     Stage.BLOCKED: frozenset({Stage.QUEUED, Stage.FAILED, Stage.CANCELLED, Stage.DEAD_LETTER}),
     Stage.QUEUED: frozenset({Stage.BLOCKED, Stage.ASSIGNED, Stage.FAILED, Stage.CANCELLED, Stage.DEAD_LETTER}),
-    Stage.ASSIGNED: frozenset({Stage.QUEUED, Stage.BUILDING, Stage.FAILED, Stage.CANCELLED, Stage.DEAD_LETTER}),
+    # A short attempt may have succeeded before anybody was told that it had begun.
+    Stage.ASSIGNED: frozenset(
+        {
+            Stage.QUEUED,
+            Stage.BUILDING,
+            Stage.REVIEW,
+            Stage.TESTING,
+            Stage.SHIPPED,
+            Stage.FAILED,
+            Stage.CANCELLED,
+            Stage.DEAD_LETTER,
+        }
+    ),
     Stage.BUILDING: frozenset(
         {Stage.QUEUED, Stage.REVIEW, Stage.TESTING, Stage.SHIPPED, Stage.FAILED, Stage.CANCELLED, Stage.DEAD_LETTER}
     ),

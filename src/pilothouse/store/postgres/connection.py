@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, TypeAlias
 
 import psycopg
@@ -91,7 +91,7 @@ class PostgresConnection:
         return status not in {pq.TransactionStatus.IDLE, pq.TransactionStatus.UNKNOWN}
 
     def queries(self, aggregate: str) -> Mapping[str, str]:
-        """Return the queries of an aggregate by name, with their parameters as the driver writes them."""
+        """Return the queries of an aggregate by name."""
         return _queries(aggregate)
 
     def run(self, statement: str, parameters: Parameters | None = None) -> int:
@@ -133,7 +133,7 @@ class PostgresConnection:
         if self._spoiled:
             raise spoiled(self.where)
         try:
-            self._cursor.execute(statement.encode(), parameters, prepare=prepare)
+            self._cursor.execute(driver_text(statement), parameters, prepare=prepare)
         except _DRIVER_ERRORS as error:
             ours = self._ours(error)
             if isinstance(error, psycopg.DataError) and parameters and (text := _zero_byte(parameters)) is not None:
@@ -272,9 +272,10 @@ def _row_kind(columns: tuple[str, ...]) -> type[_Row]:
 
 @cache
 def _queries(aggregate: str) -> Mapping[str, str]:
-    return {name: driver_names(query) for name, query in dialect_queries("postgres", aggregate).items()}
+    return dialect_queries("postgres", aggregate)
 
 
-def driver_names(query: str) -> str:
-    """Return a query whose parameters `:name` are written as the driver's `%(name)s`."""
-    return _NAMED.sub(r"%(\1)s", query)
+@lru_cache(maxsize=2 * STATEMENTS_CACHED)
+def driver_text(statement: str) -> bytes:
+    """Return a statement as the driver takes it: its parameters `:name` become `%(name)s`."""
+    return _NAMED.sub(r"%(\1)s", statement).encode()

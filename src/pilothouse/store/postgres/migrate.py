@@ -18,7 +18,7 @@ CREATE TABLE IF NOT EXISTS schema_version (
 """
 _APPLIED = """
 INSERT INTO schema_version (version, name, applied_at)
-VALUES (%(version)s, %(name)s, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
+VALUES (:version, :name, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
 """
 
 

@@ -61,7 +61,7 @@ LIMIT :limit;
 
 -- name: ready_jobs
 -- Scans the whole table for what may be claimed; only the start of an engine asks.
-SELECT number, shape, priority, created_at, epoch, marks FROM jobs WHERE stage = 1;
+SELECT number, shape, priority, created_at, epoch, marks, preemptions FROM jobs WHERE stage = 1;
 
 -- name: leased_jobs
 -- Scans the whole table for what somebody holds.
@@ -79,11 +79,6 @@ INSERT INTO job_events (job, sequence, at, epoch, stage, previous, why)
 SELECT jobs.number, jobs.sequence, jobs.changed_at, jobs.epoch, jobs.stage, before.stage, :why
 FROM jobs JOIN job_events AS before ON before.job = jobs.number AND before.sequence = jobs.sequence - 1
 WHERE jobs.number = :number;
-
--- name: open_attempt
--- Opens the attempt of the job's present epoch.
-INSERT INTO job_attempts (job, epoch, session, claimed_at)
-SELECT number, epoch, session, changed_at FROM jobs WHERE number = :number;
 
 -- name: assign_job
 -- Gives a queued job to a session under a new epoch.

@@ -53,7 +53,7 @@ class SqliteConnection:
                 cached_statements=STATEMENTS_CACHED,
             )
         except sqlite3.Error as error:
-            raise self._ours(error) from error
+            raise translate(error, where=self.where) from error
         self._raw.row_factory = sqlite3.Row
         try:
             for setting in _SETTINGS:
