@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import functools
 import logging
 import threading
 from collections.abc import Callable
@@ -11,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import assert_never
 
-from pilothouse.errors import ArtifactDamaged, LeaseLost, OperationFailed, PilothouseError, StorageFailed
+from pilothouse.errors import ArtifactDamaged, OperationFailed, PilothouseError, StorageFailed
 from pilothouse.factory.collect import PromiseBroken, Summary, keep_artifacts, read_summary
 from pilothouse.factory.command import CapabilityMissing, Engines, NoEngine, check_requirements, order_of
 from pilothouse.factory.heart import Hold
 from pilothouse.factory.prepare import Prepared, prepare
-from pilothouse.factory.telling import Telling
+from pilothouse.factory.telling import Interrupted, Telling
 from pilothouse.factory.transfer import Transfer
 from pilothouse.factory.watch import Halt, Watched, last_lines, tail, watch
 from pilothouse.fleet import capability
@@ -150,11 +151,13 @@ class Attempt:
 
     def _prepare(self) -> tuple[Prepared, Order]:
         around = self._around
-        prepared = prepare(
-            self.offer, home=around.home, blobs=around.blobs, transfer=around.transfer, touch=self._hold.touch
-        )
+        fetch = None if around.transfer is None else functools.partial(self._fetch, around.transfer)
+        prepared = prepare(self.offer, home=around.home, blobs=around.blobs, touch=self._hold.touch, fetch=fetch)
         order = order_of(self.offer, prepared.folder, work_folder=around.work_folder, engines=around.engines)
         return prepared, order
+
+    def _fetch(self, transfer: Transfer, digest: ArtifactDigest) -> None:
+        self._telling.fetch(transfer, digest, touch=self._hold.touch)
 
     def _launch(self, order: Order) -> Handle:
         try:
@@ -180,6 +183,8 @@ class Attempt:
         cause = error.__cause__
         if isinstance(cause, OSError) and cause.errno in _FULL:
             return Outcome.DISK_FULL
+        if isinstance(error, Interrupted):
+            return Outcome.LOST
         if isinstance(error, CapabilityMissing):
             return Outcome.CAPABILITY_MISMATCH
         if isinstance(error, NoEngine):
@@ -326,7 +331,7 @@ class Attempt:
         if summary is not None and exit_code == 0 and stopped_for in {None, Outcome.PREEMPTED}:
             try:
                 artifacts = self._keep(summary, prepared)
-            except LeaseLost:
+            except Interrupted:
                 return None
             except PromiseBroken as error:
                 problem = str(error)
@@ -356,7 +361,7 @@ class Attempt:
     def _keep(self, summary: Summary, prepared: Prepared) -> tuple[Artifact, ...]:
         """Take the artifacts in, and give them to the engine's own blobs where those are elsewhere.
 
-        Raises PromiseBroken for one that cannot be taken, LeaseLost if nobody wants them any more.
+        Raises PromiseBroken for one that cannot be taken, Interrupted if nobody wants them any more.
         """
         artifacts = keep_artifacts(summary, folder=prepared.folder, blobs=self._around.blobs, touch=self._hold.touch)
         transfer = self._around.transfer
@@ -367,7 +372,7 @@ class Attempt:
             if told.refused is not None:
                 raise PromiseBroken(f"artifact {artifact.name!r}: {told.refused.message}")
             if not told.arrived:
-                raise LeaseLost(f"the attempt of {self.offer.job} is over", fix="stop it")
+                raise Interrupted(f"The attempt of {self.offer.job} is over.", fix="nothing; it is claimed again.")
         return artifacts
 
     def _detail(self, diagnosis: Diagnosis) -> str:

@@ -28,13 +28,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What a factory tells the engine of itself; the engines are those whose programs are on this machine."""
+    """What a factory tells the engine of itself; the engines are those whose programs are on this machine.
+
+    `usd_per_hour` is the price of one seat, if its owner knows it.
+    """
 
     seats: int
     gpus: int
     capabilities: tuple[str, ...]
     engines: tuple[str, ...]
     pools: tuple[str, ...] | None
+    usd_per_hour: float | None = None
 
     def as_json(self) -> dict[str, Json]:
         """Return the facts as JSON."""
@@ -44,6 +48,7 @@ class Facts:
             "capabilities": list(self.capabilities),
             "engines": list(self.engines),
             "pools": None if self.pools is None else list(self.pools),
+            "usd_per_hour": self.usd_per_hour,
         }
 
     @property

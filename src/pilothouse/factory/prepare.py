@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pilothouse.canonical import Json
 from pilothouse.errors import OperationFailed, StorageFailed
-from pilothouse.factory.transfer import Transfer
+from pilothouse.ids import ArtifactDigest
 from pilothouse.ports.blobs import Blobs
 from pilothouse.ports.dispatch import Offer
 from pilothouse.trainer import tree
@@ -36,21 +36,26 @@ class Prepared:
 
 
 def prepare(
-    offer: Offer, *, home: Path, blobs: Blobs, touch: Callable[[], None], transfer: Transfer | None = None
+    offer: Offer,
+    *,
+    home: Path,
+    blobs: Blobs,
+    touch: Callable[[], None],
+    fetch: Callable[[ArtifactDigest], None] | None = None,
 ) -> Prepared:
-    """Make the attempt's folder with run.json and config.json, every input checked; `touch` is called between steps.
+    """Make the attempt's folder with run.json and config.json, every input checked, and fetched before.
 
-    A checkpoint can only be resumed where it lies: when the earlier attempts ran on another machine, this one starts
-    afresh, and its log says so. Raises ArtifactDamaged for an input that does not match its digest, StorageFailed if
-    the folder cannot be written.
+    `touch` is called between steps. A checkpoint can only be resumed where it lies: when the earlier attempts ran on
+    another machine, this one starts afresh, and its log says so. Raises ArtifactDamaged for an input that does not
+    match its digest, StorageFailed if the folder cannot be written.
     """
     inputs: dict[str, list[str]] = {}
     for name, digests in offer.spec.inputs.items():
         inputs[name] = []
         for digest in digests:
             touch()
-            if transfer is not None:
-                transfer.fetch(digest, touch=touch)
+            if fetch is not None:
+                fetch(digest)
             inputs[name].append(str(blobs.path(digest)))
     folder = _inside(home, offer.folder)
     notes: list[str] = []

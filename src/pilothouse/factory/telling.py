@@ -8,19 +8,25 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pilothouse.errors import LeaseLost, PilothouseError, StillPending, StorageFailed, Unreachable
+from pilothouse.errors import LeaseLost, OperationFailed, PilothouseError, StillPending, StorageFailed, Unreachable
 from pilothouse.factory.channel import EngineGone
 from pilothouse.factory.heart import Hold
 from pilothouse.factory.transfer import Transfer
 from pilothouse.fleet.job import Artifact, Outcome, Report
+from pilothouse.ids import ArtifactDigest
 from pilothouse.ports.dispatch import Dispatch, Offer
 from pilothouse.ports.launcher import Handle
 
 TELL_AGAIN_SECONDS = 0.5
-PASSING = (EngineGone, Unreachable, StorageFailed, StillPending)
+_AWAY = (EngineGone, Unreachable, StillPending)
+PASSING = (*_AWAY, StorageFailed)
 """What asking again may mend; any other refusal would come again."""
 
 log = logging.getLogger(__name__)
+
+
+class Interrupted(OperationFailed):
+    """The attempt was over before what it needed had come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +70,14 @@ class Telling:
             insist=True,
         )
 
+    def fetch(self, transfer: Transfer, digest: ArtifactDigest, *, touch: Callable[[], None]) -> None:
+        """Bring an input here; raises what is refused, and Interrupted if the attempt is over before it came."""
+        told = self._say(lambda: transfer.fetch(digest, touch=touch), insist=True, passing=_AWAY)
+        if told.refused is not None:
+            raise told.refused
+        if not told.arrived:
+            raise Interrupted("The attempt was over before its inputs had come.", fix="nothing; it is claimed again.")
+
     def end(self, report: Report) -> Told:
         """Complete the attempt; a report that the engine refuses is replaced, once, by one that says so."""
         told = self._say(lambda: self._complete(report), insist=True)
@@ -87,7 +101,9 @@ class Telling:
             return False
         return not (self._stop.is_set() and self._hold.expired)
 
-    def _say(self, tell: Callable[[], None], *, insist: bool) -> Told:
+    def _say(
+        self, tell: Callable[[], None], *, insist: bool, passing: tuple[type[PilothouseError], ...] = PASSING
+    ) -> Told:
         again = threading.Event()
         named = {"job": self._offer.job, "epoch": self._offer.epoch}
         while not self._hold.lost:
@@ -96,7 +112,7 @@ class Telling:
             except LeaseLost as error:
                 log.warning("%s", error.message, extra={"action": "lease_lost", **named})
                 self._hold.lose()
-            except PASSING as error:
+            except passing as error:
                 log.warning("Telling the engine failed: %s", error.message, extra={"action": "tell_failed", **named})
                 if insist and self._wanted:
                     again.wait(TELL_AGAIN_SECONDS)

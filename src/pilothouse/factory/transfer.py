@@ -12,9 +12,9 @@ class Transfer(Protocol):
     """What a factory of another machine needs beside its own blobs; `touch` is called while bytes move."""
 
     def fetch(self, digest: ArtifactDigest, *, touch: Callable[[], None]) -> None:
-        """Bring a sealed folder into this machine's blobs, if it is not there, whole.
+        """Bring a sealed folder into this machine's blobs, if it is not there whole.
 
-        Raises ArtifactDamaged if the server's own is damaged.
+        Raises ArtifactDamaged if the server's own is damaged, Unreachable if asking again may help.
         """
         ...
 
