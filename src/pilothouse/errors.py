@@ -141,3 +141,13 @@ class ChainBroken(OperationFailed):
 
 class IterationFailed(OperationFailed):
     """A step of an iteration ended without its result."""
+
+
+def named(name: str, message: str, *, fix: str) -> PilothouseError:
+    """Return the error whose class has this name, as another process told it; an unknown one is `OperationFailed`."""
+    kind = globals().get(name)
+    if not (isinstance(kind, type) and issubclass(kind, PilothouseError)):
+        kind = OperationFailed
+    if issubclass(kind, ArtifactDamaged):
+        return kind(message, fix=fix, artifact="")
+    return kind(message, fix=fix)

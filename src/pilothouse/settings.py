@@ -9,20 +9,44 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import TypeGuard
 
 from pilothouse.errors import BadValue
 
 DEFAULT_HOME = ".pilothouse"
+SECRETS = frozenset({"token", "enrolment_token"})
+"""Settings that no file of the project may hold: such files are committed."""
+
+
+FACTORY = "factory"
+"""The one setting that is a table."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactoryTable:
+    """What a factory of this machine has: command words by engine, and capabilities beyond those that it finds."""
+
+    engines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    capabilities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Where the state lives, and whose it is; without a product, the workspace's only one is meant."""
+    """Where the state lives, and whose it is; without a product, the workspace's only one is meant.
+
+    `database` is the PostgreSQL to use in place of the home's own file. Without a `server`, the home's own is meant.
+    """
 
     home: Path
     product: str | None
+    database: str | None = field(default=None, repr=False)
+    server: str | None = None
+    token_file: str | None = None
+    token: str | None = field(default=None, repr=False)
+    enrolment_token: str | None = field(default=None, repr=False)
+    factory: FactoryTable = FactoryTable()
 
 
 def load_settings(*, folder: Path, home: Path | None = None) -> Settings:
@@ -34,17 +58,53 @@ def resolve(
     environment: Mapping[str, str], file_values: Mapping[str, object], *, folder: Path, home: Path | None
 ) -> Settings:
     """Return the settings from these places; a relative home is taken from `folder`."""
-    known = {field.name for field in fields(Settings)}
+    known = {each.name for each in fields(Settings)} - {*SECRETS, FACTORY}
     for name, value in file_values.items():
+        if name == FACTORY:
+            continue
         if name not in known or not isinstance(value, str):
             raise BadValue(
                 f"setting {name} = {value!r} is not known",
                 fix=f"known settings are texts named {', '.join(sorted(known))}",
             )
     chosen = home or environment.get("PILOTHOUSE_HOME") or str(file_values.get("home", DEFAULT_HOME))
-    named = file_values.get("product")
-    product = environment.get("PILOTHOUSE_PRODUCT") or (str(named) if named is not None else None)
-    return Settings(home=(folder / chosen).absolute(), product=product)
+
+    def first(name: str) -> str | None:
+        named = file_values.get(name)
+        return environment.get(f"PILOTHOUSE_{name.upper()}") or (str(named) if named is not None else None)
+
+    return Settings(
+        home=(folder / chosen).absolute(),
+        product=first("product"),
+        database=first("database"),
+        server=first("server"),
+        token_file=first("token_file"),
+        token=environment.get("PILOTHOUSE_TOKEN") or None,
+        enrolment_token=environment.get("PILOTHOUSE_ENROLMENT_TOKEN") or None,
+        factory=_factory_table(file_values.get(FACTORY, {})),
+    )
+
+
+def _factory_table(value: object) -> FactoryTable:
+    """Read `[factory]`: `capabilities`, and command words by name in `[factory.engines]`."""
+    match value:
+        case {**rest} if not rest.keys() - {"engines", "capabilities"}:
+            engines, capabilities = rest.get("engines", {}), rest.get("capabilities", [])
+        case _:
+            raise BadValue(f"[factory] is {value!r}", fix="it may hold `capabilities` and the table `engines`")
+    if not isinstance(engines, dict) or not all(_are_words(words) and words for words in engines.values()):
+        raise BadValue(
+            f"[factory.engines] is {engines!r}", fix='write each engine as a list of words: claude = ["claude", "-p"]'
+        )
+    if not _are_words(capabilities):
+        raise BadValue(f"factory.capabilities is {capabilities!r}", fix='write a list of texts, such as ["disk:fast"]')
+    return FactoryTable(
+        engines={str(name): tuple(words) for name, words in engines.items()}, capabilities=tuple(capabilities)
+    )
+
+
+def _are_words(value: object) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
 
 def _file_values(folder: Path) -> Mapping[str, object]:

@@ -131,6 +131,14 @@ def test_a_token_is_good_until_the_moment_it_expires() -> None:
     assert isinstance(decide(token, now=LATER), Denied)
 
 
+def test_a_key_that_was_replaced_is_good_until_its_revocation_comes() -> None:
+    _, good = minted()
+    token = replace(good, revoked_at=NOW + timedelta(minutes=5))
+
+    assert isinstance(decide(token), Allowed)
+    assert isinstance(decide(token, now=NOW + timedelta(minutes=5)), Denied)
+
+
 @given(entropy=st.binary(min_size=ENTROPY_BYTES, max_size=ENTROPY_BYTES))
 def test_the_text_names_its_token_and_the_token_does_not_hold_the_text(entropy: bytes) -> None:
     text, token = minted(entropy=entropy)

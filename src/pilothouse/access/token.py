@@ -40,7 +40,8 @@ class Token:
     """A token as it is stored; `digest` is the SHA-256 of its text.
 
     `name` is whom it was given to. A `product` of None stands for all of them. An enrolment token has no role; it is
-    used up at `used_at`. A worker's key belongs to one `factory`.
+    used up at `used_at`. A worker's key belongs to one `factory`. `revoked_at` may be to come: a key that was replaced
+    stays good for a short while.
     """
 
     id: str
@@ -64,7 +65,7 @@ class Token:
 
     def fault(self, *, now: datetime) -> str | None:
         """Return why the token is no longer good, or None while it is."""
-        if self.revoked_at is not None:
+        if self.revoked_at is not None and self.revoked_at <= now:
             return f"was revoked at {_shown(self.revoked_at)}"
         if self.used_at is not None:
             return f"was used at {_shown(self.used_at)}"

@@ -1,0 +1,151 @@
+"""Who asks: the bearer's token, looked up and weighed by the one rule in `access.authorise`.
+
+Tokens are few and read at every request, so they are kept in memory. What this process changes is seen at once; what
+another server on the same database changes is seen within `FRESH_SECONDS`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from pilothouse.access.authorise import Allowed, authorise
+from pilothouse.access.roles import Permission
+from pilothouse.access.token import Token, is_text_of, token_id
+from pilothouse.errors import NotAuthenticated, Refused
+from pilothouse.ids import ProductId
+from pilothouse.ports.clock import Clock
+
+FRESH_SECONDS = 2.0
+OPEN_NAME = "local"
+"""Who acts on an open server, where nobody has to say."""
+NO_TOKEN = "send a token that is good as `Authorization: Bearer TOKEN`"  # noqa: S105  a sentence, no secret
+
+
+class Tokens:
+    """The stored tokens by id, read anew when they may have changed."""
+
+    def __init__(self, load: Callable[[], Sequence[Token]], clock: Clock, *, extra: Sequence[Token] = ()) -> None:
+        self._load = load
+        self._clock = clock
+        self._extra = {token.id: token for token in extra}
+        self._kept: Mapping[str, Token] = {}
+        self._read_at: float | None = None
+        self._changes = 0
+        self._reading = asyncio.Lock()
+
+    def forget(self) -> None:
+        """Let the next look read the store: this process has changed a token."""
+        self._changes += 1
+        self._read_at = None
+
+    async def find(self, name: str) -> Token | None:
+        """Return the token of this id."""
+        if not self._fresh():
+            async with self._reading:
+                if not self._fresh():
+                    await self._read()
+        return self._kept.get(name)
+
+    async def _read(self) -> None:
+        began, changes = self._clock.monotonic(), self._changes
+        self._kept = {token.id: token for token in await asyncio.to_thread(self._load)} | self._extra
+        # A change that came meanwhile may not be in what was read: then the next look reads again.
+        self._read_at = began if self._changes == changes else None
+
+    def _fresh(self) -> bool:
+        return self._read_at is not None and self._clock.monotonic() - self._read_at < FRESH_SECONDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Whoever asks, let in for one product, or for all where that is None; `token` is None on an open server."""
+
+    token: Token | None
+    product: ProductId | None
+
+    @property
+    def name(self) -> str:
+        """Who acts, as histories tell it."""
+        return self.token.name if self.token is not None else OPEN_NAME
+
+    @property
+    def one(self) -> ProductId:
+        """The one product that the request is about."""
+        assert self.product is not None, "the gate was asked for one product"
+        return self.product
+
+    def sees(self, product: ProductId) -> bool:
+        """Whether what belongs to the product may be shown at all."""
+        return self.token is None or self.token.product is None or self.token.product == product
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """Lets requests in. `default_product` is meant where neither the token nor the request names one."""
+
+    tokens: Tokens
+    clock: Clock
+    open_loopback: bool
+    default_product: Callable[[], ProductId]
+
+    async def admit(self, request: Request, permission: Permission) -> Caller:
+        """Return the caller, for the product that the request names, the token's, or the default one."""
+        token = await self._bearer(request)
+        named = request.query_params.get("product")
+        if named:
+            product = ProductId(named)
+        elif token is not None and token.product is not None:
+            product = token.product
+        else:
+            product = await asyncio.to_thread(self.default_product)
+        return self._decide(token, permission, product)
+
+    async def admit_all(self, request: Request, permission: Permission) -> Caller:
+        """Return the caller for what its token is for: one product, or all of them."""
+        token = await self._bearer(request)
+        return self._decide(token, permission, token.product if token is not None else None)
+
+    async def admit_for(self, request: Request, permission: Permission, product: ProductId | None) -> Caller:
+        """Return the caller for exactly this product; None is for all of them."""
+        return self._decide(await self._bearer(request), permission, product)
+
+    async def admit_either(self, request: Request, *permissions: Permission) -> Caller:
+        """Return the caller if one of the permissions is enough, for what its token is for."""
+        token = await self._bearer(request)
+        permission = next((each for each in permissions if token and each in token.permissions), permissions[0])
+        return self._decide(token, permission, token.product if token is not None else None)
+
+    def _decide(self, token: Token | None, permission: Permission, product: ProductId | None) -> Caller:
+        decision = authorise(token, permission, product, now=self.clock.now(), open_loopback=self.open_loopback)
+        if isinstance(decision, Allowed):
+            return Caller(token=decision.token, product=product)
+        family = Refused if decision.known else NotAuthenticated
+        raise family(decision.why, fix=decision.fix)
+
+    async def _bearer(self, request: Request) -> Token | None:
+        """Return the stored token that the request shows, None where it shows none; a wrong one is refused."""
+        shown = request.headers.get("authorization")
+        if shown is None:
+            return None
+        scheme, _, text = shown.partition(" ")
+        name = token_id(text.strip()) if scheme.lower() == "bearer" else None
+        if name is None:
+            raise NotAuthenticated("what Authorization carries is no token of ours", fix=NO_TOKEN)
+        token = await self.tokens.find(name)
+        if token is None or not is_text_of(token, text.strip()):
+            raise NotAuthenticated("nobody has this token", fix=NO_TOKEN)
+        return token
+
+
+def check_factory(caller: Caller, factory: str) -> None:
+    """Refuse a key that speaks for another factory than its own."""
+    token = caller.token
+    if token is not None and token.factory != factory:
+        raise Refused(
+            f"the token {token.id} is the key of factory {token.factory}, not of {factory}",
+            fix=f"work as {token.factory}, or enrol {factory}",
+        )

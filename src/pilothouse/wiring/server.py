@@ -1,0 +1,208 @@
+"""The server at work: the home's engine, the app over it, and the socket."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+import signal
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from pilothouse.access.roles import Role
+from pilothouse.access.token import ENTROPY_BYTES, Grant, Token, TokenKind, mint_token
+from pilothouse.engine.engine import Engine
+from pilothouse.engine.ownership import own_engine
+from pilothouse.errors import Conflict, OperationFailed, Refused
+from pilothouse.settings import Settings
+from pilothouse.web.app import Face, build_app
+from pilothouse.web.edge import loopback_hosts
+from pilothouse.web.figures import Figures
+from pilothouse.web.identity import Gate, Tokens
+from pilothouse.web.parts import Parts
+from pilothouse.wiring.server_file import leave_note, living_server, take_note_away
+from pilothouse.wiring.workspace import Workspace, open_workspace
+
+DEFAULT_PORT = 8750
+GRACE_SECONDS = 3
+"""How long answers that are under way may take when the server ends."""
+OWNER = "owner"
+"""The name under which the home's owner acts on a server that asks for tokens."""
+
+__all__ = ["DEFAULT_PORT", "ServerOrder", "living_server", "local_app", "serve"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOrder:
+    """How a server is started. `authenticate` of None means wherever it can be reached from outside."""
+
+    host: str
+    port: int
+    authenticate: bool | None = None
+
+
+@contextmanager
+def local_app(settings: Settings, *, create: bool) -> Iterator[ASGIApp]:
+    """Yield the app over the home's own engine, for one command in this process; it is open to whoever runs it."""
+    workspace = open_workspace(settings, create=create)
+    with own_engine(workspace.home, boot=secrets.token_hex(8)):
+        engine = Engine(workspace.store, workspace.clock)
+        with engine:
+            yield build_app(_parts(workspace, engine, open_loopback=True), Face())
+
+
+def serve(settings: Settings, order: ServerOrder, *, ready: Callable[[str], None]) -> int | None:
+    """Serve until a signal comes, and return its number; `ready` is told the URL once the server answers."""
+    reachable = not is_loopback(order.host)
+    if reachable and order.authenticate is False:
+        raise Refused(
+            f"{order.host} can be reached from outside, and whoever reaches it could run commands on your factories",
+            fix="leave --no-auth out, or bind to 127.0.0.1",
+        )
+    authenticate = reachable if order.authenticate is None else order.authenticate
+    workspace = open_workspace(settings, create=True)
+    with own_engine(workspace.home, boot=secrets.token_hex(8)), _bound(order) as listening:
+        if reachable:
+            _check_someone_may_enter(workspace)
+        engine = Engine(workspace.store, workspace.clock)
+        with engine:
+            return _run(workspace, engine, listening, authenticate=authenticate, ready=ready)
+
+
+def _run(
+    workspace: Workspace,
+    engine: Engine,
+    listening: socket.socket,
+    *,
+    authenticate: bool,
+    ready: Callable[[str], None],
+) -> int | None:
+    host, port = listening.getsockname()[:2]
+    text, own = _owners_token(workspace) if authenticate else (None, None)
+    parts = _parts(workspace, engine, open_loopback=not authenticate, extra=[own] if own is not None else [])
+    app = build_app(parts, Face(hosts=loopback_hosts(port) if is_loopback(host) else None))
+    server = _Server(
+        uvicorn.Config(
+            app,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        ),
+        leaving=parts.waiting.leave,
+    )
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    leave_note(workspace.home, url=url, token=text)
+    try:
+        ready(url)
+        server.run(sockets=[listening])
+    finally:
+        take_note_away(workspace.home)
+    return server.caught
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn that notes the signal that ended it, and leaves the rest to whoever started it."""
+
+    def __init__(self, config: uvicorn.Config, *, leaving: Callable[[], None]) -> None:
+        super().__init__(config)
+        self.caught: int | None = None
+        self._leaving = leaving
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Hold the signals that end a server for as long as it serves."""
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to leave; whoever waits for a job is answered at once."""
+        self.caught = self.caught or sig
+        super().handle_exit(sig, frame)
+        self._leaving()
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _parts(workspace: Workspace, engine: Engine, *, open_loopback: bool, extra: Sequence[Token] = ()) -> Parts:
+    def stored() -> Sequence[Token]:
+        with engine.read() as tx:
+            return tx.access.listed(None)
+
+    gate = Gate(
+        tokens=Tokens(stored, workspace.clock, extra=extra),
+        clock=workspace.clock,
+        open_loopback=open_loopback,
+        default_product=lambda: workspace.product,
+    )
+    return Parts(
+        engine=engine,
+        blobs=workspace.blobs,
+        clock=workspace.clock,
+        gate=gate,
+        figures=Figures(),
+        entropy=secrets.token_bytes,
+        scratch=workspace.home / "incoming",
+    )
+
+
+def _owners_token(workspace: Workspace) -> tuple[str, Token]:
+    """Return a token that lives as long as this process: whoever can read the home may do all with it anyway."""
+    grant = Grant(kind=TokenKind.USER, name=OWNER, role=Role.ADMIN, product=None)
+    return mint_token(grant, entropy=secrets.token_bytes(ENTROPY_BYTES), now=workspace.clock.now(), expires_at=None)
+
+
+def _check_someone_may_enter(workspace: Workspace) -> None:
+    now = workspace.clock.now()
+    with workspace.store.read() as tx:
+        good = [token for token in tx.access.listed(None) if token.fault(now=now) is None]
+    if not any(token.role is Role.ADMIN for token in good):
+        raise Refused(
+            "nobody could be told from anybody else: this home has no admin's token, and the address is no loopback",
+            fix="make one first: `pilothouse token create NAME --role admin`",
+        )
+
+
+@contextmanager
+def _bound(order: ServerOrder) -> Iterator[socket.socket]:
+    """Yield a listening socket."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            order.host, order.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise OperationFailed(f"{order.host!r} is no address: {error}", fix="write --host 127.0.0.1") from error
+    with socket.socket(family, kind, protocol) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind(address)
+            listening.listen(2048)
+        except OSError as error:
+            raise Conflict(
+                f"port {order.port} of {order.host} cannot be had: {error.strerror}",
+                fix="end whatever listens there, or take another with --port; 0 takes any that is free",
+            ) from error
+        yield listening
