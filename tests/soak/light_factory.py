@@ -20,6 +20,7 @@ from pilothouse.errors import Unreachable
 from pilothouse.testing.fleet_bench.wire_client import Answer, WireClient
 
 CLAIM_SECONDS = 2.0
+BEAT_SECONDS = 15.0
 PAUSE_SECONDS = 0.05
 USD = 0.01
 CONFLICT = 409
@@ -56,8 +57,12 @@ class LightFactory:
 
     async def work(self) -> None:
         """Claim and end jobs until the boot is given up by the server, or by a kill."""
+        beat_at = time.monotonic()
         while True:
             began = time.monotonic()
+            if began - beat_at > BEAT_SECONDS:
+                beat_at = began
+                await self.ask("/fleet/factories/heartbeat", {"held": []})
             claimed = await self.ask(
                 "/fleet/claim", {"wait_seconds": CLAIM_SECONDS, "seats": self._seats, "jobs": self._seats, "held": []}
             )

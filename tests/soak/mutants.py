@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-EPOCH = re.compile(r"(?:\b\w+\.)?\bepoch = (?::\w+|\?\d*)")
+_OTHER = r"(?::\w+|\?\d*|value ->> \d+|[a-z_]+\.[a-z_]+)"
+EPOCH = re.compile(rf"(?:\b\w+\.)?\bepoch = {_OTHER}")
 SHIPPED_EPOCH = re.compile(r"\b\w+\.epoch = (?=\(\s*SELECT)")
-PRODUCT = re.compile(r"(?:\b\w+\.)?\bproduct = (?::\w+|\?\d*)")
+PRODUCT = re.compile(rf"(?:\b\w+\.)?\bproduct = {_OTHER}")
 ASSIGNED = re.compile(r"\bSET\b.*?(?=\bWHERE\b|;)", re.DOTALL)
 """What an UPDATE writes is no comparison, though it is spelled like one."""
 REFUSALS = {"Denied", "NotAuthenticated", "NotApproved", "Refused"}

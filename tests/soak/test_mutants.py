@@ -23,6 +23,11 @@ def news(found: list[Mutant]) -> list[tuple[str, str]]:
         ("SELECT * FROM a WHERE a.product = :product;", [("product", "(a.product = :product OR 1 = 1)")]),
         ("UPDATE jobs SET product = :product WHERE number = :number;", []),
         ("UPDATE jobs SET epoch = :epoch WHERE epoch = :old;", [("epoch", "(epoch = :old OR 1 = 1)")]),
+        (
+            "UPDATE a SET b = 1 FROM json_each(?1) WHERE epoch = value ->> 1;",
+            [("epoch", "(epoch = value ->> 1 OR 1 = 1)")],
+        ),
+        ("SELECT 1 FROM a JOIN b ON a.epoch = b.epoch;", [("epoch", "(a.epoch = b.epoch OR 1 = 1)")]),
         ("-- epoch = :epoch is what fences\nSELECT 1;", []),
         ("SELECT 1 FROM a WHERE a.epoch = (\n SELECT max(epoch) FROM b);", [("epoch", "0 <> ")]),
     ],

@@ -64,6 +64,47 @@ def bench_judge(
         show(figures)
 
 
+@app.command("fleet")
+def bench_fleet(
+    store: Annotated[str, typer.Option(help="sqlite or postgres.")] = "sqlite",
+    cells: Annotated[str, typer.Option(help="What to measure, by commas, or all.")] = "claim",
+    clients: Annotated[int, typer.Option(min=1, help="How many ask at the same time.")] = 256,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long each system is measured in a turn.")] = 8.0,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each system has its turn.")] = 2,
+    backlog: Annotated[int, typer.Option(min=1, help="Jobs that wait in the cells backlog and restart.")] = 1_000_000,
+    decay_seconds: Annotated[float, typer.Option(min=1, help="How long the cell decay holds a snapshot.")] = 60.0,
+    folder: Annotated[Path | None, typer.Option(help="Where the databases lie: on a disk, or in memory.")] = None,
+    dsn: Annotated[str | None, typer.Option(help="Use this PostgreSQL, not one of the run's own.")] = None,
+    peers: Annotated[bool, typer.Option("--peers", help="Measure other queues in turns with ours.")] = False,
+    peers_python: Annotated[Path, typer.Option(help="The interpreter that has them.")] = Path(".venv-peers/bin/python"),
+    as_json: AsJson = False,
+) -> None:
+    """Measure the fleet: claims and completions a second, their latency, and other queues beside it."""
+    from pilothouse.cli.bench_fleet import cells_named, folder_named, measure, show
+    from pilothouse.testing.fleet_bench.run import Order
+    from pilothouse.wiring.workspace import SystemClock
+
+    order = Order(
+        store=store,
+        clock=SystemClock(),
+        folder=folder_named(folder),
+        cells=cells_named(cells),
+        clients=clients,
+        seconds=seconds,
+        rounds=rounds,
+        backlog=backlog,
+        decay_seconds=decay_seconds,
+        peers=peers,
+        peers_python=peers_python,
+        dsn=dsn,
+    )
+    figures = measure(order)
+    if as_json:
+        print_json(figures)
+    else:
+        show(figures)
+
+
 def _program_bench(name: str) -> Callable[..., dict[str, Json]]:
     from importlib.metadata import entry_points
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pilothouse.canonical import Json
 from pilothouse.errors import BadValue
+from pilothouse.ports.clock import Clock
 from pilothouse.testing.fleet_bench.peers_beside import peer_systems
 from pilothouse.testing.fleet_bench.place import Place, open_place
 from pilothouse.testing.fleet_bench.probe import machine, probe_flush
@@ -22,6 +23,7 @@ class Order:
 
     store: str
     folder: Path
+    clock: Clock
     cells: tuple[str, ...] = ("claim",)
     clients: int = 256
     seconds: float = 8.0
