@@ -96,7 +96,7 @@ def test_a_dearer_machine_fits_a_budget_less(usd: float, price: float, factor: f
 def test_an_unknown_price_is_never_zero() -> None:
     """What costs nothing is the best, what nobody knows the price of is the worst."""
     assert cost_fit(usd=5.0, usd_per_hour=None) == cost_fit(usd=0.0, usd_per_hour=1.0) == 0.0
-    assert cost_fit(usd=None, usd_per_hour=0.0) == 1.0
+    assert cost_fit(usd=None, usd_per_hour=0.0) == cost_fit(usd=0.0, usd_per_hour=0.0) == 1.0
     assert cost_fit(usd=None, usd_per_hour=1.0) == 0.5
 
 

@@ -27,7 +27,8 @@ from pilothouse.knobs.config import nearest
 WEIGHT_MAX = 1e6
 """Above it, one term would swallow the others' digits."""
 
-_STEPS = {priority: Priority.LOW.rank - priority.rank for priority in Priority}
+_RANKS = {priority: priority.rank for priority in Priority}
+_STEPS = {priority: Priority.LOW.rank - rank for priority, rank in _RANKS.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +130,7 @@ def precedence(job: JobFacts, total: float) -> tuple[float, int, float, float]:
 
     Ties go to the more urgent, then to the older, then to the cheaper; unknown cost is the dearest.
     """
-    return (-total, job.priority.rank, -job.age_seconds, math.inf if job.usd is None else job.usd)
+    return (-total, _RANKS[job.priority], -job.age_seconds, math.inf if job.usd is None else job.usd)
 
 
 def static_order(priority: Priority, created_us: int, weights: Weights = DEFAULT) -> tuple[float, int, int]:
@@ -138,7 +139,7 @@ def static_order(priority: Priority, created_us: int, weights: Weights = DEFAULT
     All other terms are the same for jobs of one shape, so `score` has them in this order whenever it is asked.
     `created_us` is in microseconds since 1970.
     """
-    return (weights.age * (created_us / 60e6) - weights.priority * _STEPS[priority], priority.rank, created_us)
+    return (weights.age * (created_us / 60e6) - weights.priority * _STEPS[priority], _RANKS[priority], created_us)
 
 
 def overtaken_after_seconds(waiting: Priority, stream: Priority, weights: Weights = DEFAULT) -> float:
