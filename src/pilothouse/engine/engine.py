@@ -1,88 +1,84 @@
-"""The engine: the one writer, the ready heaps and the sweep of lost leases, behind the words a factory uses."""
+"""The engine: the core on a thread of its own, behind the words that a factory, a campaign and a server use."""
 
 from __future__ import annotations
 
-import logging
+import asyncio
+import json
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
+from pilothouse.canonical import Json
 from pilothouse.engine.changes import Changes
-from pilothouse.engine.leases import Leases
-from pilothouse.engine.ready import Ready, ReadyJob
-from pilothouse.engine.writer import Writer
-from pilothouse.errors import OperationFailed, StorageFailed
-from pilothouse.fleet.claim import Claimant, Declined
-from pilothouse.fleet.job import Job, NewJob, Progress, Report
+from pilothouse.engine.commands import Act, Claim, Command, Complete, Ended, Heartbeat, Look
+from pilothouse.engine.core import LEASE_SECONDS, Core
+from pilothouse.engine.writer import ANSWER_SECONDS, Writer
+from pilothouse.errors import OperationFailed, StillPending
+from pilothouse.fleet.factory import Factory
+from pilothouse.fleet.job import Job, NewJob, Report
+from pilothouse.fleet.wire import spec_from_json
 from pilothouse.ids import BootId, Epoch, FactoryName, JobId
 from pilothouse.operations.cancel import cancel
-from pilothouse.operations.claim import claim
-from pilothouse.operations.complete import complete
-from pilothouse.operations.renew import renew
-from pilothouse.operations.rescue import rescue, rescue_boot
+from pilothouse.operations.claim import Handover
+from pilothouse.operations.rescue import rescue_session
 from pilothouse.operations.start import start
 from pilothouse.operations.submit import submit
 from pilothouse.ports.clock import Clock
-from pilothouse.ports.dispatch import Offer
+from pilothouse.ports.dispatch import Beat, Held, Offer
 from pilothouse.ports.store import Store, Transaction
 
-SWEEPS_PER_LEASE = 3
+if TYPE_CHECKING:
+    from datetime import datetime
+
 CLOSE_SECONDS = 30.0
 
-_log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
 class Engine:
     """Implements `ports.dispatch.Dispatch` over a store; use it as a context, or call `open` and `close`.
 
-    Whatever goes through `apply` keeps the ready heaps and the leases up to date by itself, also when the act submits
-    or ends jobs as part of something larger. Only one engine may work on a database at a time.
+    Whatever goes through `apply` keeps the board up to date by itself, also when the act submits or ends jobs as part
+    of something larger. Only one engine may work on a database at a time. Methods whose names end in `_async` are for
+    coroutines; all others block their thread.
     """
 
-    def __init__(self, store: Store, clock: Clock, *, lease_seconds: float = 30.0) -> None:
-        assert lease_seconds > 0, f"a lease lasts longer than nothing, got {lease_seconds}"
+    def __init__(self, store: Store, clock: Clock, *, lease_seconds: float = LEASE_SECONDS) -> None:
         self._store = store
         self._clock = clock
+        self._core = Core(store, clock, lease_seconds=lease_seconds)
         self._lease_seconds = lease_seconds
-        self._ready = Ready()
-        self._leases = Leases()
         self._changes = Changes()
-        self._writer = Writer(store, settle=self._settle)
+        self._writer = Writer(self._core, clock, settled=self._changes.bump)
         self._stop = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._thread: threading.Thread | None = None
 
     # --- life
 
     def open(self) -> None:
-        """Rebuild what is kept in memory by one scan, then start the writer and the sweeper."""
-        assert not self._threads, "the engine is open already"
-        with self._store.read() as tx:
-            self._ready.note(tx.jobs.queued())
-            self._leases.note(tx.jobs.leased())
-        self._threads = [
-            threading.Thread(target=self._writer.run, args=(self._stop,), name="pilothouse-writer", daemon=True),
-            threading.Thread(target=self.run_sweeps, args=(self._stop,), name="pilothouse-sweeper", daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        """Rebuild what is kept in memory by one scan, then start the writer."""
+        assert self._thread is None, "the engine is open already"
+        self._core.load()
+        self._thread = threading.Thread(
+            target=self._writer.run, args=(self._stop,), name="pilothouse-writer", daemon=True
+        )
+        self._thread.start()
 
     def close(self) -> None:
-        """Answer what was accepted, refuse what comes later, and wait for the threads; closing twice is harmless.
+        """Answer what was accepted, refuse what comes later, and wait for the thread; closing twice is harmless.
 
         Whoever waits for a job or for a change is sent home at once.
         """
         self._stop.set()
         self._writer.poke()
-        self._ready.wake()
         self._changes.bump()
-        for thread in self._threads:
-            thread.join(CLOSE_SECONDS)
-            if thread.is_alive():
+        if self._thread is not None:
+            self._thread.join(CLOSE_SECONDS)
+            if self._thread.is_alive():
                 raise OperationFailed(
-                    f"the thread {thread.name} did not end within {CLOSE_SECONDS:g} s",
+                    f"the thread {self._thread.name} did not end within {CLOSE_SECONDS:g} s",
                     fix="look for a disk that hangs; the database is intact whenever the process ends",
                 )
 
@@ -99,11 +95,32 @@ class Engine:
 
     def apply(self, act: Callable[[Transaction], T]) -> T:
         """Return what the act returned, once it is committed; raise what it raised, with nothing of it kept."""
-        return self._writer.apply(act)
+        return self._writer.ask(Act(act))
+
+    async def apply_async(self, act: Callable[[Transaction], T]) -> T:
+        """Return what the act returned, once it is committed; raise what it raised, with nothing of it kept."""
+        return await self._ask(Act(act))
+
+    def look(self, look: Callable[[Core], T]) -> T:
+        """Return what is read from the engine's memory; the core must not be kept."""
+        return self._writer.ask(Look(look))
+
+    async def look_async(self, look: Callable[[Core], T]) -> T:
+        """Return what is read from the engine's memory; the core must not be kept."""
+        return await self._ask(Look(look))
 
     def read(self) -> AbstractContextManager[Transaction]:
         """Begin a reading transaction: one consistent snapshot."""
         return self._store.read()
+
+    def now(self) -> datetime:
+        """Return the engine's time, the only time of record."""
+        return self._clock.now()
+
+    @property
+    def clock(self) -> Clock:
+        """The engine's clock."""
+        return self._clock
 
     @property
     def changes(self) -> int:
@@ -115,17 +132,27 @@ class Engine:
         return self._changes.wait(seen, timeout_seconds=timeout_seconds)
 
     def submit(self, new: NewJob) -> Job:
-        """Return the job under this key; `KeyReused` when it has another spec."""
+        """Return the job under this key; `KeyReused` when it has started with another spec."""
         return self.apply(lambda tx: submit(tx, new, now=self._clock.now()))
 
     def cancel(self, job: JobId) -> Job:
         """Return the job as cancelled; `Conflict` when it has ended otherwise."""
         return self.apply(lambda tx: cancel(tx, job, now=self._clock.now()))
 
+    def enrol(self, factory: Factory) -> None:
+        """Keep a factory, or what has changed about it; from now on it may claim."""
+        self.apply(lambda tx: tx.factories.put(factory, now=self._clock.now()))
+        self.look(lambda core: core.enrol(factory))
+
     def rescue_boot(self, factory: FactoryName, boot: BootId) -> Sequence[Job]:
         """Return the jobs taken back from a boot of a factory that is known to be dead; no lease is waited for."""
+        place = self.look(lambda core: core.roster.find(factory, boot))
+        if place is None:
+            return ()
         why = f"boot {boot} of factory {factory} is dead"
-        return self.apply(lambda tx: rescue_boot(tx, factory=factory, boot=boot, why=why, now=self._clock.now()))
+        rescued = self.apply(lambda tx: rescue_session(tx, place.session, why=why, now=self._clock.now()))
+        self.look(lambda core: core.roster.close(place.session))
+        return rescued
 
     # --- for a factory
 
@@ -135,86 +162,117 @@ class Engine:
         factory: FactoryName,
         boot: BootId,
         wait_seconds: float,
+        seats: int,
+        held: Collection[tuple[JobId, Epoch]] = (),
         pools: Collection[str] | None = None,
-        seats: int | None = None,
-    ) -> Offer | None:
-        """Wait for a job of these pools that fits on this many free seats; None stands for any.
+        jobs: int = 1,
+    ) -> Sequence[Offer]:
+        """Wait for at most `jobs` jobs of these pools that fit together on this many free seats; None is any pool.
 
-        The answer is None when the time is over first, or when the engine closes.
+        The answer is empty when the time is over first, or when the engine closes.
         """
-        claimant = Claimant(factory=factory, boot=boot, seats=seats)
-        deadline = self._clock.monotonic() + wait_seconds
-        while not self._stop.is_set():
-            seen = self._ready.arrivals
-            while (entry := self._ready.take(pools=pools, seats=seats)) is not None:
-                offer = self._try_claim(entry, claimant)
-                if offer is not None:
-                    return offer
-            remaining = deadline - self._clock.monotonic()
-            if remaining <= 0 or not self._ready.wait(seen, timeout_seconds=remaining):
-                break
-        return None
+        command = self._claim(
+            factory, boot, wait_seconds=wait_seconds, seats=seats, held=held, pools=pools, jobs=jobs, weights=None
+        )
+        handovers = self._writer.ask(command, timeout_seconds=wait_seconds + ANSWER_SECONDS)
+        return [self.offer(handover) for handover in handovers]
+
+    async def claim_async(
+        self,
+        *,
+        factory: FactoryName,
+        boot: BootId,
+        wait_seconds: float,
+        seats: int,
+        held: Collection[tuple[JobId, Epoch]] = (),
+        pools: Collection[str] | None = None,
+        jobs: int = 1,
+        weights: Mapping[str, Json] | None = None,
+    ) -> Sequence[Handover]:
+        """Wait for at most `jobs` jobs, as `claim` does; what is handed over keeps its spec as text."""
+        command = self._claim(
+            factory, boot, wait_seconds=wait_seconds, seats=seats, held=held, pools=pools, jobs=jobs, weights=weights
+        )
+        return await self._ask(command, timeout_seconds=wait_seconds + ANSWER_SECONDS)
+
+    def _claim(
+        self,
+        factory: FactoryName,
+        boot: BootId,
+        *,
+        wait_seconds: float,
+        seats: int,
+        held: Collection[tuple[JobId, Epoch]],
+        pools: Collection[str] | None,
+        jobs: int,
+        weights: Mapping[str, Json] | None,
+    ) -> Claim:
+        return Claim(
+            factory=factory,
+            boot=boot,
+            seats=seats,
+            deadline=self._clock.monotonic() + wait_seconds,
+            held=held,
+            pools=pools,
+            jobs=jobs,
+            weights=weights,
+        )
+
+    def offer(self, handover: Handover) -> Offer:
+        """Return an offer with its spec decoded."""
+        return Offer(
+            job=handover.job,
+            epoch=handover.epoch,
+            product=handover.product,
+            key=handover.key,
+            spec=spec_from_json(json.loads(handover.spec)),
+            folder=handover.folder,
+            lease_seconds=self._lease_seconds,
+            earlier_folders=handover.earlier_folders,
+        )
+
+    @property
+    def lease_seconds(self) -> float:
+        """How long a session outlives its last beat."""
+        return self._lease_seconds
 
     def start(self, job: JobId, *, epoch: Epoch, pid: int, pid_started: float) -> None:
         """Note that the attempt's process runs."""
         self.apply(lambda tx: start(tx, job, epoch=epoch, pid=pid, pid_started=pid_started, now=self._clock.now()))
 
-    def renew(self, job: JobId, *, epoch: Epoch, progress: Progress | None) -> None:
-        """Extend the lease and keep the last sign of life."""
-        self.apply(
-            lambda tx: renew(
-                tx, job, epoch=epoch, progress=progress, lease_seconds=self._lease_seconds, now=self._clock.now()
-            )
-        )
+    def beat(self, *, factory: FactoryName, boot: BootId, held: Sequence[Held]) -> Beat:
+        """Renew every lease of the factory and keep the signs of life; return what it has to do."""
+        return self._writer.ask(Heartbeat(factory=factory, boot=boot, held=held))
+
+    async def beat_async(self, *, factory: FactoryName, boot: BootId, held: Sequence[Held]) -> Beat:
+        """Renew every lease of the factory and keep the signs of life; return what it has to do."""
+        return await self._ask(Heartbeat(factory=factory, boot=boot, held=held))
 
     def complete(self, job: JobId, *, epoch: Epoch, report: Report) -> None:
         """Take in how the attempt ended; the same report may come again."""
-        self.apply(lambda tx: complete(tx, job, epoch=epoch, report=report, now=self._clock.now()))
+        refusal = self._writer.ask(Complete([(job, epoch, report)]))[0]
+        if refusal is not None:
+            raise refusal
 
-    # --- the sweep
+    async def complete_async(
+        self, ended: Sequence[Ended], *, factory: FactoryName | None = None
+    ) -> Sequence[Exception | None]:
+        """Take in how attempts ended; return None for each that was taken in, and the refusal of each that was not.
 
-    def run_sweeps(self, stop: threading.Event) -> None:
-        """Sweep a few times per lease until stopped."""
-        while not stop.wait(self._lease_seconds / SWEEPS_PER_LEASE):
-            try:
-                self.sweep()
-            except StorageFailed as error:
-                if not stop.is_set():
-                    _log.warning("a sweep of lost leases failed: %s", error, extra={"action": "sweep_failed"})
-
-    def sweep(self) -> Sequence[Job]:
-        """Return the jobs taken back from holders whose leases have run out and who have missed several sweeps."""
-        overdue = self._leases.sweep(now=self._clock.now())
-        if not overdue:
-            return []
-        rescued = self.apply(
-            lambda tx: [
-                rescue(tx, lease.job, epoch=lease.epoch, why="its lease ran out", now=self._clock.now())
-                for lease in overdue
-            ]
-        )
-        for job in rescued:
-            if job is not None:
-                _log.warning("job %s was taken back at epoch %d", job.id, job.epoch, extra={"action": "job_rescued"})
-        return [job for job in rescued if job is not None]
+        With a factory named, only what that factory holds is taken in.
+        """
+        return await self._ask(Complete(ended, factory=factory))
 
     # --- inside
 
-    def _try_claim(self, entry: ReadyJob, claimant: Claimant) -> Offer | None:
-        """Return the offer, or None when the entry was out of date; on an error the entry goes back."""
+    async def _ask(self, command: Command[T], *, timeout_seconds: float = ANSWER_SECONDS) -> T:
+        future = command.attach(asyncio.get_running_loop())
+        self._writer.put(command)
         try:
-            answer = self.apply(
-                lambda tx: claim(
-                    tx, entry.job, claimant=claimant, lease_seconds=self._lease_seconds, now=self._clock.now()
-                )
-            )
-        except BaseException:
-            self._ready.put_back(entry)
-            raise
-        return None if isinstance(answer, Declined) else answer
-
-    def _settle(self, touched: Sequence[Job]) -> None:
-        """Take in what a commit has changed; a job may occur more than once, and its last state counts."""
-        self._ready.note(touched)
-        self._leases.note(touched)
-        self._changes.bump()
+            await asyncio.wait_for(future, timeout_seconds)
+        except TimeoutError:
+            raise StillPending(
+                f"the writer has not answered within {timeout_seconds:g} s; the change may still be made",
+                fix="read the present state before you repeat the command",
+            ) from None
+        return command.value()

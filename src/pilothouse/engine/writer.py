@@ -1,187 +1,160 @@
-"""The one writer: it applies up to `BATCH_MAX` waiting commands in one transaction and answers after the commit.
+"""The one writer: a thread that applies up to `BATCH_MAX` waiting commands in one transaction and answers after it.
 
-    clients ──► pending ──► take all that wait ──► BEGIN  command, command, …  COMMIT ──► settle ──► answer each
-                              (no timer: an idle writer takes one command at once)
+    askers ──► pending ──► take all that wait ──► core.run(batch) ──► answer each
+                             (no timer: an idle writer takes one command at once)
 
-One flush to the disk then serves many clients. Each command of a larger batch stands in a savepoint, so its error
-undoes and reaches only itself; when the database fails, nothing of the batch is kept and every caller is told.
+One flush to the disk then serves many askers; the coroutines of an event loop are woken together, once per batch.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
-from pilothouse.errors import StillPending, StorageFailed
-from pilothouse.fleet.job import Job
-from pilothouse.ports.store import Store, Transaction
+from pilothouse.engine.commands import Act, Asked, Command, Loops, wake
+from pilothouse.engine.core import Core
+from pilothouse.engine.preempting import Preemption
+from pilothouse.engine.sweeps import Sweep
+from pilothouse.errors import StorageFailed
+from pilothouse.ports.clock import Clock
 
 BATCH_MAX = 256
 ANSWER_SECONDS = 60.0
 """How long a caller waits for its commit."""
-POLL_SECONDS = 0.2
-"""How soon an idle writer sees that its stop event was set by somebody who did not `poke` it."""
+IDLE_SECONDS = 1.0
+"""How long an idle writer sleeps at most."""
 
 T = TypeVar("T")
-
-
-class _Pending(Protocol):
-    """A command of any result, as the writer handles it."""
-
-    def execute(self, tx: Transaction) -> None: ...
-    def refuse(self, error: BaseException) -> None: ...
-    def answer(self) -> None: ...
-
-
-class _Command(Generic[T]):
-    """One client's command and the place where it waits for the answer."""
-
-    __slots__ = ("_act", "_answered", "_error", "_result")
-
-    def __init__(self, act: Callable[[Transaction], T]) -> None:
-        self._act = act
-        self._result: list[T] = []
-        self._error: BaseException | None = None
-        # A bare lock is the cheapest latch there is; an event per command would cost a condition each.
-        self._answered = threading.Lock()
-        self._answered.acquire()
-
-    def execute(self, tx: Transaction) -> None:
-        self._result.append(self._act(tx))
-
-    def refuse(self, error: BaseException) -> None:
-        self._error = error
-
-    def answer(self) -> None:
-        self._answered.release()
-
-    def wait(self, *, timeout_seconds: float) -> T:
-        if not self._answered.acquire(timeout=timeout_seconds):
-            raise StillPending(
-                f"the writer has not answered within {timeout_seconds:g} s; the change may still be made",
-                fix="read the present state before you repeat the command",
-            )
-        if self._error is not None:
-            raise self._error
-        return self._result[0]
+_log = logging.getLogger(__name__)
 
 
 class Writer:
-    """Applies commands one after another on the thread that calls `run`.
+    """Drives a core on the thread that calls `run`. `settled` is called after each batch, before any answer."""
 
-    `settle` is called after each commit, on that thread and before any answer, with the jobs that the commit changed.
-    """
-
-    def __init__(self, store: Store, *, settle: Callable[[Sequence[Job]], None]) -> None:
-        self._store = store
-        self._settle = settle
+    def __init__(self, core: Core, clock: Clock, *, settled: Callable[[], None]) -> None:
+        self._core = core
+        self._clock = clock
+        self._settled = settled
         self._wake = threading.Condition()
-        self._pending: deque[_Pending] = deque()
+        self._pending: deque[Asked] = deque()
         self._closed = False
         self._thread: int | None = None
+        self._sweep_at = clock.monotonic() + core.roster.sweep_seconds
 
-    def apply(self, act: Callable[[Transaction], T], *, timeout_seconds: float = ANSWER_SECONDS) -> T:
-        """Return what the act returned, once it is committed; raise what it raised, with nothing of it kept.
-
-        `StillPending` tells that the time was over first; `StorageFailed` that the writer has stopped, or could not
-        commit.
-        """
-        assert threading.get_ident() != self._thread, "a command must not ask the writer that is running it"
-        command = _Command(act)
+    def put(self, command: Asked) -> None:
+        """Let a command be applied; `StorageFailed` when the writer has stopped."""
         with self._wake:
             if self._closed:
-                raise _stopped()
+                raise stopped()
             self._pending.append(command)
-            self._wake.notify()
+            if len(self._pending) == 1:
+                self._wake.notify()
+
+    def ask(self, command: Command[T], *, timeout_seconds: float = ANSWER_SECONDS) -> T:
+        """Return the answer of a command once it is committed; raise what it raised, with nothing of it kept."""
+        assert threading.get_ident() != self._thread, "a command must not ask the writer that is running it"
+        command.hold()
+        self.put(command)
         return command.wait(timeout_seconds=timeout_seconds)
 
     def run(self, stop: threading.Event) -> None:
         """Apply commands until stopped; those that were accepted by then are still applied and answered."""
         self._thread = threading.get_ident()
         try:
-            while batch := self._take(stop):
-                self._apply(batch)
+            while (batch := self._take(stop)) is not None:
+                if batch:
+                    self._apply(batch)
+                self._look_after(stop)
         finally:
             self._close()
-
-    @property
-    def waiting(self) -> int:
-        """How many commands wait for their batch."""
-        return len(self._pending)
 
     def poke(self) -> None:
         """Make an idle writer look at its stop event now."""
         with self._wake:
             self._wake.notify_all()
 
-    def _take(self, stop: threading.Event) -> Sequence[_Pending]:
-        """Return what waits, at most one batch; nothing when the writer was stopped and nothing waits."""
+    def _take(self, stop: threading.Event) -> Sequence[Asked] | None:
+        """Return what waits, at most one batch; nothing when it is time to look after things, None to end."""
         with self._wake:
-            while not self._pending and not stop.is_set():
-                self._wake.wait(POLL_SECONDS)
+            if not self._pending and not stop.is_set():
+                self._wake.wait(self._idle_seconds())
             if stop.is_set():
                 self._closed = True
+                if not self._pending:
+                    return None
             return [self._pending.popleft() for _ in range(min(BATCH_MAX, len(self._pending)))]
 
-    def _apply(self, batch: Sequence[_Pending]) -> None:
-        """Commit one batch, settle it and answer everybody in it."""
+    def _idle_seconds(self) -> float:
+        due = self._core.due_at
+        until = self._sweep_at if due is None else min(due, self._sweep_at)
+        return max(0.0, min(until - self._clock.monotonic(), IDLE_SECONDS))
+
+    def _apply(self, batch: Sequence[Asked]) -> None:
+        answered = batch
         try:
-            touched = self._commit(batch)
-            if touched:
-                self._settle(touched)
-        except Exception as error:  # noqa: BLE001  whatever it is, it belongs to the callers
-            # What a command found inside a transaction that was undone is no answer either.
-            for command in batch:
-                command.refuse(error if len(batch) == 1 else _together(error))
+            answered = self._core.run(batch)
+            self._settled()
         except BaseException as error:
             for command in batch:
                 command.refuse(error)
+            answered = batch
             raise
         finally:
-            for command in batch:
-                command.answer()
+            _tell(answered)
 
-    def _commit(self, batch: Sequence[_Pending]) -> Sequence[Job]:
-        with self._store.write() as tx:
-            if len(batch) == 1:
-                batch[0].execute(tx)
-            else:
-                for command in batch:
-                    _execute_apart(tx, command)
-            return tx.touched
+    def _look_after(self, stop: threading.Event) -> None:
+        """Try parked claims again, make room for what is urgent, and sweep when it is time."""
+        again = self._core.retry()
+        if again:
+            self._apply(again)
+        if stop.is_set():
+            return
+        if self._core.urgent:
+            self._core.urgent = False
+            self._do(Preemption(self._core, now=self._clock.now()).carry_out)
+        if self._clock.monotonic() >= self._sweep_at:
+            self._sweep_at = self._clock.monotonic() + self._core.roster.sweep_seconds
+            self._sweep()
+
+    def _sweep(self) -> None:
+        now = self._clock.now()
+        sweep = Sweep(self._core, now=now)
+        if sweep and self._do(sweep.carry_out):
+            sweep.done()
+        self._core.urgent = True
+
+    def _do(self, act: Callable[..., object]) -> bool:
+        """Carry out something of the engine's own; a failing database is told, and tried again at the next sweep."""
+        command: Act[object] = Act(act)
+        self._core.run([command])
+        self._settled()
+        try:
+            command.value()
+        except Exception as error:  # noqa: BLE001  nobody asked, so nobody else hears of it
+            _log.warning("looking after the fleet failed: %s", error, extra={"action": "sweep_failed"})
+            return False
+        return True
 
     def _close(self) -> None:
-        """Refuse everything from now on, and whatever a writer that broke down has left behind."""
+        """Send the waiting claims home, and refuse what is left behind and everything from now on."""
         with self._wake:
             self._closed = True
             abandoned, self._pending = self._pending, deque()
         for command in abandoned:
-            command.refuse(_stopped())
-            command.answer()
+            command.refuse(stopped())
+        _tell([*self._core.release_parked(), *abandoned])
 
 
-def _execute_apart(tx: Transaction, command: _Pending) -> None:
-    """Run one command so that its error undoes only itself; a failing database is everybody's."""
-    try:
-        with tx.savepoint():
-            command.execute(tx)
-    except StorageFailed:
-        raise
-    except Exception as error:  # noqa: BLE001  it is handed to the one caller whose command it was
-        command.refuse(error)
+def _tell(commands: Iterable[Asked]) -> None:
+    loops: Loops = {}
+    for command in commands:
+        command.tell(loops)
+    wake(loops)
 
 
-def _together(error: Exception) -> Exception:
-    """Return an error of its own for each caller of a batch that failed as a whole."""
-    if isinstance(error, StorageFailed):
-        alone: Exception = StorageFailed(error.message, fix=error.fix)
-    else:
-        alone = StorageFailed(f"the batch could not be committed: {error!r}", fix="nothing was kept; try again")
-    alone.__cause__ = error
-    return alone
-
-
-def _stopped() -> StorageFailed:
+def stopped() -> StorageFailed:
+    """Return the refusal of a writer that has stopped."""
     return StorageFailed("the writer has stopped", fix="start the engine again; what was answered is kept")

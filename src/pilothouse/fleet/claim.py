@@ -29,6 +29,7 @@ class Ready(NamedTuple):
     created_us: int
     epoch: Epoch
     marks: int
+    preemptions: int = 0
 
 
 class Grant(NamedTuple):

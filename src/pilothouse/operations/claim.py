@@ -1,66 +1,73 @@
-"""Give a job to a factory."""
+"""Hand jobs to a session: what was decided is stored, and what a factory needs to run them is read."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import assert_never
 
-from pilothouse.fleet.claim import Claimant, Declined, Granted, Hindrance, grant
-from pilothouse.fleet.job import Attempt, Job
-from pilothouse.ids import JobId
-from pilothouse.operations.find_job import find_job
-from pilothouse.ports.dispatch import Offer
+from pilothouse.fleet.claim import Grant, attempt_folder
+from pilothouse.fleet.job import Attempt, Handed, Job
+from pilothouse.ids import Epoch, JobId, JobNumber, ProductId
 from pilothouse.ports.store import Transaction
 
 
-def claim(tx: Transaction, job: JobId, *, claimant: Claimant, lease_seconds: float, now: datetime) -> Offer | Declined:
-    """Return the offer of the job's next attempt, or why the claimant cannot have it now."""
-    decision = grant(find_job(tx, job), claimant=claimant, lease_seconds=lease_seconds, now=now)
-    match decision:
-        case Declined():
-            return decision
-        case Granted():
-            return _assign(tx, decision, lease_seconds=lease_seconds, now=now)
-        case _:
-            assert_never(decision)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handover:
+    """What goes to a factory; `spec` is the stored text, which only whoever runs the job decodes."""
+
+    number: JobNumber
+    job: JobId
+    epoch: Epoch
+    product: ProductId
+    key: str
+    spec: str
+    folder: str
+    earlier_folders: tuple[str, ...] = ()
 
 
-def _assign(tx: Transaction, granted: Granted, *, lease_seconds: float, now: datetime) -> Offer | Declined:
-    assigned = tx.jobs.assign(
-        granted.job,
-        epoch=granted.expected,
-        factory=granted.claimant.factory,
-        boot=granted.claimant.boot,
-        expires=granted.expires_at,
-        folder=granted.folder,
-        now=now,
+def assign(
+    tx: Transaction, grants: Sequence[Grant], *, now: datetime, why: str = ""
+) -> tuple[Sequence[Handover], Sequence[JobNumber]]:
+    """Return what is handed over, and the jobs that are no longer where the grants expected them."""
+    missed = tx.jobs.assign(grants, now=now, why=why)
+    gone = set(missed)
+    kept = [grant for grant in grants if grant.number not in gone] if gone else grants
+    handed = tx.jobs.handed([grant.number for grant in kept])
+    return [hand_over(tx, grant.number, grant.epoch, handed) for grant in kept], missed
+
+
+def hand_over(tx: Transaction, number: JobNumber, epoch: Epoch, handed: Mapping[JobNumber, Handed]) -> Handover:
+    """Return what a factory is handed for an attempt."""
+    job = handed[number]
+    return Handover(
+        number=number,
+        job=job.id,
+        epoch=epoch,
+        product=job.product,
+        key=job.key,
+        spec=job.spec,
+        folder=attempt_folder(job.id, epoch),
+        earlier_folders=_earlier_folders(tx, job, epoch=epoch),
     )
-    if assigned is None:
-        return Declined(why=Hindrance.NOT_QUEUED)
-    earlier = _earlier_folders(tx, assigned)
-    return Offer(
-        job=assigned,
-        spec=tx.jobs.spec(granted.job),
-        folder=granted.folder,
-        resume_folder=earlier[0] if earlier else None,
-        earlier_folders=earlier,
-        lease_seconds=lease_seconds,
-    )
 
 
-def _earlier_folders(tx: Transaction, job: Job) -> tuple[str, ...]:
+def _earlier_folders(tx: Transaction, job: Handed, *, epoch: Epoch) -> tuple[str, ...]:
     """Return where earlier attempts ran, newest first, those of earlier jobs of the same step included.
 
     A step's key without its generation names everything that decides its outcome, so its checkpoints may be resumed.
     """
     step, _, generation = job.key.rpartition("#")
     # The first attempt of the first generation has nothing before it, which is the common case and saves the queries.
-    own = _started_folders(tx.jobs.attempts(job.id)) if job.epoch > 1 else ()
+    own = _started_folders(tx.jobs.attempts(job.id)) if epoch > 1 else ()
     if not step or generation in {"", "0"}:
         return own
     others = [other for other in tx.jobs.keys_like(job.product, f"{step}#") if other.id != job.id]
-    return own + tuple(folder for other in reversed(others) for folder in _started_folders(tx.jobs.attempts(other.id)))
+    return own + _folders_of(tx, others)
+
+
+def _folders_of(tx: Transaction, jobs: Sequence[Job]) -> tuple[str, ...]:
+    return tuple(folder for job in reversed(jobs) for folder in _started_folders(tx.jobs.attempts(job.id)))
 
 
 def _started_folders(attempts: Sequence[Attempt]) -> tuple[str, ...]:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pilothouse.errors import Conflict
-from pilothouse.fleet.job import Attempt, Job, Outcome, Report
-from pilothouse.fleet.stages import LEASED, Stage
-from pilothouse.ids import Epoch, JobId
+from pilothouse.fleet.job import Attempt, Job, Report
+from pilothouse.fleet.stages import LEASED
+from pilothouse.ids import Epoch, FactoryName, JobId
 from pilothouse.operations.end_attempt import end_attempt
 from pilothouse.operations.find_job import find_job, lease_lost
 from pilothouse.ports.store import Transaction
 
 
-def complete(tx: Transaction, job: JobId, *, epoch: Epoch, report: Report, now: datetime) -> Job:
-    """Return the job after the report: shipped, failed, or back in the queue.
+def complete(
+    tx: Transaction, job: JobId, *, epoch: Epoch, report: Report, now: datetime, factory: FactoryName | None = None
+) -> Job:
+    """Return the job after the report: shipped, in review or testing, failed, or back in the queue.
 
     The same report of the same epoch may come again, since its sender may not have seen the answer; then nothing
-    changes. Any other word of an epoch that is over is `LeaseLost`. An input that the report names as damaged is
-    marked wherever it was published.
+    changes. Any other word of an epoch that is over, or of a factory that does not hold the job, is `LeaseLost`. An
+    input that the report names as damaged is marked wherever it was published.
     """
     found = find_job(tx, job)
     if found.epoch != epoch or found.stage not in LEASED:
@@ -26,11 +27,8 @@ def complete(tx: Transaction, job: JobId, *, epoch: Epoch, report: Report, now: 
         if attempt is not None and _says_the_same(attempt, report):
             return found
         raise lease_lost(found, held=epoch)
-    if report.outcome is Outcome.SUCCEEDED and found.stage is not Stage.BUILDING:
-        raise Conflict(
-            f"job {job} cannot succeed at epoch {epoch}: nobody has told that it started",
-            fix="tell the start, with the process id, before the end",
-        )
+    if factory is not None and found.factory != factory:
+        raise lease_lost(found, held=epoch)
     finished = end_attempt(tx, found, report=report, now=now)
     if finished is None:
         raise lease_lost(find_job(tx, job), held=epoch)

@@ -1,4 +1,4 @@
-"""Take a job back from a holder that is gone."""
+"""Take jobs back from a holder that is gone."""
 
 from __future__ import annotations
 
@@ -6,32 +6,35 @@ from datetime import datetime
 
 from pilothouse.fleet.job import Job, Outcome, Report
 from pilothouse.fleet.stages import LEASED
-from pilothouse.ids import BootId, Epoch, FactoryName, JobId
+from pilothouse.ids import Epoch, JobId, SessionNumber
 from pilothouse.operations.end_attempt import end_attempt
 from pilothouse.ports.store import Transaction
 
 
-def rescue(tx: Transaction, job: JobId, *, epoch: Epoch, why: str, now: datetime) -> Job | None:
-    """Return the job as rescued from the epoch, or None when that epoch is over already: then nothing changes."""
+def rescue(
+    tx: Transaction, job: JobId, *, epoch: Epoch, why: str, now: datetime, outcome: Outcome = Outcome.LOST
+) -> Job | None:
+    """Return the job as taken back from the epoch, or None when that epoch is over already: then nothing changes."""
     found = tx.jobs.by_id(job)
     if found is None or found.epoch != epoch or found.stage not in LEASED:
         return None
-    return end_attempt(tx, found, report=_loss(tx, found, why=why, now=now), now=now)
+    return end_attempt(tx, found, report=_loss(tx, found, outcome=outcome, why=why, now=now), now=now)
 
 
-def rescue_boot(tx: Transaction, *, factory: FactoryName, boot: BootId, why: str, now: datetime) -> tuple[Job, ...]:
-    """Return the jobs that were taken back from one boot of a factory, which is known to be dead."""
-    held = [job for job in tx.jobs.leased() if (job.factory, job.boot) == (factory, boot)]
+def rescue_session(tx: Transaction, session: SessionNumber, *, why: str, now: datetime) -> tuple[Job, ...]:
+    """Close a session that is known to be dead, and return the jobs that were taken back from it."""
+    tx.factories.close_session(session, now=now, why=why)
+    held = [job for job in tx.jobs.leased() if job.session == session]
     rescued = [rescue(tx, job.id, epoch=job.epoch, why=why, now=now) for job in held]
     return tuple(job for job in rescued if job is not None)
 
 
-def _loss(tx: Transaction, job: Job, *, why: str, now: datetime) -> Report:
+def _loss(tx: Transaction, job: Job, *, outcome: Outcome, why: str, now: datetime) -> Report:
     """Return the report that nobody is left to write; its seconds run from the claim, the most it can have used."""
     attempt = tx.jobs.attempt(job.id, epoch=job.epoch)
     assert attempt is not None, f"job {job.id} is {job.stage} without an attempt of epoch {job.epoch}"
     return Report(
-        outcome=Outcome.LOST,
+        outcome=outcome,
         detail=why,
         exit_code=None,
         metrics={},

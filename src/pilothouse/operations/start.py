@@ -13,10 +13,10 @@ from pilothouse.ports.store import Transaction
 
 def start(tx: Transaction, job: JobId, *, epoch: Epoch, pid: int, pid_started: float, now: datetime) -> Job:
     """Return the job as building; told twice of the same process it changes nothing, a stale epoch is `LeaseLost`."""
-    started = tx.jobs.start(job, epoch=epoch, pid=pid, pid_started=pid_started, now=now)
+    found = find_job(tx, job)
+    started = tx.jobs.start(found, epoch=epoch, pid=pid, pid_started=pid_started, now=now)
     if started is not None:
         return started
-    found = find_job(tx, job)
     if found.stage is Stage.BUILDING and found.epoch == epoch:
         attempt = tx.jobs.attempt(job, epoch=epoch)
         if attempt is not None and (attempt.pid, attempt.pid_started) == (pid, pid_started):

@@ -41,6 +41,10 @@ class Connection(Protocol):
         """
         ...
 
+    def rows_many(self, query: str, rows: Sequence[Sequence[Value]]) -> Sequence[Row]:
+        """Return all rows of a batch query, in any order."""
+        ...
+
     def rows(self, query: str, parameters: Parameters | None = None) -> Sequence[Row]:
         """Return all rows of a query."""
         ...

@@ -167,11 +167,10 @@ class StoredJobs:
 
     def handed(self, numbers: Sequence[JobNumber]) -> Mapping[JobNumber, Handed]:
         """Return what a factory is handed of these jobs."""
-        found = [self._connection.row(self._sql["handed_job"], {"number": number}) for number in numbers]
+        found = self._connection.rows_many(self._sql["handed_jobs"], [(number,) for number in numbers])
         return {
             JobNumber(row["number"]): Handed(id=row["id"], product=row["product"], key=row["key"], spec=row["spec"])
             for row in found
-            if row is not None
         }
 
     def listed(

@@ -106,6 +106,16 @@ class PostgresConnection:
         self._execute(statement, [_column(column) for column in zip(*rows, strict=True)])
         return self._cursor.rowcount
 
+    def rows_many(self, query: str, rows: Sequence[Sequence[Value]]) -> list[_Row]:
+        """Return all rows of a batch query, which takes each column as an array."""
+        if not rows:
+            return []
+        self._execute(query, [_column(column) for column in zip(*rows, strict=True)])
+        try:
+            return self._cursor.fetchall()
+        except _DRIVER_ERRORS as error:
+            raise self._ours(error) from error
+
     def rows(self, query: str, parameters: Parameters | None = None) -> list[_Row]:
         """Return all rows of a query."""
         self._execute(query, parameters)

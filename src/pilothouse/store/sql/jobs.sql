@@ -39,10 +39,6 @@ SELECT * FROM job_rows WHERE product = :product AND key = :key;
 -- Reads what was stored once with the job.
 SELECT spec FROM job_specs WHERE id = :job;
 
--- name: handed_job
--- Reads what a factory is handed.
-SELECT number, id, product, key, spec FROM job_specs WHERE number = :number;
-
 -- name: newest_jobs
 -- Lists the newest jobs of a product, from a number on downwards.
 SELECT * FROM job_rows

@@ -62,3 +62,8 @@ FROM unnest(
     %s::double precision[], %s::double precision[]
 ) AS batch (job, epoch, ended_at, outcome, detail, exit_code, metrics, seconds, peak_memory_mb)
 WHERE job_attempts.job = batch.job AND job_attempts.epoch = batch.epoch AND job_attempts.ended_at IS NULL;
+
+-- name: handed_jobs
+-- Reads what factories are handed.
+SELECT job_specs.number, id, product, key, spec
+FROM unnest(%s::bigint[]) AS batch (number) JOIN job_specs ON job_specs.number = batch.number;

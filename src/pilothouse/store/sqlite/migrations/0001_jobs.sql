@@ -147,18 +147,19 @@ BEGIN
     SELECT RAISE(ABORT, 'a job begins blocked or queued, at epoch 0');
 END;
 
--- An end is an end, the epoch never falls, the stage table is followed (old stage * 10 + new stage), and a claim, a
--- return to the queue and a cancellation raise the epoch, so that whoever held the job before is fenced.
-CREATE TRIGGER jobs_move_by_the_rules BEFORE UPDATE ON jobs
+-- An end is an end, the epoch never falls, the stage table is followed, and a claim, a return to the queue and a
+-- cancellation raise the epoch, so that whoever held the job before is fenced. For each old stage there is a number
+-- whose bits are the stages that may follow: every claim pays for this, and a list would cost it five times as much.
+CREATE TRIGGER jobs_move_by_the_rules AFTER UPDATE ON jobs
 WHEN NEW.epoch < OLD.epoch OR OLD.stage > 5 OR (NEW.stage <> OLD.stage AND (
-    OLD.stage * 10 + NEW.stage NOT IN (
-        1, 7, 8, 9,
-        10, 12, 17, 18, 19,
-        21, 23, 24, 25, 26, 27, 28, 29,
-        31, 34, 35, 36, 37, 38, 39,
-        41, 45, 47, 48, 49,
-        51, 56, 57, 58, 59
-    )
+    (CASE OLD.stage
+        WHEN 0 THEN 898 -- queued, failed, cancelled, dead_letter
+        WHEN 1 THEN 901 -- blocked, assigned, and the last three
+        WHEN 2 THEN 1018 -- queued, building, review, testing, and the four ends
+        WHEN 3 THEN 1010 -- queued, review, testing, and the four ends
+        WHEN 4 THEN 930 -- queued, testing, and the last three
+        ELSE 962 -- queued, and the four ends
+    END >> NEW.stage) & 1 = 0
     OR (NEW.epoch = OLD.epoch AND (NEW.stage = 2 OR NEW.stage = 8 OR (NEW.stage = 1 AND OLD.stage > 1)))
 ))
 BEGIN

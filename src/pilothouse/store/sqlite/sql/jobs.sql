@@ -8,40 +8,56 @@ ORDER BY number;
 -- name: insert_jobs
 -- Stores the hot parts of new jobs.
 INSERT INTO jobs (number, shape, stage, epoch, priority, sequence, created_at, changed_at, marks)
-VALUES (?1, ?2, ?3, 0, ?4, 1, ?5, ?5, ?6);
+SELECT value ->> 0, value ->> 1, value ->> 2, 0, value ->> 3, 1, value ->> 4, value ->> 4, value ->> 5
+FROM json_each(?1);
 
 -- name: insert_specs
 -- Stores what attempts of new jobs need.
 INSERT INTO job_specs (number, id, product, pool, key, seats, parent, campaign, digest, spec)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10);
+SELECT
+    value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
+    value ->> 8, value ->> 9
+FROM json_each(?1);
 
 -- name: tell_beginnings
 -- Writes the first lines of history.
-INSERT INTO job_events (job, sequence, at, epoch, stage, previous, why) VALUES (?1, 1, ?2, 0, ?3, NULL, NULL);
+INSERT INTO job_events (job, sequence, at, epoch, stage, previous, why)
+SELECT value ->> 0, 1, value ->> 1, 0, value ->> 2, NULL, NULL FROM json_each(?1);
 
 -- name: assign_jobs
 -- Gives queued jobs to sessions under new epochs.
 UPDATE jobs
-SET stage = 2, epoch = epoch + 1, session = ?3, sequence = sequence + 1, changed_at = ?4
-WHERE number = ?1 AND epoch = ?2 AND stage = 1;
+SET stage = 2, epoch = epoch + 1, session = value ->> 2, sequence = sequence + 1, changed_at = value ->> 3
+FROM json_each(?1)
+WHERE number = value ->> 0 AND epoch = value ->> 1 AND stage = 1;
 
 -- name: open_attempts
 -- Opens the attempts of claims that were made.
-INSERT INTO job_attempts (job, epoch, session, claimed_at) VALUES (?1, ?2, ?3, ?4);
+INSERT INTO job_attempts (job, epoch, session, claimed_at)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1);
 
 -- name: tell_moves
 -- Writes the lines of history that moves just made have earned.
 INSERT INTO job_events (job, sequence, at, epoch, stage, previous, why)
-SELECT number, sequence, changed_at, epoch, stage, ?2, ?3 FROM jobs WHERE number = ?1;
+SELECT number, sequence, changed_at, epoch, stage, value ->> 1, value ->> 2
+FROM json_each(?1) CROSS JOIN jobs ON number = value ->> 0;
 
 -- name: ship_jobs
 -- Ships held jobs whose attempts have succeeded.
 UPDATE jobs
-SET stage = 6, session = NULL, stop_at = NULL, sequence = sequence + 1, changed_at = ?4
-WHERE number = ?1 AND epoch = ?2 AND stage = ?3;
+SET stage = 6, session = NULL, stop_at = NULL, sequence = sequence + 1, changed_at = value ->> 3
+FROM json_each(?1)
+WHERE number = value ->> 0 AND epoch = value ->> 1 AND stage = value ->> 2;
 
 -- name: end_attempts
 -- Keeps how attempts ended.
 UPDATE job_attempts
-SET ended_at = ?3, outcome = ?4, detail = ?5, exit_code = ?6, metrics = ?7, seconds = ?8, peak_memory_mb = ?9
-WHERE job = ?1 AND epoch = ?2 AND ended_at IS NULL;
+SET ended_at = value ->> 2, outcome = value ->> 3, detail = value ->> 4, exit_code = value ->> 5,
+    metrics = value ->> 6, seconds = CAST(value ->> 7 AS REAL), peak_memory_mb = CAST(value ->> 8 AS REAL)
+FROM json_each(?1)
+WHERE job = value ->> 0 AND epoch = value ->> 1 AND ended_at IS NULL;
+
+-- name: handed_jobs
+-- Reads what factories are handed.
+SELECT job_specs.number, job_specs.id, product, job_specs.key, spec
+FROM json_each(?1) CROSS JOIN job_specs ON job_specs.number = value ->> 0;

@@ -1,0 +1,60 @@
+"""What a factory's heartbeat renews, and what it is told."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from pilothouse.errors import LeaseLost
+from pilothouse.fleet.factory import FactoryState
+from pilothouse.ports.dispatch import Beat, Command, Held, Word
+
+if TYPE_CHECKING:
+    from pilothouse.engine.commands import Heartbeat
+    from pilothouse.engine.core import Core
+    from pilothouse.engine.turn import Turn
+    from pilothouse.fleet.board import HeldJob, Place
+
+
+def answer_beat(core: Core, command: Heartbeat, turn: Turn) -> Beat:
+    """Renew the session, and with it every lease it holds; keep the signs of life; return the orders that are due."""
+    place = core.place(command.factory, command.boot, turn)
+    lease = core.roster.lease_seconds
+    if not turn.tx.factories.beat(place.session, now=turn.now, expires=turn.now + timedelta(seconds=lease)):
+        core.roster.close(place.session)
+        raise LeaseLost(
+            f"the session of boot {command.boot} of factory {command.factory} is over",
+            fix="stop what runs under it, and begin anew under another boot",
+        )
+    core.roster.heard(place.session, now=turn.now)
+    orders = [_hear(core, place, told, turn) for told in command.held]
+    return Beat(
+        lease_seconds=lease,
+        commands=tuple(order for order in orders if order is not None),
+        draining=core.roster.known(command.factory).state is FactoryState.DRAINING,
+    )
+
+
+def _hear(core: Core, place: Place, told: Held, turn: Turn) -> Command | None:
+    """Take in what is said of one attempt, and return what its factory has to do about it."""
+    held = core.held(told.job)
+    if held is None or held.epoch != told.epoch or held.session != place.session:
+        return Command(
+            job=told.job, epoch=told.epoch, word=Word.LOST, why="the attempt is over: a later one counts, or none"
+        )
+    held.heard_us = turn.now_us
+    if told.progress is not None:
+        _observe(held, told, turn)
+    if held.stop_us is None:
+        return None
+    seconds = max(0.0, (held.stop_us - turn.now_us) / 1e6)
+    return Command(
+        job=told.job, epoch=told.epoch, word=Word.STOP, seconds=seconds, why="it makes room for a critical job"
+    )
+
+
+def _observe(held: HeldJob, told: Held, turn: Turn) -> None:
+    assert told.progress is not None, "there is a sign of life"
+    turn.tx.jobs.observe(held.number, epoch=told.epoch, progress=told.progress, now=turn.now)
+    if told.progress.checkpoint_step is not None and told.progress.checkpoint_step != held.checkpoint_step:
+        held.checkpoint_step, held.checkpoint_us = told.progress.checkpoint_step, turn.now_us

@@ -1,0 +1,528 @@
+"""The engine's one thread of thought: it applies batches of commands and keeps what scheduling needs in memory.
+
+    batch ──► pick from the board, note what ended ──► BEGIN  assign, ship, acts …  COMMIT ──► settle ──► answers
+                                                            │
+                                                            └─ failed: all is read anew from the database
+
+Nothing here waits, starts a thread or is locked: whoever drives it (a thread, or a simulation under its own clock)
+calls one method at a time. The database is the truth; a core that is thrown away is rebuilt from it by `load`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from datetime import datetime, timedelta
+
+from pilothouse.engine.beats import answer_beat
+from pilothouse.engine.commands import Act, Asked, Claim, Complete, Heartbeat, Look
+from pilothouse.engine.funds import Funds
+from pilothouse.engine.roster import Roster
+from pilothouse.engine.turn import Turn
+from pilothouse.errors import StorageFailed
+from pilothouse.fleet.board import Board, HeldJob, Place, microseconds
+from pilothouse.fleet.claim import DEPENDED_ON, NEEDS_MORE, Ending, Grant, Ready
+from pilothouse.fleet.factory import Factory, Session
+from pilothouse.fleet.job import Job, Outcome, Report
+from pilothouse.fleet.settings import FleetSettings
+from pilothouse.fleet.stages import LEASED, Stage
+from pilothouse.ids import BootId, Epoch, FactoryName, JobId, JobNumber, ProductId
+from pilothouse.operations.claim import Handover, assign, hand_over
+from pilothouse.operations.complete import complete
+from pilothouse.operations.rescue import rescue_session
+from pilothouse.ports.clock import Clock
+from pilothouse.ports.store import Store, Transaction
+
+LEASE_SECONDS = 90.0
+_NEEDS_RULES = DEPENDED_ON | NEEDS_MORE
+_DEFAULTS = FleetSettings()
+
+_log = logging.getLogger(__name__)
+
+
+class Core:
+    """Board, roster and budgets over a store. Only one core may work on a database at a time."""
+
+    def __init__(self, store: Store, clock: Clock, *, lease_seconds: float = LEASE_SECONDS) -> None:
+        assert lease_seconds > 0, f"a lease lasts longer than nothing, got {lease_seconds}"
+        self.board = Board()
+        self.roster = Roster(self.board, lease_seconds=lease_seconds)
+        self.funds = Funds()
+        self.settings: dict[ProductId, FleetSettings] = {}
+        self.counters: dict[str, int] = dict.fromkeys(("claimed", "completed", "rescued", "preempted"), 0)
+        self._store = store
+        self._clock = clock
+        self._numbers: dict[JobId, JobNumber] = {}
+        self._parked: dict[int, Claim] = {}
+        self._news = False
+        self._rebuild = False
+        self.urgent = False
+
+    def load(self) -> None:
+        """Rebuild what is kept in memory from the database."""
+        with self._store.read() as tx:
+            now = self._clock.now()
+            self.board.shapes.update(tx.jobs.shapes())
+            self.roster.load(tx)
+            for product, settings in tx.fleet_settings.listed().items():
+                self._take_settings(product, settings)
+            self.board.load(tx.jobs.ready())
+            for job in tx.jobs.leased():
+                self._hold(job)
+            self.funds.load(tx, now=now)
+        self.urgent = True
+
+    def settings_of(self, product: ProductId) -> FleetSettings:
+        """Return a product's fleet settings."""
+        return self.settings.get(product, _DEFAULTS)
+
+    def _take_settings(self, product: ProductId, settings: FleetSettings) -> None:
+        self.settings[product] = settings
+        self.board.set_weights(product, settings.weigh({}))
+
+    def enrol(self, factory: Factory) -> None:
+        """Take in a factory, or what has changed about it, once that is stored."""
+        self.roster.enrol(factory)
+        self._news = True
+
+    def configure(self, product: ProductId, settings: FleetSettings) -> None:
+        """Take in a product's settings, once they are stored."""
+        self._take_settings(product, settings)
+        self._news = self.urgent = True
+
+    def refund(self) -> None:
+        """Read every budget anew, once a change of them is stored."""
+        with self._store.read() as tx:
+            self.funds.load(tx, now=self._clock.now())
+        self._news = True
+
+    # --- a batch
+
+    def run(self, batch: Sequence[Asked]) -> Sequence[Asked]:
+        """Apply the commands in their order, in one transaction, and return those that have their answers.
+
+        A claim that finds nothing and may still wait is parked, and tried again by `retry` when there is news.
+        """
+        try:
+            if self._rebuild:
+                self._load_anew()
+            turn = self._run(batch)
+        except Exception as error:  # noqa: BLE001  whatever it is, it belongs to the askers
+            for command in batch:
+                # What a command found inside a transaction that was undone is no answer either.
+                command.refuse(error if len(batch) == 1 else _together(error))
+            return batch
+        return [command for command in batch if not self._parks(command, turn)]
+
+    def _run(self, batch: Sequence[Asked]) -> Turn:
+        now = self._clock.now()
+        stack = ExitStack()
+        turn = Turn(self._store, stack, now=now, now_us=microseconds(now))
+        try:
+            with stack:
+                for command in batch:
+                    self._execute(command, turn, alone=len(batch) == 1)
+                self._flush(turn)
+                self._know_shapes(turn)
+        except Exception as error:
+            # The board was told ahead of a commit that did not come. The database knows better: it is read again.
+            self._rebuild = turn.ahead or isinstance(error, StorageFailed)
+            raise
+        self._settle(turn)
+        return turn
+
+    def _load_anew(self) -> None:
+        self.board = Board()
+        self.roster = Roster(self.board, lease_seconds=self.roster.lease_seconds, breakers=self.roster.breakers)
+        self.funds = Funds()
+        self._numbers = {}
+        self.load()
+        self._rebuild = False
+        self._news = True
+
+    def _execute(self, command: Asked, turn: Turn, *, alone: bool) -> None:
+        match command:
+            case Claim():
+                self._guard(command, turn, lambda: self._claim(command, turn), alone=alone)
+            case Complete():
+                self._complete(command, turn)
+            case Heartbeat():
+                self._flush(turn)
+                self._guard(command, turn, lambda: command.answer(answer_beat(self, command, turn)), alone=alone)
+            case Act():
+                self._flush(turn)
+                self._guard(command, turn, lambda: command.perform(turn.tx), alone=alone)
+                self._remark(turn)
+            case Look():
+                self._guard(command, turn, lambda: command.perform(self), alone=False)
+            case _:
+                command.refuse(TypeError(f"no such command: {command!r}"))
+
+    def _guard(self, command: Asked, turn: Turn, act: Callable[[], None], *, alone: bool) -> None:
+        """Do something whose error undoes and reaches only this command; a failing database is everybody's."""
+        try:
+            if alone or isinstance(command, Claim | Look):
+                act()
+            else:
+                with turn.tx.savepoint():
+                    act()
+        except StorageFailed:
+            raise
+        except Exception as error:
+            if alone:
+                raise
+            command.refuse(error)
+
+    # --- claims
+
+    def _claim(self, command: Claim, turn: Turn) -> None:
+        """Pick jobs for a factory; they are stored with those of the whole batch."""
+        place = self.place(command.factory, command.boot, turn)
+        self.roster.heard(place.session, now=turn.now)
+        again = self._again(place, command)
+        seats = command.seats - sum(self.board.held[number].shape.seats for number in again)
+        if again:
+            self._flush(turn)
+            handed = turn.tx.jobs.handed(again)
+            self._handed(command, turn).extend(
+                hand_over(turn.tx, number, self.board.held[number].epoch, handed) for number in again
+            )
+        weights = self.settings_of(place.product).weigh(command.weights) if command.weights else None
+        for _ in range(command.jobs - len(again)):
+            if not len(self.board):
+                break
+            picked = self.board.pick(
+                place.session,
+                seats=seats,
+                now_us=turn.now_us,
+                pools=command.pools,
+                funds=self.funds.why if self.funds.products else None,
+                weights=weights,
+            )
+            if picked is None:
+                break
+            self._pick(command, picked, place, turn)
+            seats -= self.board.shapes[picked.shape].seats
+
+    def _pick(self, command: Claim, picked: Ready, place: Place, turn: Turn) -> None:
+        turn.picks.append((command, picked, place))
+        turn.stored.append(picked)
+        shape = self.board.shapes[picked.shape]
+        self.roster.assigned(place, shape.engine, picked.number, now=turn.now)
+        line = self.funds.reserve(picked.number, epoch=Epoch(picked.epoch + 1), shape=shape, place=place, now=turn.now)
+        if line is not None:
+            turn.reservations.append(line)
+
+    def _again(self, place: Place, command: Claim) -> list[JobNumber]:
+        """Return what was assigned to this session and never reached it: the answer was lost, or had to wait."""
+        told = set(command.held)
+        found = []
+        for job in place.held.values():
+            if job.building or job.id is None or (job.id, job.epoch) in told:
+                continue
+            if any(victim in self.board.held for victim in job.waits_for):
+                continue
+            found.append(job.number)
+        return found
+
+    def _handed(self, command: Claim, turn: Turn) -> list[Handover]:
+        return turn.handed.setdefault(id(command), [])
+
+    def place(self, name: FactoryName, boot: BootId, turn: Turn) -> Place:
+        """Return the place of a boot, opened with its first word; an older boot of the same factory is over."""
+        factory = self.roster.known(name)
+        place = self.roster.find(name, boot)
+        if place is not None:
+            return place
+        self._flush(turn)
+        for older in self.roster.others(name, boot):
+            rescue_session(turn.tx, older, why=f"the factory has booted anew as {boot}", now=turn.now)
+            self.roster.close(older)
+        expires = turn.now + timedelta(seconds=self.roster.lease_seconds)
+        number = turn.tx.factories.open_session(factory.product, name, boot, now=turn.now, expires=expires)
+        session = Session(
+            number=number, factory=name, boot=boot, opened_at=turn.now, beat_at=turn.now, expires_at=expires
+        )
+        place = self.roster.admit(session)
+        turn.new_places.append(place)
+        return place
+
+    def expect(
+        self,
+        job: Ready,
+        place: Place,
+        handover: Handover,
+        *,
+        victims: Sequence[JobNumber],
+        by: datetime,
+        now: datetime,
+        tx: Transaction,
+    ) -> None:
+        """Note on the board that a job was assigned to the seats of others, which are to stop for it."""
+        shape = self.board.shapes[job.shape]
+        self.board.hold(
+            HeldJob(
+                number=job.number,
+                epoch=handover.epoch,
+                shape=shape,
+                shape_number=job.shape,
+                priority=job.priority,
+                created_us=job.created_us,
+                claimed_us=microseconds(now),
+                marks=job.marks,
+                preemptions=job.preemptions,
+                session=place.session,
+                id=handover.job,
+                waits_for=tuple(victims),
+            )
+        )
+        self._numbers[handover.job] = job.number
+        for victim in victims:
+            self.board.ask_to_stop(victim, by_us=microseconds(by), stops_for=job.number)
+        line = self.funds.reserve(job.number, epoch=handover.epoch, shape=shape, place=place, now=now)
+        if line is not None:
+            tx.budgets.reserve_many([line])
+        self.counters["preempted"] += len(victims)
+
+    # --- ends of attempts
+
+    def _complete(self, command: Complete, turn: Turn) -> None:
+        """Take in the ends of attempts: a plain success goes with the batch, any other by the rules, one at a time."""
+        results = turn.results.setdefault(id(command), [None] * len(command.ended))
+        for position, (job, epoch, report) in enumerate(command.ended):
+            held = self.held(job)
+            plain = (
+                held is not None
+                and held.epoch == epoch
+                and report.outcome is Outcome.SUCCEEDED
+                and report.damaged is None
+                and not held.marks & _NEEDS_RULES
+                and held.number not in turn.ending
+                and not self.funds.is_reserved(held.number, epoch)
+                and command.factory in {None, self._factory_of(held)}
+            )
+            if plain and held is not None:
+                turn.ending.add(held.number)
+                stage = Stage.BUILDING if held.building else Stage.ASSIGNED
+                turn.endings.append((command, position, Ending(held.number, epoch, stage, report)))
+            else:
+                self._flush(turn)
+                results[position] = self._end(job, epoch, report, turn, factory=command.factory)
+
+    def _end(
+        self, job: JobId, epoch: Epoch, report: Report, turn: Turn, *, factory: FactoryName | None
+    ) -> Exception | None:
+        try:
+            with turn.tx.savepoint():
+                complete(turn.tx, job, epoch=epoch, report=report, now=turn.now, factory=factory)
+        except StorageFailed:
+            raise
+        except Exception as error:  # noqa: BLE001  it is handed to the one whose report it was
+            return error
+        self._vote(job, epoch, report.outcome, now=turn.now)
+        self._remark(turn)
+        return None
+
+    def _vote(self, job: JobId, epoch: Epoch, outcome: Outcome, *, now: datetime) -> None:
+        held = self.held(job)
+        place = None if held is None else self.board.places.get(held.session)
+        if held is not None and place is not None and held.epoch == epoch:
+            self.roster.ended(place, held.shape.engine, held.number, outcome=outcome, now=now)
+
+    def held(self, job: JobId) -> HeldJob | None:
+        """Return a held job as the board has it."""
+        number = self._numbers.get(job)
+        return None if number is None else self.board.held.get(number)
+
+    def _factory_of(self, held: HeldJob) -> FactoryName | None:
+        place = self.board.places.get(held.session)
+        return None if place is None else place.factory
+
+    # --- storing
+
+    def _flush(self, turn: Turn) -> None:
+        """Store what was collected, so that what follows in the batch sees it."""
+        if turn.picks:
+            self._store_picks(turn)
+        if turn.endings:
+            self._store_endings(turn)
+
+    def _store_picks(self, turn: Turn) -> None:
+        picks, turn.picks = turn.picks, []
+        grants = [Grant(job.number, job.epoch, place.session) for _, job, place in picks]
+        handovers, missed = assign(turn.tx, grants, now=turn.now)
+        if missed:
+            self._mend(missed, turn)
+        gone = set(missed)
+        lines = [line for line in turn.reservations if line.job not in gone]
+        turn.reservations = []
+        if lines:
+            turn.tx.budgets.reserve_many(lines)
+        asked = [command for command, job, _ in picks if job.number not in gone]
+        for command, handover in zip(asked, handovers, strict=True):
+            self._handed(command, turn).append(handover)
+            held = self.board.held[handover.number]
+            held.id = handover.job
+            self._numbers[handover.job] = handover.number
+
+    def _store_endings(self, turn: Turn) -> None:
+        endings, turn.endings = turn.endings, []
+        missed = set(turn.tx.jobs.ship([ending for _, _, ending in endings], now=turn.now))
+        for command, position, ending in endings:
+            if ending.number not in missed:
+                turn.shipped.append(ending)
+                continue
+            job, epoch, report = command.ended[position]
+            turn.results[id(command)][position] = self._end(job, epoch, report, turn, factory=command.factory)
+
+    def _mend(self, numbers: Iterable[JobNumber], turn: Turn) -> None:
+        """Take jobs as the database has them, after it has shown that the board was wrong about them."""
+        for number in numbers:
+            self.board.forget(number)
+            job = turn.tx.jobs.by_number(number)
+            if job is not None:
+                self._note(job)
+
+    def _remark(self, turn: Turn) -> None:
+        """Let held jobs know at once that others wait for them now: their end needs the rules."""
+        for job in turn.touched:
+            held = self.board.held.get(job.number)
+            if held is not None and held.epoch == job.epoch:
+                held.marks |= job.marks
+
+    def _know_shapes(self, turn: Turn) -> None:
+        """Read the shapes of new jobs while the transaction is open."""
+        unknown = {job.shape for job in turn.touched} - self.board.shapes.keys()
+        if unknown:
+            self.board.shapes.update(turn.tx.jobs.shapes(unknown))
+
+    # --- after the commit
+
+    def _settle(self, turn: Turn) -> None:
+        """Take in what the commit has changed; a job may occur more than once, and its last state counts."""
+        for ending in turn.shipped:
+            held = self.board.held.get(ending.number)
+            place = None if held is None else self.board.places.get(held.session)
+            if held is not None and place is not None:
+                self.roster.ended(place, held.shape.engine, ending.number, outcome=Outcome.SUCCEEDED, now=turn.now)
+            self._gone(ending.number)
+        for job in {job.number: job for job in turn.touched}.values():
+            self._note(job)
+        if self.funds.products:
+            self._renew_funds(turn)
+        self.counters["claimed"] += len(turn.stored)
+        self.counters["completed"] += len(turn.shipped)
+
+    def _renew_funds(self, turn: Turn) -> None:
+        ended = [
+            line
+            for line in self.funds.lines()
+            if (held := self.board.held.get(line[0])) is None or held.epoch != line[1]
+        ]
+        products = self.funds.forget(ended)
+        with self._store.read() as tx:
+            self.funds.renew(tx, now=turn.now, products=products)
+
+    def _note(self, job: Job) -> None:
+        """Let the board see a job as it is now."""
+        if job.stage is Stage.QUEUED:
+            self._gone(job.number)
+            created = microseconds(job.created_at)
+            self.board.add(
+                Ready(job.number, job.shape, job.priority.rank, created, job.epoch, job.marks, job.preemptions)
+            )
+            self._news = True
+            self.urgent = self.urgent or job.priority.rank == 0
+        elif job.stage in LEASED:
+            self._hold(job)
+        else:
+            self._gone(job.number)
+            self.board.forget(job.number)
+
+    def _gone(self, number: JobNumber) -> None:
+        held = self.board.release(number)
+        if held is not None:
+            self._news = True
+            if held.id is not None:
+                self._numbers.pop(held.id, None)
+
+    def _hold(self, job: Job) -> None:
+        assert job.session is not None, f"job {job.id} is held by nobody"
+        held = self.board.held.get(job.number)
+        if held is None or held.epoch != job.epoch:
+            changed = microseconds(job.changed_at)
+            held = HeldJob(
+                number=job.number,
+                epoch=job.epoch,
+                shape=self.board.shapes[job.shape],
+                shape_number=job.shape,
+                priority=job.priority.rank,
+                created_us=microseconds(job.created_at),
+                claimed_us=changed,
+                marks=job.marks,
+                session=job.session,
+                id=job.id,
+            )
+            self.board.hold(held)
+        held.building = job.stage is Stage.BUILDING
+        held.marks = job.marks
+        held.preemptions = job.preemptions
+        if job.stop_at is not None and held.stop_us is None:
+            self.board.ask_to_stop(job.number, by_us=microseconds(job.stop_at), stops_for=None)
+        self._numbers[job.id] = job.number
+
+    def _parks(self, command: Asked, turn: Turn) -> bool:
+        """Whether a command goes on waiting; otherwise its answer is kept."""
+        match command:
+            case Claim():
+                handed = turn.handed.get(id(command))
+                if command.refused:
+                    return False
+                if not handed and self._clock.monotonic() < command.deadline:
+                    self._parked[id(command)] = command
+                    return True
+                command.answer(handed or [])
+            case Complete():
+                command.answer(turn.results[id(command)])
+            case _:
+                pass
+        return False
+
+    # --- what waits
+
+    def retry(self) -> Sequence[Claim]:
+        """Return the parked claims that should be tried again: all of them if there is news, else those out of time."""
+        if not self._parked:
+            return ()
+        now = self._clock.monotonic()
+        if self._news and len(self.board):
+            due = list(self._parked.values())
+        else:
+            due = [claim for claim in self._parked.values() if claim.deadline <= now]
+        self._news = False
+        for claim in due:
+            del self._parked[id(claim)]
+        return due
+
+    @property
+    def due_at(self) -> float | None:
+        """The monotonic time at which the first parked claim is out of time."""
+        return min((claim.deadline for claim in self._parked.values()), default=None)
+
+    def release_parked(self) -> Sequence[Claim]:
+        """Return every parked claim, answered with nothing: the engine is closing."""
+        parked, self._parked = list(self._parked.values()), {}
+        for claim in parked:
+            claim.answer([])
+        return parked
+
+
+def _together(error: Exception) -> Exception:
+    """Return an error of its own for each asker of a batch that failed as a whole."""
+    if isinstance(error, StorageFailed):
+        alone: Exception = StorageFailed(error.message, fix=error.fix)
+    else:
+        alone = StorageFailed(f"the batch could not be committed: {error!r}", fix="nothing was kept; try again")
+    alone.__cause__ = error
+    return alone

@@ -1,0 +1,104 @@
+"""The budgets in memory: what is reserved and spent in the present window, so that a claim asks no table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from pilothouse.fleet.board import Place
+from pilothouse.fleet.budget import Balance, Budget, Held, Rates, estimate, may_reserve_all
+from pilothouse.fleet.job import Cost, Shape
+from pilothouse.fleet.ledger import Reservation
+from pilothouse.ids import Epoch, JobNumber, ProductId
+from pilothouse.ports.store import Transaction
+
+
+class Funds:
+    """Every budget with its balance. A balance is read anew when its window ends or an attempt of it is settled."""
+
+    def __init__(self) -> None:
+        self._budgets: dict[ProductId, list[Budget]] = {}
+        self._balances: dict[tuple[ProductId, str], Balance] = {}
+        self._reserved: dict[tuple[JobNumber, Epoch], Reservation] = {}
+        self._window_ends: dict[ProductId, datetime] = {}
+
+    def load(self, tx: Transaction, *, now: datetime) -> None:
+        """Read every budget and what counts under it."""
+        self._budgets, self._balances, self._window_ends = {}, {}, {}
+        for budget in tx.budgets.listed(None):
+            self._budgets.setdefault(budget.product, []).append(budget)
+        self._reserved = {(each.job, each.epoch): each for each in tx.budgets.unsettled()}
+        for product in self._budgets:
+            self._read(tx, product, now=now)
+
+    def _read(self, tx: Transaction, product: ProductId, *, now: datetime) -> None:
+        for budget in self._budgets[product]:
+            window = budget.window(now)
+            by_engine = tx.budgets.balances(product, since=window.starts_at)
+            total = Balance()
+            for (_, engine), balance in by_engine.items():
+                if budget.applies(engine):
+                    total = Balance(reserved=total.reserved + balance.reserved, spent=total.spent + balance.spent)
+            self._balances[product, budget.engine] = total
+            ends = self._window_ends.get(product, window.ends_at)
+            self._window_ends[product] = min(ends, window.ends_at)
+
+    def renew(self, tx: Transaction, *, now: datetime, products: frozenset[ProductId] = frozenset()) -> None:
+        """Read the balances of these products, and of those whose window has ended, anew."""
+        for product in list(self._budgets):
+            if product in products or now >= self._window_ends.get(product, now):
+                self._window_ends.pop(product, None)
+                self._read(tx, product, now=now)
+
+    @property
+    def products(self) -> frozenset[ProductId]:
+        """The products that have a budget."""
+        return frozenset(self._budgets)
+
+    def cost(self, shape: Shape, place: Place) -> Cost:
+        """Return what an attempt of the shape is expected to use at a place."""
+        rates = Rates(seats=shape.seats, gpus=shape.gpus, usd_per_hour=place.usd_per_hour)
+        return estimate(shape.cost, timeout_seconds=shape.timeout_seconds, rates=rates)
+
+    def held(self, shape: Shape, place: Place) -> Held | None:
+        """Return why the budgets hold a shape back at a place, or None."""
+        budgets = self._budgets.get(shape.product)
+        if not budgets:
+            return None
+        standing = [(budget, self._balances[budget.product, budget.engine]) for budget in budgets]
+        said = may_reserve_all(standing, self.cost(shape, place), engine=shape.engine)
+        return said if isinstance(said, Held) else None
+
+    def why(self, shape: Shape, place: Place) -> str | None:
+        """Return the reason of `held` in words."""
+        held = self.held(shape, place)
+        return None if held is None else held.why
+
+    def reserve(
+        self, number: JobNumber, *, epoch: Epoch, shape: Shape, place: Place, now: datetime
+    ) -> Reservation | None:
+        """Return the line for the ledger, counted already, or None where no budget counts the product."""
+        budgets = self._budgets.get(shape.product)
+        if not budgets:
+            return None
+        cost = self.cost(shape, place)
+        line = Reservation(job=number, epoch=epoch, product=shape.product, engine=shape.engine, cost=cost, at=now)
+        self._reserved[number, epoch] = line
+        for budget in budgets:
+            if budget.applies(shape.engine):
+                key = (budget.product, budget.engine)
+                self._balances[key] = self._balances[key].reserve(cost)
+        return line
+
+    def is_reserved(self, number: JobNumber, epoch: Epoch) -> bool:
+        """Whether the attempt has reserved something, which its end has to settle."""
+        return (number, epoch) in self._reserved
+
+    def lines(self) -> Sequence[tuple[JobNumber, Epoch]]:
+        """Return the attempts that have reserved something and not settled it, as far as is known."""
+        return list(self._reserved)
+
+    def forget(self, lines: Sequence[tuple[JobNumber, Epoch]]) -> frozenset[ProductId]:
+        """Forget reservations that were settled or never stored; return the products to be read anew."""
+        gone = [self._reserved.pop(line, None) for line in lines]
+        return frozenset(line.product for line in gone if line is not None)

@@ -1,0 +1,129 @@
+"""Making room for critical jobs, where their product allows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from pilothouse.fleet.board import HeldJob, Place, microseconds
+from pilothouse.fleet.claim import Grant, Ready
+from pilothouse.fleet.job import Job, Priority
+from pilothouse.fleet.preemption import Eviction, NoEviction, Room, Running, Wanted, plan
+from pilothouse.ids import JobNumber
+from pilothouse.operations.claim import assign
+
+if TYPE_CHECKING:
+    from pilothouse.engine.core import Core
+    from pilothouse.ports.store import Transaction
+
+HEADS_MAX = 4
+"""How many critical jobs of a shape are looked at in one go; the others come after them anyway."""
+_PRIORITIES = tuple(Priority)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What would be done for one critical job, or why nothing."""
+
+    job: Ready
+    decision: Eviction | NoEviction
+    place: Place | None
+
+
+class Preemption:
+    """The evictions that are due now. One transaction marks the victims and assigns the job that they make room for.
+
+    The job's offer reaches its factory only when none of its victims is held any more: each has then checkpointed and
+    reported, or was fenced at its deadline. Nobody else gets the seats in between.
+    """
+
+    def __init__(self, core: Core, *, now: datetime) -> None:
+        self._core = core
+        self._now = now
+
+    def planned(self, *, product_switch: bool = True) -> Iterator[Planned]:
+        """Yield what is decided for each critical job that waits; without the switch, as if all products allowed it."""
+        board = self._core.board
+        for number, shape in list(board.shapes.items()):
+            if product_switch and not self._core.settings_of(shape.product).preemption:
+                continue
+            for job in board.heads(number, HEADS_MAX):
+                if job.priority == Priority.CRITICAL.rank:
+                    yield self.plan(job)
+
+    def plan(self, job: Ready) -> Planned:
+        """Return what is decided for one job that waits."""
+        board = self._core.board
+        shape = board.shapes[job.shape]
+        places = {
+            place.factory: place
+            for place in board.places.values()
+            if place.open and board.suits(place, job.shape) is not None and self._core.funds.held(shape, place) is None
+        }
+        if board.lock_holder(shape) is not None:
+            places = {}
+        wanted = Wanted(
+            job=job.number,
+            priority=_PRIORITIES[job.priority],
+            seats=shape.seats,
+            gpus=shape.gpus,
+            factories=frozenset(places),
+        )
+        running = [self._running(held, place) for place in places.values() for held in place.held.values()]
+        rooms = [
+            Room(factory=name, seats=max(0, place.seats_free), gpus=max(0, place.gpus_free))
+            for name, place in places.items()
+        ]
+        decision = plan(wanted, running, rooms)
+        place = places[decision.factory] if isinstance(decision, Eviction) else None
+        return Planned(job=job, decision=decision, place=place)
+
+    def _running(self, held: HeldJob, place: Place) -> Running:
+        now_us = microseconds(self._now)
+        settings = self._core.settings_of(held.shape.product)
+        since_us = max(held.claimed_us, held.checkpoint_us or 0)
+        return Running(
+            job=held.number,
+            priority=_PRIORITIES[held.priority],
+            seats=held.shape.seats,
+            gpus=held.shape.gpus,
+            factory=place.factory,
+            running_seconds=max(0.0, (now_us - held.claimed_us) / 1e6),
+            lost_seconds=max(0.0, (now_us - since_us) / 1e6),
+            min_running_seconds=max(settings.min_running_seconds, held.shape.min_running_seconds),
+            preemptions=held.preemptions,
+            stopping=held.stop_us is not None,
+        )
+
+    def carry_out(self, tx: Transaction) -> Sequence[Job]:
+        """Return the victims, marked; each critical job that they make room for is assigned."""
+        marked: list[Job] = []
+        for planned in self.planned():
+            if isinstance(planned.decision, Eviction) and planned.place is not None:
+                marked += self._evict(tx, planned.job, planned.decision, planned.place)
+        return marked
+
+    def _evict(self, tx: Transaction, job: Ready, eviction: Eviction, place: Place) -> list[Job]:
+        board = self._core.board
+        grace = self._core.settings_of(board.shapes[job.shape].product).stop_grace_seconds
+        by = self._now + timedelta(seconds=grace)
+        marked = [self._mark(tx, victim.job, by=by, for_=job) for victim in eviction.victims]
+        if any(victim is None for victim in marked):
+            raise RuntimeError(f"a victim of job {job.number} is not where the board has it")
+        handovers, missed = assign(
+            tx, [Grant(job.number, job.epoch, place.session)], now=self._now, why="others make room for it"
+        )
+        if missed:
+            raise RuntimeError(f"job {job.number} is not where the board has it")
+        self._core.expect(
+            job, place, handovers[0], victims=[victim.job for victim in eviction.victims], by=by, now=self._now, tx=tx
+        )
+        return [victim for victim in marked if victim is not None]
+
+    def _mark(self, tx: Transaction, number: JobNumber, *, by: datetime, for_: Ready) -> Job | None:
+        victim = tx.jobs.by_number(number)
+        if victim is None:
+            return None
+        return tx.jobs.ask_to_stop(victim, by=by, now=self._now, why=f"it makes room for job number {for_.number}")

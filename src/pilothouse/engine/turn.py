@@ -1,0 +1,52 @@
+"""One batch on its way: the transaction it needs, if any, and what is collected to be stored together."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from datetime import datetime
+
+from pilothouse.engine.commands import Claim, Complete
+from pilothouse.fleet.board import Place
+from pilothouse.fleet.claim import Ending, Ready
+from pilothouse.fleet.job import Job
+from pilothouse.fleet.ledger import Reservation
+from pilothouse.ids import JobNumber
+from pilothouse.operations.claim import Handover
+from pilothouse.ports.store import Store, Transaction
+
+
+class Turn:
+    """What a batch has collected. The transaction begins with the first command that needs one."""
+
+    def __init__(self, store: Store, stack: ExitStack, *, now: datetime, now_us: int) -> None:
+        self.now = now
+        self.now_us = now_us
+        self.picks: list[tuple[Claim, Ready, Place]] = []
+        self.reservations: list[Reservation] = []
+        self.endings: list[tuple[Complete, int, Ending]] = []
+        self.ending: set[JobNumber] = set()
+        self.shipped: list[Ending] = []
+        self.handed: dict[int, list[Handover]] = {}
+        self.results: dict[int, list[Exception | None]] = {}
+        self.stored: list[Ready] = []
+        self.new_places: list[Place] = []
+        self._store = store
+        self._stack = stack
+        self._tx: Transaction | None = None
+
+    @property
+    def tx(self) -> Transaction:
+        """The transaction, begun if it has not been."""
+        if self._tx is None:
+            self._tx = self._stack.enter_context(self._store.write())
+        return self._tx
+
+    @property
+    def touched(self) -> tuple[Job, ...]:
+        """The jobs that commands have moved, each as the change left it, in order."""
+        return () if self._tx is None else tuple(self._tx.touched)
+
+    @property
+    def ahead(self) -> bool:
+        """Whether the board was told something that only the commit makes true."""
+        return bool(self.stored or self.new_places or self.shipped or self.touched)

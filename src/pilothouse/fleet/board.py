@@ -1,0 +1,479 @@
+"""The board: what waits, who has room, and which job goes where. It is memory only, rebuilt from the store by one scan.
+
+    ready jobs ──► one heap per shape ─┐
+                                       ├─► pick(session) ──► held by the session
+    sessions with their free seats ────┘
+
+Jobs of one shape differ only in priority and age, and their order never changes with time, so the best job for a
+session is the best of the heads of the shapes it can run: no queue is ever searched.
+
+A job that needs more seats than are free anywhere would wait for ever behind small ones. Once such a head has waited
+`RESERVE_AFTER_SECONDS`, the session that can run it soonest keeps its seats for it, and other jobs start there only if
+they end, by their own time limits, before the reserved one could begin (EASY backfilling, Lifka 1995).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from pilothouse.fleet.capability import Offer, fit, parse, unmet
+from pilothouse.fleet.claim import Ready
+from pilothouse.fleet.factory import free
+from pilothouse.fleet.job import Priority, Shape
+from pilothouse.fleet.score import DEFAULT, Weights, cost_fit
+from pilothouse.ids import Epoch, FactoryName, JobId, JobNumber, ProductId, SessionNumber, ShapeNumber
+
+EVERY_PRODUCT = ProductId("*")
+"""The product of a factory that serves all of them."""
+RESERVE_AFTER_SECONDS = 300.0
+_PRIORITIES = tuple(Priority)
+_BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+Entry = tuple[float, int, int, JobNumber, Epoch, int, int]
+"""The static order of a job (three parts), its number, epoch, marks and preemptions."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Place:
+    """An open session that may take work: what its factory offers, and what is taken there."""
+
+    session: SessionNumber
+    factory: FactoryName
+    product: ProductId
+    offer: Offer
+    engines: frozenset[str]
+    seats: int
+    gpus: int
+    usd_per_hour: float | None = None
+    open: bool = True
+    seats_taken: int = 0
+    gpus_taken: int = 0
+    stopping: int = 0
+    health: dict[str, float] = field(default_factory=dict)
+    held: dict[JobNumber, HeldJob] = field(default_factory=dict)
+    familiar: set[ProductId] = field(default_factory=set)
+    reserved_for: JobNumber | None = None
+    fits: dict[ShapeNumber, float | None] = field(default_factory=dict)
+
+    @property
+    def seats_free(self) -> int:
+        """Seats that nobody holds or waits for: a victim's are its own while it stops, and then its preemptor's."""
+        if not self.stopping:
+            return self.seats - self.seats_taken
+        return free(self.seats, [(job.number, job.shape.seats, job.stops_for) for job in self.held.values()])
+
+    @property
+    def gpus_free(self) -> int:
+        """GPUs that nobody holds or waits for."""
+        if not self.stopping:
+            return self.gpus - self.gpus_taken
+        return free(self.gpus, [(job.number, job.shape.gpus, job.stops_for) for job in self.held.values()])
+
+    def put(self, job: HeldJob) -> None:
+        """Count what a job takes."""
+        self.held[job.number] = job
+        self.seats_taken += job.shape.seats
+        self.gpus_taken += job.shape.gpus
+        self.stopping += job.stops_for is not None
+
+    def drop(self, number: JobNumber) -> None:
+        """Count what a job gives back."""
+        job = self.held.pop(number, None)
+        if job is not None:
+            self.seats_taken -= job.shape.seats
+            self.gpus_taken -= job.shape.gpus
+            self.stopping -= job.stops_for is not None
+
+    @property
+    def load(self) -> float:
+        """The share of the seats that is taken, from 0 to 1."""
+        return min(1.0, max(0.0, 1.0 - self.seats_free / self.seats)) if self.seats else 1.0
+
+
+@dataclass(slots=True, kw_only=True)
+class HeldJob:
+    """A job that a session holds. Times are in microseconds since 1970."""
+
+    number: JobNumber
+    epoch: Epoch
+    shape: Shape
+    shape_number: ShapeNumber
+    priority: int
+    created_us: int
+    claimed_us: int
+    marks: int
+    session: SessionNumber
+    id: JobId | None = None
+    building: bool = False
+    checkpoint_us: int | None = None
+    checkpoint_step: int | None = None
+    stop_us: int | None = None
+    preemptions: int = 0
+    heard_us: int | None = None
+    stops_for: JobNumber | None = None
+    waits_for: tuple[JobNumber, ...] = ()
+
+    @property
+    def deadline_us(self) -> int:
+        """When its own time limit ends it at the latest."""
+        return self.claimed_us + round(self.shape.timeout_seconds * 1e6)
+
+
+def microseconds(time: datetime) -> int:
+    """Return a time as microseconds since 1970, the whole numbers that the board counts in."""
+    return (time - _BEGIN) // _MICROSECOND
+
+
+Funds = Callable[[Shape, Place], str | None]
+"""Why the budgets hold a shape back at a place now, or None."""
+
+
+class Board:
+    """Everything that scheduling looks at. One thread at a time."""
+
+    def __init__(self) -> None:
+        self.shapes: dict[ShapeNumber, Shape] = {}
+        self.places: dict[SessionNumber, Place] = {}
+        self.held: dict[JobNumber, HeldJob] = {}
+        self._heaps: dict[ShapeNumber, list[Entry]] = {}
+        self._epochs: dict[JobNumber, Epoch] = {}
+        self._shape_of: dict[JobNumber, ShapeNumber] = {}
+        self._locks: dict[tuple[ProductId, str], JobNumber] = {}
+        self._weights: dict[ProductId, Weights] = {}
+        self._reserved: dict[JobNumber, SessionNumber] = {}
+
+    def __len__(self) -> int:
+        """How many jobs may be claimed."""
+        return len(self._epochs)
+
+    # --- what waits
+
+    def load(self, ready: Iterable[Ready]) -> None:
+        """Take in the scan of a start; the shapes must be known."""
+        lists: dict[ShapeNumber, list[Entry]] = {number: [] for number in self.shapes}
+        by_age = {number: self.weights(shape.product).age / 60e6 for number, shape in self.shapes.items()}
+        by_rank = {number: self._by_rank(shape.product) for number, shape in self.shapes.items()}
+        epochs = self._epochs
+        # A start reads millions: this is `static_order`, with what is the same for all of a shape taken out.
+        for number, shape, priority, created_us, epoch, marks, preemptions in ready:
+            epochs[number] = epoch
+            order = by_age[shape] * created_us - by_rank[shape][priority]
+            lists[shape].append((order, priority, created_us, number, epoch, marks, preemptions))
+        for shape, entries in lists.items():
+            heap = self._heaps.setdefault(shape, [])
+            heap += entries
+            heapq.heapify(heap)
+
+    def _by_rank(self, product: ProductId) -> tuple[float, ...]:
+        weight = self.weights(product).priority
+        return tuple(weight * (Priority.LOW.rank - rank) for rank in range(len(_PRIORITIES)))
+
+    def _entry(self, job: Ready) -> Entry:
+        product = self.shapes[job.shape].product
+        order = self.weights(product).age / 60e6 * job.created_us - self._by_rank(product)[job.priority]
+        return (order, job.priority, job.created_us, job.number, job.epoch, job.marks, job.preemptions)
+
+    def add(self, job: Ready) -> None:
+        """Let a job wait, or note that it waits under another epoch; its shape must be known."""
+        if self._epochs.get(job.number) == job.epoch:
+            return
+        self._epochs[job.number] = job.epoch
+        heapq.heappush(self._heaps.setdefault(job.shape, []), self._entry(job))
+
+    def forget(self, number: JobNumber) -> None:
+        """Let a job wait no longer, and nobody hold it."""
+        self._epochs.pop(number, None)
+        self.release(number)
+        session = self._reserved.pop(number, None)
+        if session is not None and session in self.places:
+            self.places[session].reserved_for = None
+
+    def waiting(self) -> Iterator[tuple[ShapeNumber, int]]:
+        """Yield how many entries each shape's heap has; some of them may be out of date."""
+        for shape, heap in self._heaps.items():
+            if heap:
+                yield shape, len(heap)
+
+    def head(self, shape: ShapeNumber) -> Ready | None:
+        """Return the first job of a shape."""
+        heap = self._heaps.get(shape)
+        while heap:
+            _, rank, created, number, epoch, marks, preemptions = heap[0]
+            if self._epochs.get(number) == epoch:
+                return Ready(number, shape, rank, created, epoch, marks, preemptions)
+            heapq.heappop(heap)
+        return None
+
+    def heads(self, shape: ShapeNumber, limit: int) -> list[Ready]:
+        """Return the first few jobs of a shape in their order."""
+        found: list[Ready] = []
+        for _, rank, created, number, epoch, marks, preemptions in heapq.nsmallest(
+            2 * limit, self._heaps.get(shape, [])
+        ):
+            if self._epochs.get(number) == epoch:
+                found.append(Ready(number, shape, rank, created, epoch, marks, preemptions))
+        return found[:limit]
+
+    # --- weights
+
+    def weights(self, product: ProductId) -> Weights:
+        """Return the weights of a product."""
+        return self._weights.get(product, DEFAULT)
+
+    def set_weights(self, product: ProductId, weights: Weights) -> None:
+        """Weigh a product's jobs anew, and sort what waits of it."""
+        self._weights[product] = weights
+        for number, heap in self._heaps.items():
+            if self.shapes[number].product == product:
+                heap[:] = [
+                    self._entry(Ready(job, number, rank, created, epoch, marks, preemptions))
+                    for _, rank, created, job, epoch, marks, preemptions in heap
+                ]
+                heapq.heapify(heap)
+
+    # --- who holds what
+
+    def open_place(self, place: Place) -> None:
+        """Let a session take work."""
+        self.places[place.session] = place
+
+    def close_place(self, session: SessionNumber) -> list[HeldJob]:
+        """Let a session take nothing any more, and return what it holds; it is still held until it is released."""
+        place = self.places.pop(session, None)
+        if place is None:
+            return []
+        if place.reserved_for is not None:
+            self._reserved.pop(place.reserved_for, None)
+        return list(place.held.values())
+
+    def hold(self, job: HeldJob) -> None:
+        """Note that a session holds a job."""
+        self._epochs.pop(job.number, None)
+        self.release(job.number)
+        self.held[job.number] = job
+        if job.shape.lock:
+            self._locks[job.shape.product, job.shape.lock] = job.number
+        place = self.places.get(job.session)
+        if place is not None:
+            place.put(job)
+            place.familiar.add(job.shape.product)
+            if place.reserved_for == job.number:
+                place.reserved_for = None
+        self._reserved.pop(job.number, None)
+
+    def release(self, number: JobNumber) -> HeldJob | None:
+        """Note that nobody holds a job any more; return what was held."""
+        job = self.held.pop(number, None)
+        if job is None:
+            return None
+        key = (job.shape.product, job.shape.lock)
+        if self._locks.get(key) == number:
+            del self._locks[key]
+        place = self.places.get(job.session)
+        if place is not None:
+            place.drop(number)
+        return job
+
+    def ask_to_stop(self, number: JobNumber, *, by_us: int, stops_for: JobNumber | None) -> None:
+        """Note that a held job makes room for another one."""
+        job = self.held[number]
+        place = self.places.get(job.session)
+        if place is not None and job.stops_for is None and stops_for is not None:
+            place.stopping += 1
+        job.stop_us, job.stops_for = by_us, stops_for
+
+    def lock_holder(self, shape: Shape) -> JobNumber | None:
+        """Return the job that holds the lock which this shape needs."""
+        return self._locks.get((shape.product, shape.lock)) if shape.lock else None
+
+    # --- who gets what
+
+    def suits(self, place: Place, number: ShapeNumber) -> float | None:
+        """Return how well a factory fits a shape, from 0 to 1, or None where it could never run it."""
+        found = place.fits.get(number, -1.0)
+        if found is None or found >= 0.0:
+            return found
+        place.fits[number] = suited = _suits(place, self.shapes[number])
+        return suited
+
+    def score(self, job: Ready, place: Place, *, now_us: int, weights: Weights | None = None) -> float:
+        """Return the score of a job at a place that suits it; the same sum as `fleet.score.score` has in its terms."""
+        shape = self.shapes[job.shape]
+        weigh = self.weights(shape.product) if weights is None else weights
+        suited = self.suits(place, job.shape) or 0.0
+        match = bool(shape.prefers_engine) and shape.prefers_engine in place.engines
+        return (
+            weigh.capability * suited
+            + weigh.affinity * ((shape.product in place.familiar) + match) / 2
+            + weigh.load * (1.0 - place.load)
+            + weigh.cost * cost_fit(usd=shape.cost.usd, usd_per_hour=place.usd_per_hour)
+            + weigh.health * place.health.get(shape.engine, 1.0)
+            + weigh.age * (now_us - job.created_us) / 60e6
+            + weigh.priority * (Priority.LOW.rank - job.priority)
+        )
+
+    def pick(
+        self,
+        session: SessionNumber,
+        *,
+        seats: int,
+        now_us: int,
+        pools: Collection[str] | None = None,
+        funds: Funds | None = None,
+        weights: Weights | None = None,
+    ) -> Ready | None:
+        """Take the best job for the session, which then holds it; None when nothing that waits may start there now.
+
+        `seats` are what the factory says it has free. The caller gives it back (`give_back`) when it cannot be stored.
+        """
+        place = self.places[session]
+        free, gpus = min(seats, place.seats_free), place.gpus_free
+        best: tuple[float, int, int, Ready] | None = None
+        large: tuple[float, int, int, Ready] | None = None
+        eligible = list(self._eligible(place, pools=pools, funds=funds))
+        alone = len(eligible) == 1
+        for job, shape in eligible:
+            total = 0.0 if alone else self.score(job, place, now_us=now_us, weights=weights)
+            key = (-total, job.priority, job.created_us, job)
+            if shape.seats > free or shape.gpus > gpus:
+                large = key if large is None or key < large else large
+            elif best is None or key < best:
+                best = key
+        if large is not None:
+            self._reserve(place, large[3], now_us=now_us)
+        if place.reserved_for is not None:
+            best = self._backfill(place, best, free=free, gpus=gpus, now_us=now_us, pools=pools, funds=funds)
+        if best is None:
+            return None
+        self._take(best[3], session, now_us=now_us)
+        return best[3]
+
+    def _eligible(
+        self, place: Place, *, pools: Collection[str] | None, funds: Funds | None
+    ) -> Iterator[tuple[Ready, Shape]]:
+        """Yield the head of every shape that could run here if there were room."""
+        if not place.open:
+            return
+        for number, heap in self._heaps.items():
+            if not heap:
+                continue
+            shape = self.shapes[number]
+            if (pools is not None and shape.pool not in pools) or self.suits(place, number) is None:
+                continue
+            if self.lock_holder(shape) is not None or place.health.get(shape.engine, 1.0) <= 0.0:
+                continue
+            if funds is not None and funds(shape, place) is not None:
+                continue
+            job = self.head(number)
+            if job is not None:
+                yield job, shape
+
+    def _take(self, job: Ready, session: SessionNumber, *, now_us: int) -> None:
+        heapq.heappop(self._heaps[job.shape])
+        self.hold(
+            HeldJob(
+                number=job.number,
+                epoch=Epoch(job.epoch + 1),
+                shape=self.shapes[job.shape],
+                shape_number=job.shape,
+                priority=job.priority,
+                created_us=job.created_us,
+                claimed_us=now_us,
+                marks=job.marks,
+                preemptions=job.preemptions,
+                session=session,
+            )
+        )
+
+    def give_back(self, job: Ready) -> None:
+        """Undo a pick that could not be stored."""
+        self.release(job.number)
+        self.add(job)
+
+    # --- room for large jobs
+
+    def _backfill(
+        self,
+        place: Place,
+        best: tuple[float, int, int, Ready] | None,
+        *,
+        free: int,
+        gpus: int,
+        now_us: int,
+        pools: Collection[str] | None,
+        funds: Funds | None,
+    ) -> tuple[float, int, int, Ready] | None:
+        """Return the best job that leaves the reservation of the place as it is."""
+        assert place.reserved_for is not None, "without a reservation there is nothing to fill around"
+        wanted = self._wanted(place.reserved_for)
+        if wanted is None:
+            place.reserved_for = None
+            return best
+        if best is not None and best[3].number == place.reserved_for:
+            return best
+        start_us = _could_start_us(place, wanted, now_us=now_us)
+        short = [
+            (-self.score(job, place, now_us=now_us), job.priority, job.created_us, job)
+            for job, shape in self._eligible(place, pools=pools, funds=funds)
+            if shape.seats <= free and shape.gpus <= gpus and now_us + round(shape.timeout_seconds * 1e6) <= start_us
+        ]
+        return min(short, default=None)
+
+    def _wanted(self, number: JobNumber) -> Shape | None:
+        shape = self._shape_of.get(number)
+        return self.shapes[shape] if shape is not None and number in self._epochs else None
+
+    def _reserve(self, place: Place, job: Ready, *, now_us: int) -> None:
+        """Keep the place for a large job that has waited long, unless another is kept for it or has room sooner."""
+        if place.reserved_for is not None or job.number in self._reserved:
+            return
+        if now_us - job.created_us < RESERVE_AFTER_SECONDS * 1e6:
+            return
+        shape = self.shapes[job.shape]
+        mine = _could_start_us(place, shape, now_us=now_us)
+        others = (
+            _could_start_us(other, shape, now_us=now_us)
+            for other in self.places.values()
+            if other.open and other.reserved_for is None and self.suits(other, job.shape) is not None
+        )
+        if mine > min(others, default=mine):
+            return
+        place.reserved_for = job.number
+        self._reserved[job.number] = place.session
+        self._shape_of[job.number] = job.shape
+
+
+def _suits(place: Place, shape: Shape) -> float | None:
+    if place.product not in {EVERY_PRODUCT, shape.product}:
+        return None
+    if shape.seats > place.seats or shape.gpus > place.gpus:
+        return None
+    if shape.engine and shape.engine not in place.engines:
+        return None
+    asked = tuple(parse(text) for text in shape.requires)
+    return None if unmet(asked, place.offer) else fit(asked, place.offer)
+
+
+def _could_start_us(place: Place, shape: Shape, *, now_us: int) -> int:
+    """Return when enough seats and GPUs will be free at the latest, by the time limits of what runs there."""
+    seats, gpus = place.seats_free, place.gpus_free
+    when = now_us
+    for job in sorted(place.held.values(), key=lambda held: (held.deadline_us, held.number)):
+        if seats >= shape.seats and gpus >= shape.gpus:
+            break
+        if job.stops_for is None:
+            seats, gpus, when = seats + job.shape.seats, gpus + job.shape.gpus, max(now_us, job.deadline_us)
+    return when
+
+
+def counts(board: Board) -> Mapping[ProductId, int]:
+    """Return how many entries wait for each product."""
+    totals: dict[ProductId, int] = {}
+    for shape, count in board.waiting():
+        product = board.shapes[shape].product
+        totals[product] = totals.get(product, 0) + count
+    return totals
