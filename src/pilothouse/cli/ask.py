@@ -64,7 +64,7 @@ def ask(
     """Return the app's answer; what it refuses is raised as the error that it was."""
     chosen = {name: value for name, value in (query or {}).items() if value is not None}
     question = Question(method=method, path=path, body=body, query=chosen, headers=headers)
-    return asyncio.run(_ask(settings_of(ctx), ctx.find_root().params.get("server"), question))
+    return asyncio.run(_ask(settings_of(ctx), ctx.find_root().params.get("server_url"), question))
 
 
 def path(*parts: str) -> str:

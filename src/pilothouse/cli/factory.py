@@ -31,9 +31,7 @@ SeatsOption = Annotated[int, typer.Option("--seats", min=1, max=10_000, help="Ho
 PoolOption = Annotated[list[str] | None, typer.Option("--pool", help="A pool to serve; any by default. Repeatable.")]
 EngineOption = Annotated[
     list[str] | None,
-    typer.Option(
-        "--engine", metavar="NAME=COMMAND", help="An engine's command; {task} is the task's file. Repeatable."
-    ),
+    typer.Option("--engine", metavar="NAME=COMMAND", help="A command; {task} is the task's file. Repeatable."),
 ]
 CapabilityOption = Annotated[
     list[str] | None, typer.Option("--capability", metavar="TEXT", help="What else this machine has. Repeatable.")
@@ -199,7 +197,7 @@ def server_of(ctx: typer.Context, settings: Settings, given: str | None) -> str:
     from pilothouse.errors import UsageError
     from pilothouse.wiring.server import living_server
 
-    named = given or ctx.find_root().params.get("server") or settings.server
+    named = given or ctx.find_root().params.get("server_url") or settings.server
     if named is not None:
         return str(named).rstrip("/")
     own = living_server(settings.home)

@@ -11,7 +11,25 @@ from typing import Annotated
 import typer
 
 from pilothouse import __version__
-from pilothouse.cli import bench, calibrate, campaign, demo, doctor, job, judge, logbook, proposal, run
+from pilothouse.cli import (
+    bench,
+    budget,
+    calibrate,
+    campaign,
+    demo,
+    doctor,
+    factory,
+    factory_orders,
+    fleet,
+    job,
+    job_orders,
+    judge,
+    logbook,
+    proposal,
+    run,
+    server,
+    token,
+)
 from pilothouse.cli.context import note
 from pilothouse.cli.exits import SIGNAL_BASE, exit_code
 from pilothouse.errors import PilothouseError
@@ -29,10 +47,17 @@ campaign.app.command("calibrate")(calibrate.calibrate)
 app.add_typer(campaign.app, name="campaign")
 app.add_typer(proposal.app, name="proposal")
 app.add_typer(run.app, name="run")
+job.app.add_typer(job_orders.app)
 app.add_typer(job.app, name="job")
+factory.app.add_typer(factory_orders.app)
+app.add_typer(factory.app, name="factory")
+app.add_typer(budget.app, name="budget")
+app.add_typer(token.app, name="token")
 app.add_typer(logbook.app, name="logbook")
 app.add_typer(judge.app, name="judge")
 app.add_typer(bench.app, name="bench")
+app.add_typer(fleet.app, name="fleet")
+app.command("server")(server.server)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 
@@ -50,12 +75,16 @@ def root(
         Path | None,
         typer.Option("--home", metavar="FOLDER", help="Where the state lives; .pilothouse of this folder by default."),
     ] = None,
+    server_url: Annotated[
+        str | None,
+        typer.Option("--server", metavar="URL", help="The server to ask; the home's own by default, if one runs."),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=print_version)
     ] = False,
 ) -> None:
     """Run unattended training that its owners can trust."""
-    del home, version  # the one is read by settings_of, the other has been answered
+    del home, server_url, version  # the first two are read where they are needed, the last has been answered
 
 
 def add_program_commands(target: typer.Typer) -> None:

@@ -313,7 +313,68 @@ class FleetAnswer(Answer):
     alerts: list[AlertAnswer]
 
 
-class LooseAnswer(Answer):
-    """An object for people, whose keys may grow."""
+class ReasonAnswer(Answer):
+    """One thing that is so, and what would change it."""
 
-    model_config = ConfigDict(extra="allow")
+    code: str
+    text: str
+    fix: str
+    jobs: list[str]
+    factories: dict[str, str]
+
+
+class ScoreAnswer(Answer):
+    """A score, and the terms that sum to it."""
+
+    total: float
+    terms: dict[str, float]
+
+
+class CandidateAnswer(Answer):
+    """A factory that could run the job, its score there, and what stands against it now."""
+
+    factory: str
+    score: ScoreAnswer
+    against: str | None
+
+
+class ExplainAnswer(Answer):
+    """Why a job stands where it stands; the first reason is the headline, the first candidate the best."""
+
+    job: str
+    stage: str
+    headline: str
+    reasons: list[ReasonAnswer]
+    candidates: list[CandidateAnswer]
+
+
+class VictimAnswer(Answer):
+    """A job that would make room."""
+
+    job: str
+    priority: str
+    seats: int
+    running_seconds: float
+    lost_seconds: float
+
+
+class PreemptionAnswer(Answer):
+    """Who makes room for a job, and where; nobody where there are no victims."""
+
+    job: str
+    dry_run: bool
+    enabled: bool
+    factory: str | None
+    victims: list[VictimAnswer]
+    lost_seat_seconds: float
+    detail: str
+
+
+class SettingsAnswer(Answer):
+    """How a product's jobs are placed, preempted and paid for."""
+
+    weights: dict[str, float]
+    preemption: bool
+    budgets: bool
+    min_running_seconds: float
+    stop_grace_seconds: float

@@ -21,6 +21,7 @@ from pilothouse.web import (
     factory_routes,
     figure_routes,
     job_routes,
+    scheduling_routes,
 )
 from pilothouse.web.answers import Health
 from pilothouse.web.bodies import BODIES
@@ -38,6 +39,7 @@ ROOMS = (
     budget_routes,
     access_routes,
     figure_routes,
+    scheduling_routes,
 )
 """What is asked most comes first: routes are tried in their order."""
 _REF = "#/components/schemas/{model}"

@@ -212,7 +212,17 @@ class NewToken(Body):
     expires_seconds: Annotated[float, Field(ge=1, le=SECONDS_MAX)] | None = None
 
 
-class Preemption(Body):
+class FleetTable(Body):
+    """How a product's jobs are placed, preempted and paid for."""
+
+    weights: Annotated[dict[Word, Annotated[float, Field(ge=0, le=1e6)]], Field(max_length=20)] = {}
+    preemption: bool = False
+    budgets: bool = False
+    min_running_seconds: Annotated[float, Field(ge=0, le=86_400)] = 60.0
+    stop_grace_seconds: Annotated[float, Field(ge=0, le=86_400)] = 30.0
+
+
+class PreemptionOrder(Body):
     """A job that others shall make room for; a dry run only tells who would."""
 
     job: JobName
@@ -220,9 +230,13 @@ class Preemption(Body):
 
 
 BODIES: tuple[type[BaseModel], ...] = (
-    Ceiling, Change, Children, Claim, Complete, Empty, Enrolment, Heartbeat, Manifest, NewEnrolment, NewToken,
-    Preemption, Release, Start, Why,
-)  # fmt: skip
+    *Body.__subclasses__(),
+    *FromFactory.__subclasses__(),
+    Children,
+    Enrolment,
+    Manifest,
+)
+"""Every model that a route may take, for the contract."""
 
 
 async def take(request: Request, model: type[Model]) -> Model:
