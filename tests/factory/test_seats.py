@@ -162,7 +162,7 @@ def test_a_draining_factory_claims_no_more_and_leaves_when_it_is_empty(bench: Be
 
     with bench.working() as working:
         bench.pid("up")
-        bench.dispatch.draining = True
+        bench.dispatch.drain()
         beats = len(bench.dispatch.beats)
         bench.dispatch.until(lambda: len(bench.dispatch.beats) >= beats + 2)
         bench.dispatch.offer(bench.offer_for(UNTIL_TOLD, job=TWO))

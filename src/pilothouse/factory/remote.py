@@ -27,8 +27,11 @@ from pilothouse.ids import BootId, FactoryName
 from pilothouse.launch.local import LocalLauncher
 from pilothouse.ports.clock import Clock
 
-CLAIM_WAIT_SECONDS = 10.0
-"""How long one claim waits at the server, and so how long an idle factory may take to leave."""
+CLAIM_WAIT_SECONDS = 5.0
+"""How long one claim waits at the server, and so how long an idle factory may take to leave.
+
+It does not leave before: what the server might give to a claim that nobody hears the answer of would be lost with it.
+"""
 KEY_LOOK_SECONDS = 60.0
 YOUNG_SECONDS = 30.0
 """A boot that is over sooner is followed by a pause, longer each time: two factories of one name end each other's."""

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -118,6 +119,7 @@ def is_loopback(url: str) -> bool:
 
 def _checked(url: str) -> str:
     try:
+        urlsplit(url)  # it is the stricter of the two about brackets
         read = httpx2.URL(url)
     except (httpx2.InvalidURL, ValueError) as error:
         raise BadValue(f"{url!r} is no URL: {error}", fix="write it as http://HOST:PORT") from error

@@ -82,6 +82,12 @@ class RecordingDispatch:
         with self._changed:
             self._orders += commands
 
+    def drain(self) -> None:
+        """Let the next beat say that the factory drains, and answer the claim that waits."""
+        with self._changed:
+            self.draining = True
+            self._changed.notify_all()
+
     def until(self, condition: Callable[[], object]) -> None:
         """Wait until something that was told makes the condition true."""
         with self._changed:
@@ -103,9 +109,14 @@ class RecordingDispatch:
             asked = Asked(factory=factory, boot=boot, seats=seats, held=tuple(held), pools=pools, jobs=jobs)
             self.claims.append(asked)
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._offers or self._forgotten(held), timeout=wait_seconds)
+            self._changed.wait_for(lambda: self._offers or self._forgotten(held) or self.draining, timeout=wait_seconds)
             answer = self._forgotten(held)
-            while self._offers and not self.draining and len(answer) < jobs and _seats(answer) + self._offers[0].spec.seats <= seats:
+            while (
+                self._offers
+                and not self.draining
+                and len(answer) < jobs
+                and _seats(answer) + self._offers[0].spec.seats <= seats
+            ):
                 answer.append(self._offers.pop(0))
             self._assigned |= {(offer.job, offer.epoch): offer for offer in answer}
             if answer and self.lose_answers:
