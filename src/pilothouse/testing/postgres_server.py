@@ -41,6 +41,8 @@ _LOG_LINES = 12
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
 _QUICK = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")
+# After a kill the server makes sure of every file; one call for the whole file system is the quick way.
+_DURABLE = ("recovery_init_sync_method=syncfs",) if sys.platform == "linux" else ()
 _LEAN = (
     "listen_addresses=",
     "max_connections=64",
@@ -135,8 +137,10 @@ class PostgresServer:
         for process in family:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-        psutil.wait_procs(family, timeout=_END_SECONDS)
         self._dismiss(keep=True)
+        pause, deadline = threading.Event(), time.monotonic() + _END_SECONDS
+        while any(_runs(process) for process in family) and time.monotonic() < deadline:
+            pause.wait(_PAUSE_SECONDS)
 
     def stop(self) -> None:
         """Stop at once, without a last checkpoint, and keep the folder; `start` brings it back."""
@@ -146,7 +150,7 @@ class PostgresServer:
         """Start the server on what the folder holds, and return once it answers."""
         assert self._keeper is None, "the server runs"
         command = [str(self._bin / "postgres"), "-D", str(self._data), "-k", str(self._home)]
-        for setting in [*_LEAN, *(() if self._durable else _QUICK), *self._settings]:
+        for setting in [*_LEAN, *(_DURABLE if self._durable else _QUICK), *self._settings]:
             command += ["-c", setting]
         with (self._home / "log").open("ab") as log:
             self._keeper = subprocess.Popen(  # noqa: S603  as below
@@ -285,3 +289,11 @@ def _places() -> Iterator[Path]:
         yield Path(control).resolve().parent
     for root in _INSTALLED:
         yield from sorted(Path(root).glob("*/bin"), reverse=True)
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Whether a process still does something; one that only waits to be reaped does not."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -25,7 +25,9 @@ class Address:
     def __init__(self, dsn: str) -> None:
         try:
             given = conninfo_to_dict(dsn)
-        except psycopg.Error:
+            # The library looks at these when it connects, and would quote a password that has slipped into one.
+            [int(port) for port in str(given.get("port") or 0).split(",") if port]
+        except (psycopg.Error, ValueError):
             # The driver's message quotes the text, and a password may be in it.
             raise UsageError(
                 "the address of the PostgreSQL database cannot be read",

@@ -34,6 +34,17 @@ _FIXES: dict[type[psycopg.Error], str] = {
     errors.IndexCorrupted: "stop every process that uses it, keep a copy, and restore the newest backup",
     errors.IdleInTransactionSessionTimeout: f"the process slept inside a transaction; run it again; {_NOTHING_KEPT}",
 }
+_CONNECTING = {
+    "too many clients": "close other clients, or raise max_connections of the server",
+    "connection slots": "close other clients, or raise max_connections of the server",
+    "authentication failed": "correct the user and the password in the address, or in the file .pgpass",
+    "no password supplied": "put the password into the address, or into the file .pgpass",
+    "database": "create the database, with `createdb` for one, or correct its name in the address",
+    "role": "create the account, with `createuser` for one, or correct its name in the address",
+    "starting up": "wait until the server has started",
+    "shutting down": "start the server again",
+}
+"""Parts of what a server says to one whom it does not let in, for which the driver has no code."""
 _FIX_GONE = "see whether the server runs and can be reached, then run the same command again"
 _FIX_UNKNOWN = f"run `pilothouse doctor`; {_NOTHING_KEPT}"
 
@@ -65,6 +76,9 @@ def _broken_rule(error: psycopg.IntegrityError) -> PilothouseError:
 def _storage_failed(error: psycopg.Error, *, where: str) -> StorageFailed:
     known = [fix for kind, fix in _FIXES.items() if isinstance(error, kind)]
     gone = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    if gone and not error.sqlstate and "FATAL" in str(error):
+        said = str(error).split("FATAL", 1)[1]
+        known += [fix for part, fix in _CONNECTING.items() if part in said]
     fix = known[0] if known else _FIX_GONE if gone else _FIX_UNKNOWN
     code = error.sqlstate or type(error).__name__
     return StorageFailed(f"{where}: {_first_line(error)} ({code})", fix=fix)
