@@ -27,6 +27,8 @@ from pilothouse.factory.child import FactoryChild
 from pilothouse.factory.keeper import FactoryKeeper
 from pilothouse.factory.loop import SEATS
 from pilothouse.factory.orphans import sweep_orphans
+from pilothouse.fleet.board import EVERY_PRODUCT
+from pilothouse.fleet.factory import Factory
 from pilothouse.ids import BootId, FactoryName
 from pilothouse.operations.admit_proposal import recheck_open_trial
 from pilothouse.operations.campaign_facts import Session
@@ -120,11 +122,10 @@ def running_engine(workspace: Workspace, stop: threading.Event, *, warn: Callabl
         engine = Engine(workspace.store, workspace.clock, lease_seconds=LEASE_SECONDS)
         with engine:
             with engine.read() as tx:
-                held = {(job.factory, job.boot) for job in tx.jobs.leased()}
-            for name, dead in held:
-                assert name is not None, "a leased job has a factory"
-                assert dead is not None, "a leased job has a boot"
-                engine.rescue_boot(name, dead)
+                dead = [kept.session for kept in tx.factories.open_sessions() if kept.session.factory == factory]
+            for session in dead:
+                engine.rescue_boot(session.factory, session.boot)
+            engine.enrol(Factory(product=EVERY_PRODUCT, name=factory, seats=SEATS))
             keeper = FactoryKeeper(
                 lambda boot: FactoryChild(engine, home=workspace.home, work_folder=Path.cwd(), name=factory, boot=boot),
                 rescue=lambda boot: engine.rescue_boot(factory, boot),
