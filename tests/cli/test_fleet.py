@@ -1,0 +1,112 @@
+"""`pilothouse fleet simulate`: the document it prints, the table, and every bad input by its name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from pilothouse.cli.main import app
+from pilothouse.errors import PilothouseError
+
+FIGURES = {
+    "mean_completion_s",
+    "median_completion_s",
+    "p99_completion_s",
+    "utilisation",
+    "bounded_slowdown",
+    "longest_wait_lowest_s",
+    "preemptions",
+    "lost_gpu_hours",
+    "makespan_s",
+    "jobs",
+    "decision_us",
+}
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> str:
+    path = tmp_path / "trace.csv"
+    rows = [f"{60 * place},{(place * 7919) % 5000 + 10},{1 + place % 4}" for place in range(80)]
+    path.write_text("\n".join(["submit_time,duration,gpus", *rows]) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def _json(*words: str) -> Any:
+    said = CliRunner().invoke(app, ["fleet", "simulate", *words, "--json"])
+    assert said.exit_code == 0, said
+    return json.loads(said.stdout)
+
+
+def _refusal(*words: str) -> PilothouseError:
+    said = CliRunner().invoke(app, ["fleet", "simulate", *words])
+    assert isinstance(said.exception, PilothouseError), said
+    return said.exception
+
+
+def test_a_workload_is_replayed_under_three_policies(trace: str) -> None:
+    found = _json("--workload", trace, "--cluster", "8")
+
+    assert list(found["policies"]) == ["fifo", "shortest", "ours"]
+    assert all(set(each) == FIGURES for each in found["policies"].values())
+    assert all(each["jobs"] == 80 for each in found["policies"].values())
+    assert found["policies"]["shortest"]["mean_completion_s"] < found["policies"]["fifo"]["mean_completion_s"]
+    assert found["cluster"] == {"gpus": 8, "checkpoint_every_s": 900.0, "restart_cost_s": 60.0}
+    assert found["trace"]["jobs"] == 80
+    assert found["trace"]["offered_load"] > 1
+
+
+def test_priorities_are_drawn_by_the_seed_and_shakes_have_intervals(trace: str) -> None:
+    words = (
+        "--workload",
+        trace,
+        "--cluster",
+        "8",
+        "--mix",
+        "critical=1,low=3",
+        "--shakes",
+        "3",
+        "--policies",
+        "fifo,ours",
+    )
+
+    found, again = _json(*words), _json(*words)
+
+    assert found["trace"]["priorities"] == again["trace"]["priorities"]
+    assert found["trace"]["priorities"]["medium"] == 0
+    mean = found["shakes"]["policies"]["ours"]["mean_completion_s"]
+    assert mean["low"] <= mean["mean"] <= mean["high"]
+    assert mean == again["shakes"]["policies"]["ours"]["mean_completion_s"]
+    assert found["shakes"]["mean_completion_s_over_fifo"]["ours"]["mean"] > 0
+
+
+def test_a_person_gets_a_table_and_is_told_what_was_left_out(trace: str) -> None:
+    said = CliRunner().invoke(app, ["fleet", "simulate", "--workload", trace, "--cluster", "3", "--shakes", "2"])
+
+    assert said.exit_code == 0, said
+    assert "shortest" in said.stdout
+    assert "left out 20 jobs that need more than 3 GPUs" in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--cluster", "8"), "nothing to simulate"),
+        (("--workload", "absent.csv", "--cluster", "8"), "absent.csv does not exist"),
+        (("--workload", "TRACE", "--cluster", "8", "--policies", "lottery"), "no policy 'lottery'"),
+        (("--workload", "TRACE", "--cluster", "8", "--policies", ","), "no policy is named"),
+        (("--workload", "TRACE", "--cluster", "8", "--shakes", "1"), "one shaken replay"),
+        (("--workload", "TRACE", "--cluster", "8", "--mix", "urgent=1"), "the mix has 'urgent=1'"),
+        (("--workload", "TRACE", "--cluster", "8", "--mix", "low=-1"), "the share of low is -1"),
+        (("--workload", "TRACE", "--cluster", "8", "--mix", "low=0"), "has no share above 0"),
+        (("--workload", "TRACE", "--cluster", "8", "--shake-by", "soon"), "--shake-by"),
+    ],
+)
+def test_a_bad_request_is_told(trace: str, words: tuple[str, ...], said: str) -> None:
+    error = _refusal(*(trace if word == "TRACE" else word for word in words))
+
+    assert said in error.message
+    assert error.fix
