@@ -26,5 +26,10 @@ def server(
     from pilothouse.wiring.server import ServerOrder, serve
 
     order = ServerOrder(host=host, port=port, authenticate=authenticate)
-    caught = serve(settings_of(ctx), order, ready=lambda url: note(f"serving {url}; Ctrl-C ends it"))
+    caught = serve(
+        settings_of(ctx),
+        order,
+        ready=lambda url: note(f"serving {url}; Ctrl-C ends it"),
+        waiting=lambda name: note(f"standing by: {name} leads this database"),
+    )
     raise typer.Exit(SIGNAL_BASE + caught if caught is not None else 0)

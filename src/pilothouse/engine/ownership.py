@@ -76,3 +76,8 @@ def _owned(home: Path, owner: Owner | None) -> AlreadyOwned:
         f"pid {owner.pid} on {owner.host}, started {since}, runs a campaign in {home}",
         fix="wait until it ends, stop it with `pilothouse campaign stop`, or give this one its own --home",
     )
+
+
+def leader_name(owner: Owner) -> str:
+    """Return the name under which an owner leads a database, which no other boot has."""
+    return f"{owner.host} pid {owner.pid} boot {owner.boot}"

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
@@ -20,8 +20,9 @@ from pilothouse.campaigns.record import Campaign, Owner, TrialState
 from pilothouse.canonical import Json
 from pilothouse.engine.campaign_loop import CampaignLoop, Ending, LoopParts
 from pilothouse.engine.engine import Engine
+from pilothouse.engine.leadership import leading
 from pilothouse.engine.loop_events import LoopEvent, TrialJudged
-from pilothouse.engine.ownership import own_engine
+from pilothouse.engine.ownership import leader_name, own_engine
 from pilothouse.errors import Refused, StorageFailed
 from pilothouse.factory.child import FactoryChild
 from pilothouse.factory.keeper import FactoryKeeper
@@ -117,7 +118,7 @@ def running_engine(workspace: Workspace, stop: threading.Event, *, warn: Callabl
     replaced; when that does not help, `stop` is set and the keeper holds the reason.
     """
     factory = FactoryName(f"local-{socket.gethostname()}")
-    with own_engine(workspace.home, boot=secrets.token_hex(8)) as owner:
+    with own_engine(workspace.home, boot=secrets.token_hex(8)) as owner, _leading(workspace, owner, stop, warn=warn):
         sweep_orphans(workspace.home)
         engine = Engine(workspace.store, workspace.clock, lease_seconds=LEASE_SECONDS)
         with engine:
@@ -140,6 +141,19 @@ def running_engine(workspace: Workspace, stop: threading.Event, *, warn: Callabl
             finally:
                 keeper.close(grace_seconds=FACTORY_STOP_SECONDS)
                 _leave(workspace, running, warn=warn)
+
+
+def _leading(
+    workspace: Workspace, owner: Owner, stop: threading.Event, *, warn: Callable[[str], None]
+) -> AbstractContextManager[None]:
+    """Lead the database for a block; a lead that is lost ends the loop like any other stop."""
+    return leading(
+        workspace.store,
+        holder=leader_name(owner),
+        stop=stop,
+        lost=stop.set,
+        waiting=lambda name: warn(f"note: {name} leads this database; waiting for the lead"),
+    )
 
 
 def _leave(workspace: Workspace, running: Running, *, warn: Callable[[str], None]) -> None:

@@ -6,8 +6,9 @@ import ipaddress
 import secrets
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
@@ -16,9 +17,11 @@ from starlette.types import ASGIApp
 
 from pilothouse.access.roles import Role
 from pilothouse.access.token import ENTROPY_BYTES, Grant, Token, TokenKind, mint_token
+from pilothouse.campaigns.record import Owner
 from pilothouse.engine.engine import Engine
-from pilothouse.engine.ownership import own_engine
-from pilothouse.errors import Conflict, OperationFailed, Refused
+from pilothouse.engine.leadership import leading
+from pilothouse.engine.ownership import leader_name, own_engine
+from pilothouse.errors import Conflict, LeaseLost, OperationFailed, Refused
 from pilothouse.settings import Settings
 from pilothouse.web.app import Face, build_app
 from pilothouse.web.edge import loopback_hosts
@@ -50,14 +53,19 @@ class ServerOrder:
 def local_app(settings: Settings, *, create: bool) -> Iterator[ASGIApp]:
     """Yield the app over the home's own engine, for one command in this process; it is open to whoever runs it."""
     workspace = open_workspace(settings, create=create)
-    with own_engine(workspace.home, boot=secrets.token_hex(8)):
+    with own_engine(workspace.home, boot=secrets.token_hex(8)) as owner, lead(workspace, owner, threading.Event()):
         engine = Engine(workspace.store, workspace.clock)
         with engine:
             yield build_app(_parts(workspace, engine, open_loopback=True), Face())
 
 
-def serve(settings: Settings, order: ServerOrder, *, ready: Callable[[str], None]) -> int | None:
-    """Serve until a signal comes, and return its number; `ready` is told the URL once the server answers."""
+def serve(
+    settings: Settings, order: ServerOrder, *, ready: Callable[[str], None], waiting: Callable[[str], None]
+) -> int | None:
+    """Serve until a signal comes, and return its number; `ready` is told the URL once the server answers.
+
+    Of several servers on one database one serves, and the others stand by; `waiting` is told who leads.
+    """
     reachable = not is_loopback(order.host)
     if reachable and order.authenticate is False:
         raise Refused(
@@ -66,12 +74,20 @@ def serve(settings: Settings, order: ServerOrder, *, ready: Callable[[str], None
         )
     authenticate = reachable if order.authenticate is None else order.authenticate
     workspace = open_workspace(settings, create=True)
-    with own_engine(workspace.home, boot=secrets.token_hex(8)), _bound(order) as listening:
+    deposed = threading.Event()
+    with (
+        own_engine(workspace.home, boot=secrets.token_hex(8)) as owner,
+        _bound(order) as listening,
+        lead(workspace, owner, deposed, waiting=waiting),
+    ):
         if reachable:
             _check_someone_may_enter(workspace)
         engine = Engine(workspace.store, workspace.clock)
         with engine:
-            return _run(workspace, engine, listening, authenticate=authenticate, ready=ready)
+            caught = _run(workspace, engine, listening, authenticate=authenticate, ready=ready, deposed=deposed)
+    if deposed.is_set():
+        raise LeaseLost("another server leads this database now", fix="start this one again; it stands by")
+    return caught
 
 
 def _run(
@@ -81,6 +97,7 @@ def _run(
     *,
     authenticate: bool,
     ready: Callable[[str], None],
+    deposed: threading.Event,
 ) -> int | None:
     host, port = listening.getsockname()[:2]
     text, own = _owners_token(workspace) if authenticate else (None, None)
@@ -104,12 +121,31 @@ def _run(
     )
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     leave_note(workspace.home, url=url, token=text)
+    threading.Thread(target=_leave_when, args=(deposed, server), name="leave-when-deposed", daemon=True).start()
     try:
         ready(url)
         server.run(sockets=[listening])
     finally:
         take_note_away(workspace.home)
     return server.caught
+
+
+def lead(
+    workspace: Workspace, owner: Owner, deposed: threading.Event, *, waiting: Callable[[str], None] = lambda _: None
+) -> AbstractContextManager[None]:
+    """Lead the workspace's database for a block, standing by until it is free; `deposed` is set when it is lost."""
+    return leading(
+        workspace.store,
+        holder=leader_name(owner),
+        stop=threading.Event(),
+        lost=deposed.set,
+        waiting=waiting,
+    )
+
+
+def _leave_when(deposed: threading.Event, server: _Server) -> None:
+    deposed.wait()
+    server.leave()
 
 
 class _Server(uvicorn.Server):
@@ -134,6 +170,11 @@ class _Server(uvicorn.Server):
         """Begin to leave; whoever waits for a job is answered at once."""
         self.caught = self.caught or sig
         super().handle_exit(sig, frame)
+        self._leaving()
+
+    def leave(self) -> None:
+        """Begin to leave although nobody has asked."""
+        self.should_exit = True
         self._leaving()
 
 

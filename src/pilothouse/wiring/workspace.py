@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from pilothouse.blobs.local import LocalBlobs
 from pilothouse.campaigns.record import Campaign, Owner
@@ -22,6 +23,7 @@ from pilothouse.ids import ENTROPY_BYTES, ProductId
 from pilothouse.launch import identity
 from pilothouse.ports.blobs import Blobs
 from pilothouse.ports.clock import Clock
+from pilothouse.ports.leadership import Leadership
 from pilothouse.ports.store import Store
 from pilothouse.settings import Settings
 from pilothouse.store.sqlite.connection import OLDEST_SQLITE
@@ -51,6 +53,10 @@ class SystemClock:
         return secrets.token_bytes(ENTROPY_BYTES)
 
 
+class LedStore(Store, Leadership, Protocol):
+    """A store that one of several servers leads."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pages:
     """The files written for people after every verdict; the database is the truth, these are views."""
@@ -64,7 +70,7 @@ class Workspace:
     """One home with its database and its blobs; `named_product` is the one that the settings name, if they do."""
 
     home: Path
-    store: Store
+    store: LedStore
     blobs: Blobs
     clock: Clock
     named_product: ProductId | None
@@ -117,18 +123,31 @@ class Workspace:
 def open_workspace(settings: Settings, *, create: bool) -> Workspace:
     """Return the workspace at the settings' home; without `create` one that is not there is an error."""
     database = settings.home / DATABASE
-    if not create and not database.exists():
+    if not create and settings.database is None and not database.exists():
         raise NotFound(
             f"there is no workspace at {settings.home}",
             fix="begin with `pilothouse demo` or `pilothouse campaign run FILE`, or name one with --home",
         )
     return Workspace(
         home=settings.home,
-        store=SqliteStore(database),
+        store=_open_store(settings),
         blobs=LocalBlobs(settings.home / "blobs"),
         clock=SystemClock(),
         named_product=None if settings.product is None else ProductId(settings.product),
     )
+
+
+def _open_store(settings: Settings) -> LedStore:
+    """Return the store that the settings name: a PostgreSQL database, or else the home's own file."""
+    if settings.database is None:
+        return SqliteStore(settings.home / DATABASE)
+    try:
+        from pilothouse.store.postgres.store import PostgresStore  # noqa: PLC0415  the driver is an extra
+    except ImportError as error:
+        raise UsageError(
+            f"PostgreSQL needs the driver psycopg, which is missing: {error}", fix="install `pilothouse[postgres]`"
+        ) from error
+    return PostgresStore(settings.database)
 
 
 def write_text(path: Path, text: str) -> None:
