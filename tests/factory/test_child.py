@@ -7,24 +7,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from pilothouse.blobs.local import LocalBlobs
-from pilothouse.engine.engine import Engine
 from pilothouse.errors import OperationFailed
 from pilothouse.factory.child import FactoryChild
 from pilothouse.factory.orphans import sweep_orphans
-from pilothouse.fleet.job import JobSpec, NewJob, Outcome, Report
-from pilothouse.fleet.stages import ENDS, Stage
-from pilothouse.ids import BootId, FactoryName, JobId, ProductId
+from pilothouse.fleet.job import Outcome, Report
+from pilothouse.ids import BootId, FactoryName
 from pilothouse.launch import identity, tree
 from pilothouse.launch.environment import ATTEMPT, FACTORY, RUN_DIR
-from pilothouse.store.sqlite.connection import MEMORY
-from pilothouse.store.sqlite.store import SqliteStore
-from pilothouse.testing.clock import FrozenClock
 from pilothouse.testing.factory_bench import Bench, RecordingDispatch, is_running
 
 NAME, BOOT = FactoryName("here"), BootId("boot-1")
@@ -257,30 +251,6 @@ def test_the_factory_loads_no_numeric_library() -> None:
     seen = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60, check=True)
 
     assert seen.stdout.strip() == "[]"
-
-
-def test_the_engine_and_the_factory_work_together(bench: Bench) -> None:
-    """A job goes from its submission to its end."""
-    script = bench.home / "program.py"
-    script.write_text(MARK + FINISH, encoding="utf-8")
-    spec = JobSpec(
-        kind="train", command=("python", str(script)), config={}, seed=1, campaign="c", trial=1, metrics=("loss",)
-    )
-    with closing(SqliteStore(MEMORY)) as store, Engine(store, FrozenClock()) as engine:
-        child = FactoryChild(engine, home=bench.home, work_folder=bench.home, name=NAME, boot=BOOT)
-        with child:
-            job = engine.submit(NewJob(id=JobId("job-1"), product=ProductId("p"), pool="local", key="k", spec=spec))
-            seen = engine.changes
-            while True:
-                with engine.read() as tx:
-                    found = tx.jobs.by_id(job.id)
-                assert found is not None
-                if found.stage in ENDS:
-                    break
-                assert seen != (seen := engine.wait_change(seen, timeout_seconds=20)), "the job does not end"
-
-    assert found.stage is Stage.SHIPPED
-    assert (found.epoch, found.failures, found.losses) == (1, 0, 0)
 
 
 def test_the_blobs_of_a_home_are_the_factorys(bench: Bench, child: FactoryChild, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-from pilothouse.errors import LeaseLost, NotAuthenticated, PilothouseError, Refused
+from pilothouse.errors import LeaseLost, NotAuthenticated, NotFound, PilothouseError, Refused
 from pilothouse.fleet.job import Progress
 from pilothouse.ids import BootId, Epoch, FactoryName, JobId
 from pilothouse.ports.dispatch import Beat, Command, Dispatch, Held, Word
@@ -35,8 +35,8 @@ RETRY_SECONDS = 1.0
 """How long after a beat that failed the next one comes, or sooner where the lease is short."""
 HUNG_AFTER_SECONDS = 900.0
 """How long an attempt's thread may be busy with one thing, such as checking one large input, before it is buried."""
-_FINAL = (LeaseLost, NotAuthenticated, Refused)
-"""Refusals of a beat that end the session; after any other failure the next beat may succeed."""
+FINAL = (LeaseLost, NotAuthenticated, NotFound, Refused)
+"""Refusals of a beat or a claim that end the session; after any other failure the next one may succeed."""
 _JOIN_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
@@ -270,7 +270,7 @@ class Heart:
         asked_at = self.monotonic()
         try:
             beat = self._dispatch.beat(factory=self._factory, boot=self._boot, held=said)
-        except _FINAL as error:
+        except FINAL as error:
             self.end(error)
         except PilothouseError as error:
             log.warning("A beat failed: %s", error.message, extra={"action": "beat_failed"})

@@ -8,9 +8,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pilothouse.errors import LeaseLost, NotAuthenticated, PilothouseError, Refused
+from pilothouse.errors import PilothouseError
 from pilothouse.factory.attempt import Attempt, Surroundings
-from pilothouse.factory.heart import Heart, Hold
+from pilothouse.factory.heart import FINAL, Heart, Hold
 from pilothouse.ids import BootId, Epoch, FactoryName, JobId
 from pilothouse.ports.dispatch import Offer
 
@@ -21,7 +21,6 @@ CLAIM_WAIT_SECONDS = 0.5
 CLAIM_AGAIN_SECONDS = 1.0
 _LOOK_SECONDS = 0.2
 """How often a factory that cannot claim looks whether it shall stop."""
-_FINAL = (LeaseLost, NotAuthenticated, Refused)
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +126,7 @@ class Factory:
                 pools=self._settings.pools,
                 jobs=free,
             )
-        except _FINAL as error:
+        except FINAL as error:
             heart.end(error)
             return
         except PilothouseError as error:
