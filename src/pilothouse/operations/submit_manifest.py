@@ -121,8 +121,14 @@ def _supersede(tx: Transaction, last: Job, *, by: str, now: datetime) -> None:
             f"and {started.id} is {started.stage.value} already",
             fix="take a new key for the new body, or send the first body again",
         )
-    for job in tree:
-        cancel(tx, job.id, now=now, why=f"superseded under the key {by}")
+    _cancel_tree(tx, last, why=f"superseded under the key {by}", now=now)
+
+
+def _cancel_tree(tx: Transaction, job: Job, *, why: str, now: datetime) -> None:
+    """Cancel a job before its children, and these before the siblings that they wait for: then none fails of another."""
+    cancel(tx, job.id, now=now, why=why)
+    for child in reversed(tx.jobs.children(job)):
+        _cancel_tree(tx, child, why=why, now=now)
 
 
 def _deps(tx: Transaction, texts: Sequence[str], *, product: ProductId) -> Mapping[str, JobId]:

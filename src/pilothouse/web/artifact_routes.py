@@ -72,6 +72,21 @@ async def download(request: Request, job: JobPath, name: NamePath) -> Response:
     return await _sent(parts, artifact.digest)
 
 
+@router.delete("/fleet/jobs/{job}/artifacts/{name}", **route(answers={204: None}, problems=(404,)))
+async def withdraw(request: Request, job: JobPath, name: NamePath) -> Response:
+    """Publish the artifact no longer, wherever the product has it; a campaign that needs it has it made again."""
+    parts = parts_of(request)
+    caller = await parts.gate.admit_all(request, Permission.OPERATE)
+    now = parts.clock.now()
+
+    def act(tx: Transaction) -> None:
+        found = _published(tx, caller, JobId(job), name)
+        tx.jobs.mark_damaged(seen_job(tx, caller, JobId(job)).product, found.digest, now=now)
+
+    await parts.engine.apply_async(act)
+    return Response(status_code=204)
+
+
 @router.get("/fleet/artifacts/{digest}", **route(answers={200: None}, problems=(404, 409), raw={200: TAR_ANSWER}))
 async def download_by_digest(request: Request, digest: DigestPath) -> Response:
     """Send a published artifact of the caller's product, such as an input of its job."""

@@ -14,7 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pilothouse.errors import BadValue, Refused, TooLarge
+from pilothouse.errors import BadValue, PilothouseError, Refused, TooLarge
 from pilothouse.web import problems
 
 JSON_BYTES_MAX = 4 << 20
@@ -78,6 +78,10 @@ class Edge:
             await self._app(scope, body, dressed)
         except ClientDisconnect:
             return
+        except PilothouseError as error:
+            if dressed.began:
+                raise
+            await problems.answer(error)(scope, receive, dressed)
         except Exception as error:  # the outermost edge: whatever failed inside, the asker gets an answer
             if dressed.began:
                 raise
