@@ -25,11 +25,11 @@ def engine(bench: Bench, text: str, *words: str) -> None:
     bench.engines["scribe"] = ("python", str(script), *words)
 
 
-def verifying(text: str, bench: Bench, **more: float) -> JobSpec:
-    """Return the bench's spec with a check that runs this Python text."""
+def verifying(text: str, bench: Bench, *, base: JobSpec = SPEC) -> JobSpec:
+    """Return the spec with a check that runs this Python text."""
     script = bench.home / "verify.py"
     script.write_text(text, encoding="utf-8")
-    return dataclasses.replace(SPEC, verify=("python", str(script)), **more)
+    return dataclasses.replace(base, verify=("python", str(script)))
 
 
 # --- the folder
@@ -211,7 +211,8 @@ def test_a_failure_is_not_verified(bench: Bench) -> None:
 
 def test_a_check_has_the_time_that_is_left(bench: Bench) -> None:
     """And is ended with all that it has started."""
-    spec = verifying(PLAIN + "mark('checking')\nrest()", bench, timeout_seconds=1.5, grace_seconds=0.2)
+    short = dataclasses.replace(SPEC, timeout_seconds=1.5, grace_seconds=0.2)
+    spec = verifying(PLAIN + "mark('checking')\nrest()", bench, base=short)
 
     report = reported(bench.run(bench.offer_for(OK, spec=spec)))
 
