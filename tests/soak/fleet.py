@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -113,6 +114,11 @@ class Fleet:
                     return answer.body
                 pause(PAUSE_SECONDS)
 
+    async def enrol(self, count: int) -> None:
+        """Let the factories of the first numbers claim."""
+        for number in range(count):
+            await self.ask("POST", "/fleet/factories/enroll", {"name": f"factory-{number}", "seats": SEATS})
+
     async def fund(self) -> None:
         """Give the product a budget that counts and never ends."""
         await self.ask("PUT", f"/fleet/budgets/{PRODUCT}", {"usd": CEILING_USD, "enforced": True})
@@ -155,6 +161,7 @@ def fleet(folder: Path, *, database: str | None, factories: int) -> Iterator[Fle
     found = Fleet(folder, database=database)
     found.server.start()
     try:
+        asyncio.run(found.enrol(factories))
         for number in range(factories):
             found.factories.boot(number)
         yield found

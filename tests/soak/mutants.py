@@ -22,8 +22,8 @@ REFUSALS = {"Denied", "NotAuthenticated", "NotApproved", "Refused"}
 GUARDED = ("access", "web")
 LET_THROUGH = {"compare_digest", "sees"}
 """Calls that answer yes or no to who asks."""
-DROPPED = {"seen_or_not_found"}
-"""Calls that refuse by themselves, or return nothing."""
+DROPPED = re.compile(r"check_\w+|seen_or_not_found")
+"""Calls that stand alone because they refuse by themselves, or return nothing."""
 WEAKER = {"READ": "FETCH", "FETCH": ""}
 """A permission that more callers have; for those that are not listed it is READ, which nearly everybody has."""
 ROOMS = ("access", "fleet", "operations", "engine", "store", "web")
@@ -102,8 +102,8 @@ def _without_access(node: ast.AST) -> Iterator[tuple[ast.expr, str]]:
             yield test, "False"
         case ast.Call() if _called(node) in LET_THROUGH:
             yield node, "True"
-        case ast.Call() if _called(node) in DROPPED:
-            yield node, "None"
+        case ast.Expr(value=ast.Call() as call) if DROPPED.fullmatch(_called(call)):
+            yield call, "None"
         case ast.Call(args=parts, keywords=named):
             for part in (*parts, *(each.value for each in named)):
                 match part:

@@ -51,6 +51,7 @@ def test_a_comparison_in_sql_is_found(statement: str, expected: list[tuple[str, 
         ("fine = hmac.compare_digest(a, b)\n", [("access", "True")]),
         ("gate.admit(request, Permission.OPERATE)\n", [("access", "Permission.READ")]),
         ("seen_or_not_found(caller, product, 'job')\n", [("access", "None")]),
+        ("check_factory(caller, name)\n", [("access", "None")]),
         ("if not found:\n    raise NotFound('nothing', fix='look')\n", []),
     ],
 )
