@@ -125,7 +125,7 @@ def _supersede(tx: Transaction, last: Job, *, by: str, now: datetime) -> None:
 
 
 def _cancel_tree(tx: Transaction, job: Job, *, why: str, now: datetime) -> None:
-    """Cancel a job before its children, and these before the siblings that they wait for: then none fails of another."""
+    """Cancel a job before its children, and these before the siblings they wait for: then none fails of another."""
     cancel(tx, job.id, now=now, why=why)
     for child in reversed(tx.jobs.children(job)):
         _cancel_tree(tx, child, why=why, now=now)

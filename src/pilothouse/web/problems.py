@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from pilothouse.errors import (
+    ArtifactDamaged,
     BadValue,
     Conflict,
     NotAuthenticated,
@@ -50,6 +51,7 @@ STATUSES: Mapping[type[PilothouseError], HTTPStatus] = {
     PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
     Conflict: HTTPStatus.CONFLICT,
     StillPending: HTTPStatus.TOO_EARLY,
+    ArtifactDamaged: HTTPStatus.CONFLICT,
     Unreachable: HTTPStatus.SERVICE_UNAVAILABLE,
     OperationFailed: HTTPStatus.SERVICE_UNAVAILABLE,
 }
