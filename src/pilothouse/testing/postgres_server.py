@@ -10,12 +10,13 @@ import importlib.util
 import os
 import pwd
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -40,7 +41,7 @@ _PAUSE_SECONDS = 0.02
 _LOG_LINES = 12
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
-_QUICK = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")
+_QUICK = ("fsync=off", "full_page_writes=off")
 # After a kill the server makes sure of every file; one call for the whole file system is the quick way.
 _DURABLE = ("recovery_init_sync_method=syncfs",) if sys.platform == "linux" else ()
 _LEAN = (
@@ -53,13 +54,20 @@ _LEAN = (
 
 
 class PostgresServer:
-    """One cluster on a unix socket.
+    """One cluster on a unix socket, from the first of the places (folders of programs) that can start one.
 
     With `durable` an answer is on the disk, as in production; without it a crash of the machine may lose what a crash
     of the server does not. Its files lie in a new folder in `folder`, or where temporary files lie.
     """
 
-    def __init__(self, *, durable: bool = False, settings: Sequence[str] = (), folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        durable: bool = False,
+        settings: Sequence[str] = (),
+        folder: Path | None = None,
+        places: Sequence[Path] | None = None,
+    ) -> None:
         self._durable = durable
         self._settings = settings
         self._account = _account()
@@ -68,7 +76,7 @@ class PostgresServer:
         # Not in pytest's own folders: another account has to reach it, and the name of a socket must be short.
         self._home = Path(tempfile.mkdtemp(prefix="pilothouse-pg-", dir=folder))
         try:
-            self._bring_up()
+            self._bring_up(_places() if places is None else places)
         except BaseException:
             self.close()
             raise
@@ -149,7 +157,7 @@ class PostgresServer:
     def start(self) -> None:
         """Start the server on what the folder holds, and return once it answers."""
         assert self._keeper is None, "the server runs"
-        command = [str(self._bin / "postgres"), "-D", str(self._data), "-k", str(self._home)]
+        command = [str(self.programs / "postgres"), "-D", str(self._data), "-k", str(self._home)]
         for setting in [*_LEAN, *(_DURABLE if self._durable else _QUICK), *self._settings]:
             command += ["-c", setting]
         with (self._home / "log").open("ab") as log:
@@ -168,15 +176,15 @@ class PostgresServer:
         self._dismiss(keep=False)
         shutil.rmtree(self._home, ignore_errors=True)
 
-    def _bring_up(self) -> None:
+    def _bring_up(self, places: Iterable[Path]) -> None:
         """Start the first PostgreSQL that can, or say why none could."""
         if self._account:
             account = pwd.getpwnam(self._account)
             os.chown(self._home, account.pw_uid, account.pw_gid)
         reasons = []
-        for found in _places():
+        for found in places:
             try:
-                self._bin = self._reachable(found)
+                self.programs = self._reachable(found)
                 self._data = self._home / "data"
                 self._initialise()
                 self.start()
@@ -193,7 +201,7 @@ class PostgresServer:
 
     def _reachable(self, found: Path) -> Path:
         """Return the programs where our account may execute them: a copy when they lie in somebody's private folder."""
-        self._bin = found
+        self.programs = found
         with suppress(OperationFailed):
             self._call("postgres", "--version")
             return found
@@ -202,6 +210,8 @@ class PostgresServer:
         for folder in (found.parent, root.parent / f"{root.name}.libs"):
             if folder.is_dir():
                 shutil.copytree(folder, copy / folder.relative_to(root.parent), dirs_exist_ok=True)
+        for path in (copy, *copy.rglob("*")):
+            path.chmod(path.stat().st_mode | (0o555 if path.stat().st_mode & stat.S_IXUSR else 0o444))
         return copy / found.relative_to(root.parent)
 
     def _initialise(self) -> None:
@@ -244,7 +254,7 @@ class PostgresServer:
     def _call(self, program: str, *arguments: str) -> str:
         try:
             done: subprocess.CompletedProcess[bytes] = subprocess.run(  # noqa: S603  the command is composed here; no shell takes part
-                [str(self._bin / program), *arguments],
+                [str(self.programs / program), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
