@@ -231,10 +231,10 @@ class Core:
 
     def place(self, name: FactoryName, boot: BootId, turn: Turn) -> Place:
         """Return the place of a boot, opened with its first word; an older boot of the same factory is over."""
-        factory = self.roster.known(name)
         place = self.roster.find(name, boot)
         if place is not None:
             return place
+        factory = self.roster.known(name)
         self._flush(turn)
         for older in self.roster.others(name, boot):
             rescue_session(turn.tx, older, why=f"the factory has booted anew as {boot}", now=turn.now)

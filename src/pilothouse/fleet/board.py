@@ -15,7 +15,7 @@ they end, by their own time limits, before the reserved one could begin (EASY ba
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -130,6 +130,8 @@ def microseconds(time: datetime) -> int:
 
 Funds = Callable[[Shape, Place], str | None]
 """Why the budgets hold a shape back at a place now, or None."""
+Candidate = tuple[float, int, int, Ready]
+"""A job behind the key by which the best one is found: its score, priority and age."""
 
 
 class Board:
@@ -145,6 +147,7 @@ class Board:
         self._locks: dict[tuple[ProductId, str], JobNumber] = {}
         self._weights: dict[ProductId, Weights] = {}
         self._reserved: dict[JobNumber, SessionNumber] = {}
+        self._late_marks: dict[JobNumber, int] = {}
 
     def __len__(self) -> int:
         """How many jobs may be claimed."""
@@ -178,8 +181,10 @@ class Board:
         return (order, job.priority, job.created_us, job.number, job.epoch, job.marks, job.preemptions)
 
     def add(self, job: Ready) -> None:
-        """Let a job wait, or note that it waits under another epoch; its shape must be known."""
+        """Let a job wait, or note that it waits under another epoch or other marks; its shape must be known."""
         if self._epochs.get(job.number) == job.epoch:
+            # Others wait for it now. Its entry lies somewhere in the heap, where looking for it would take too long.
+            self._late_marks[job.number] = job.marks
             return
         self._epochs[job.number] = job.epoch
         heapq.heappush(self._heaps.setdefault(job.shape, []), self._entry(job))
@@ -187,10 +192,9 @@ class Board:
     def forget(self, number: JobNumber) -> None:
         """Let a job wait no longer, and nobody hold it."""
         self._epochs.pop(number, None)
+        self._late_marks.pop(number, None)
         self.release(number)
-        session = self._reserved.pop(number, None)
-        if session is not None and session in self.places:
-            self.places[session].reserved_for = None
+        self._unreserve(number)
 
     def waiting(self) -> Iterator[tuple[ShapeNumber, int]]:
         """Yield how many entries each shape's heap has; some of them may be out of date."""
@@ -204,19 +208,21 @@ class Board:
         while heap:
             _, rank, created, number, epoch, marks, preemptions = heap[0]
             if self._epochs.get(number) == epoch:
-                return Ready(number, shape, rank, created, epoch, marks, preemptions)
+                late = self._late_marks.get(number, marks) if self._late_marks else marks
+                return Ready(number, shape, rank, created, epoch, late, preemptions)
             heapq.heappop(heap)
         return None
 
     def heads(self, shape: ShapeNumber, limit: int) -> list[Ready]:
         """Return the first few jobs of a shape in their order."""
-        found: list[Ready] = []
-        for _, rank, created, number, epoch, marks, preemptions in heapq.nsmallest(
-            2 * limit, self._heaps.get(shape, [])
-        ):
+        if self.head(shape) is None:  # which also takes away the stale entries before it
+            return []
+        found: dict[JobNumber, Ready] = {}
+        for _, rank, created, number, epoch, marks, preemptions in heapq.nsmallest(2 * limit, self._heaps[shape]):
             if self._epochs.get(number) == epoch:
-                found.append(Ready(number, shape, rank, created, epoch, marks, preemptions))
-        return found[:limit]
+                late = self._late_marks.get(number, marks)
+                found.setdefault(number, Ready(number, shape, rank, created, epoch, late, preemptions))
+        return list(found.values())[:limit]
 
     # --- weights
 
@@ -247,7 +253,7 @@ class Board:
         if place is None:
             return []
         if place.reserved_for is not None:
-            self._reserved.pop(place.reserved_for, None)
+            self._unreserve(place.reserved_for)
         return list(place.held.values())
 
     def hold(self, job: HeldJob) -> None:
@@ -261,12 +267,13 @@ class Board:
         if place is not None:
             place.put(job)
             place.familiar.add(job.shape.product)
-            if place.reserved_for == job.number:
-                place.reserved_for = None
-        self._reserved.pop(job.number, None)
+        if self._late_marks:
+            self._late_marks.pop(job.number, None)
+        if self._reserved:
+            self._unreserve(job.number)
 
     def release(self, number: JobNumber) -> HeldJob | None:
-        """Note that nobody holds a job any more; return what was held."""
+        """Note that nobody holds a job any more, so that nobody waits for its seats either; return what was held."""
         job = self.held.pop(number, None)
         if job is None:
             return None
@@ -276,6 +283,9 @@ class Board:
         place = self.places.get(job.session)
         if place is not None:
             place.drop(number)
+        waiting = None if job.stops_for is None else self.held.get(job.stops_for)
+        if waiting is not None:
+            waiting.waits_for = tuple(victim for victim in waiting.waits_for if victim != number)
         return job
 
     def ask_to_stop(self, number: JobNumber, *, by_us: int, stops_for: JobNumber | None) -> None:
@@ -332,8 +342,8 @@ class Board:
         """
         place = self.places[session]
         free, gpus = min(seats, place.seats_free), place.gpus_free
-        best: tuple[float, int, int, Ready] | None = None
-        large: tuple[float, int, int, Ready] | None = None
+        best: Candidate | None = None
+        large: Candidate | None = None
         eligible = list(self._eligible(place, pools=pools, funds=funds))
         alone = len(eligible) == 1
         for job, shape in eligible:
@@ -346,7 +356,7 @@ class Board:
         if large is not None:
             self._reserve(place, large[3], now_us=now_us)
         if place.reserved_for is not None:
-            best = self._backfill(place, best, free=free, gpus=gpus, now_us=now_us, pools=pools, funds=funds)
+            best = self._around(place, best, eligible, free=free, gpus=gpus, now_us=now_us, funds=funds)
         if best is None:
             return None
         self._take(best[3], session, now_us=now_us)
@@ -362,15 +372,20 @@ class Board:
             if not heap:
                 continue
             shape = self.shapes[number]
-            if (pools is not None and shape.pool not in pools) or self.suits(place, number) is None:
-                continue
-            if self.lock_holder(shape) is not None or place.health.get(shape.engine, 1.0) <= 0.0:
-                continue
-            if funds is not None and funds(shape, place) is not None:
+            if (pools is not None and shape.pool not in pools) or not self._may_start(place, number, funds=funds):
                 continue
             job = self.head(number)
             if job is not None:
                 yield job, shape
+
+    def _may_start(self, place: Place, number: ShapeNumber, *, funds: Funds | None) -> bool:
+        """Whether a job of the shape could start here now if there were room."""
+        shape = self.shapes[number]
+        if self.suits(place, number) is None:
+            return False
+        if self.lock_holder(shape) is not None or place.health.get(shape.engine, 1.0) <= 0.0:
+            return False
+        return funds is None or funds(shape, place) is None
 
     def _take(self, job: Ready, session: SessionNumber, *, now_us: int) -> None:
         heapq.heappop(self._heaps[job.shape])
@@ -396,36 +411,55 @@ class Board:
 
     # --- room for large jobs
 
-    def _backfill(
+    def _around(
         self,
         place: Place,
-        best: tuple[float, int, int, Ready] | None,
+        best: Candidate | None,
+        eligible: Sequence[tuple[Ready, Shape]],
         *,
         free: int,
         gpus: int,
         now_us: int,
-        pools: Collection[str] | None,
         funds: Funds | None,
-    ) -> tuple[float, int, int, Ready] | None:
-        """Return the best job that leaves the reservation of the place as it is."""
-        assert place.reserved_for is not None, "without a reservation there is nothing to fill around"
-        wanted = self._wanted(place.reserved_for)
-        if wanted is None:
+    ) -> Candidate | None:
+        """Return the job that the place is kept for if there is room, else the best that leaves its room as it is.
+
+        It stands for its whole shape: a more urgent job of the same needs may go before it. A reservation for a job
+        that could not start here even with room is dropped, since nobody knows for how long it would be in vain.
+        """
+        number = self._wanted(place)
+        wanted = None if number is None else next((job for job, _ in eligible if job.shape == number), None)
+        if number is None or (wanted is None and not self._may_start(place, number, funds=funds)):
+            self._unreserve(place.reserved_for)
             place.reserved_for = None
             return best
-        if best is not None and best[3].number == place.reserved_for:
-            return best
-        start_us = _could_start_us(place, wanted, now_us=now_us)
+        shape = self.shapes[number]
+        if wanted is not None and shape.seats <= free and shape.gpus <= gpus:
+            return self._candidate(wanted, place, now_us=now_us)
+        start_us = _could_start_us(place, shape, now_us=now_us)
         short = [
-            (-self.score(job, place, now_us=now_us), job.priority, job.created_us, job)
-            for job, shape in self._eligible(place, pools=pools, funds=funds)
-            if shape.seats <= free and shape.gpus <= gpus and now_us + round(shape.timeout_seconds * 1e6) <= start_us
+            self._candidate(job, place, now_us=now_us)
+            for job, its in eligible
+            if its.seats <= free and its.gpus <= gpus and now_us + round(its.timeout_seconds * 1e6) <= start_us
         ]
         return min(short, default=None)
 
-    def _wanted(self, number: JobNumber) -> Shape | None:
-        shape = self._shape_of.get(number)
-        return self.shapes[shape] if shape is not None and number in self._epochs else None
+    def _candidate(self, job: Ready, place: Place, *, now_us: int) -> Candidate:
+        return (-self.score(job, place, now_us=now_us), job.priority, job.created_us, job)
+
+    def _wanted(self, place: Place) -> ShapeNumber | None:
+        """Return the shape of the job that the place is kept for, if that still waits."""
+        number = place.reserved_for
+        return self._shape_of.get(number) if number is not None and number in self._epochs else None
+
+    def _unreserve(self, number: JobNumber | None) -> None:
+        """Keep no place for a job any more."""
+        if number is None or number not in self._reserved:
+            return
+        del self._shape_of[number]
+        place = self.places.get(self._reserved.pop(number))
+        if place is not None and place.reserved_for == number:
+            place.reserved_for = None
 
     def _reserve(self, place: Place, job: Ready, *, now_us: int) -> None:
         """Keep the place for a large job that has waited long, unless another is kept for it or has room sooner."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from pilothouse.fleet.job import Report
@@ -45,8 +44,7 @@ class Grant(NamedTuple):
         return Epoch(self.expected + 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(NamedTuple):
     """A success that ships its job and touches nothing else; `stage` is the one the job is known to be in."""
 
     number: JobNumber

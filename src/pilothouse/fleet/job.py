@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from pilothouse.canonical import Json, digest
 from pilothouse.fleet.stages import Stage
@@ -251,8 +252,7 @@ class Placed:
     parent: JobNumber | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Handed:
+class Handed(NamedTuple):
     """What a factory is handed of a job; `spec` is the stored text, decoded by whoever needs it."""
 
     id: JobId

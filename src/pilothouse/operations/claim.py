@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from pilothouse.fleet.claim import Grant, attempt_folder
 from pilothouse.fleet.job import Attempt, Handed, Job
@@ -12,8 +12,7 @@ from pilothouse.ids import Epoch, JobId, JobNumber, ProductId
 from pilothouse.ports.store import Transaction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Handover:
+class Handover(NamedTuple):
     """What goes to a factory; `spec` is the stored text, which only whoever runs the job decodes."""
 
     number: JobNumber

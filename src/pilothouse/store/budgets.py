@@ -64,20 +64,18 @@ class StoredBudgets:
 
     def reserve_many(self, reservations: Sequence[Reservation]) -> None:
         """Keep what many claimed attempts may use, all or none."""
-        self._connection.run_many(
-            self._sql["reserve"],
-            [
-                (
-                    each.job,
-                    each.epoch,
-                    each.product,
-                    each.engine,
-                    instant(each.at),
-                    *fleet_rows.figures(each.cost, what="a reservation"),
-                )
-                for each in reservations
-            ],
-        )
+        lines = [
+            (
+                each.job,
+                each.epoch,
+                each.product,
+                each.engine,
+                instant(each.at),
+                *fleet_rows.figures(each.cost, what="a reservation"),
+            )
+            for each in reservations
+        ]
+        self._connection.run_many(self._sql["reserve"], self._connection.batch(lines))
 
     def settle(self, job: JobNumber, *, epoch: Epoch, cost: Cost, now: datetime) -> bool:
         """Keep what an attempt has used, an unknown figure as it was reserved; say whether it was not settled before.

@@ -13,6 +13,15 @@ Value: TypeAlias = str | int | float | None
 Parameters: TypeAlias = Mapping[str, Value]
 
 
+class Batch(Protocol):
+    """Rows in the form that the batch statements of one dialect take, made once for several statements."""
+
+    @property
+    def size(self) -> int:
+        """How many rows there are."""
+        ...
+
+
 class Connection(Protocol):
     """An open connection; its errors are ours. It may pass between threads, one at a time.
 
@@ -33,7 +42,11 @@ class Connection(Protocol):
         """Execute a statement and return how many rows it changed; it names its parameters as `:name`."""
         ...
 
-    def run_many(self, statement: str, rows: Sequence[Sequence[Value]]) -> int:
+    def batch(self, rows: Sequence[Sequence[Value]]) -> Batch:
+        """Return rows, none of them missing a column, in the form that batch statements take."""
+        ...
+
+    def run_many(self, statement: str, batch: Batch) -> int:
         """Execute a batch statement for all rows and return how many rows were changed in total.
 
         Such a statement is the dialect's own: it takes the columns of a row by position. Two rows of one batch must
@@ -41,7 +54,7 @@ class Connection(Protocol):
         """
         ...
 
-    def rows_many(self, query: str, rows: Sequence[Sequence[Value]]) -> Sequence[Row]:
+    def rows_many(self, query: str, batch: Batch) -> Sequence[Row]:
         """Return all rows of a batch query, in any order."""
         ...
 

@@ -30,9 +30,11 @@ from pilothouse.fleet.stages import LEASED, Stage
 from pilothouse.ids import ArtifactDigest, Epoch, JobId, JobNumber, ProductId, ShapeNumber
 from pilothouse.monitoring.quoted import storable
 from pilothouse.store import rows
-from pilothouse.store.connection import Connection, Parameters
+from pilothouse.store.connection import Batch, Connection, Parameters, Value
 from pilothouse.store.rows import EDGE_KINDS, OUTCOME_NUMBERS, STAGE_NUMBERS, instant
 
+_ASSIGNED = ("number", "epoch", "session", "now", "why")
+_ATTEMPT_END = ("number", "epoch", "now", "outcome", "detail", "exit_code", "metrics", "seconds", "peak_memory_mb")
 ANY = -1
 LAST_NUMBER = 2**62
 
@@ -63,7 +65,6 @@ class StoredJobs:
         when = instant(now)
         hot: list[tuple[int, int, int, int, int, int]] = []
         specs: list[tuple[str | int | None, ...]] = []
-        beginnings: list[tuple[int, int, int]] = []
         jobs: list[Job] = []
         for number, placed in enumerate(news, start=first):
             new, stage = placed.new, STAGE_NUMBERS[placed.stage]
@@ -87,11 +88,11 @@ class StoredJobs:
                     text,
                 )
             )
-            beginnings.append((number, when, stage))
             jobs.append(rows.new_job(placed, number=JobNumber(number), shape=shape, marks=marks, now=now))
-        self._connection.run_many(self._sql["insert_jobs"], hot)
-        self._connection.run_many(self._sql["insert_specs"], specs)
-        self._connection.run_many(self._sql["tell_beginnings"], beginnings)
+        hot_batch = self._connection.batch(hot)
+        self._connection.run_many(self._sql["insert_jobs"], hot_batch)
+        self._connection.run_many(self._sql["insert_specs"], self._connection.batch(specs))
+        self._connection.run_many(self._sql["tell_beginnings"], hot_batch)
         edges = [
             Edge(job=job.number, needs=needs, kind=kind)
             for job, placed in zip(jobs, news, strict=True)
@@ -167,11 +168,9 @@ class StoredJobs:
 
     def handed(self, numbers: Sequence[JobNumber]) -> Mapping[JobNumber, Handed]:
         """Return what a factory is handed of these jobs."""
-        found = self._connection.rows_many(self._sql["handed_jobs"], [(number,) for number in numbers])
-        return {
-            JobNumber(row["number"]): Handed(id=row["id"], product=row["product"], key=row["key"], spec=row["spec"])
-            for row in found
-        }
+        batch = self._connection.batch([(number,) for number in numbers])
+        found = self._connection.rows_many(self._sql["handed_jobs"], batch)
+        return {number: Handed(job, product, key, spec) for number, job, product, key, spec in found}
 
     def listed(
         self,
@@ -226,61 +225,50 @@ class StoredJobs:
     def assign(self, grants: Sequence[Grant], *, now: datetime, why: str = "") -> Sequence[JobNumber]:
         """Move queued jobs to assigned, raise their epochs by one and open the attempts; return those not moved."""
         when = instant(now)
-        moved = self._all_or_each(
-            "assign_jobs",
-            "assign_job",
-            [(grant.number, grant.expected, grant.session, when) for grant in grants],
-            ("number", "epoch", "session", "now"),
-        )
-        taken = grants if moved is None else [grants[index] for index in moved]
-        self._connection.run_many(
-            self._sql["open_attempts"], [(grant.number, grant.expected + 1, grant.session, when) for grant in taken]
-        )
-        queued = STAGE_NUMBERS[Stage.QUEUED]
-        self._connection.run_many(
-            self._sql["tell_moves"], [(grant.number, queued, why or None) for grant in taken]
-        )
-        return () if moved is None else _left_out([grant.number for grant in grants], moved)
+        rows_ = [(grant.number, grant.expected, grant.session, when, why) for grant in grants]
+        batch, missed = self._all_or_each("assign_jobs", "assign_job", rows_, _ASSIGNED)
+        self._connection.run_many(self._sql["open_attempts"], batch)
+        self._connection.run_many(self._sql["tell_claims"], batch)
+        return missed
 
     def ship(self, endings: Sequence[Ending], *, now: datetime) -> Sequence[JobNumber]:
         """End attempts that succeeded and ship their jobs; return those not moved."""
         when = instant(now)
-        moved = self._all_or_each(
-            "ship_jobs",
-            "ship_job",
-            [(ending.number, ending.epoch, STAGE_NUMBERS[ending.stage], when) for ending in endings],
-            ("number", "epoch", "stage", "now"),
-        )
-        taken = endings if moved is None else [endings[index] for index in moved]
-        self._connection.run_many(
-            self._sql["end_attempts"],
-            [_attempt_end(ending.number, ending.epoch, ending.report, when) for ending in taken],
-        )
-        self._connection.run_many(
-            self._sql["tell_moves"], [(ending.number, STAGE_NUMBERS[ending.stage], None) for ending in taken]
-        )
-        for ending in taken:
-            if ending.report.artifacts:
+        rows_ = [
+            (*_attempt_end(ending.number, ending.epoch, ending.report, when), STAGE_NUMBERS[ending.stage])
+            for ending in endings
+        ]
+        batch, missed = self._all_or_each("ship_jobs", "ship_job", rows_, (*_ATTEMPT_END, "stage"))
+        self._connection.run_many(self._sql["end_attempts"], batch)
+        self._connection.run_many(self._sql["tell_endings"], batch)
+        for ending in endings:
+            if ending.report.artifacts and ending.number not in missed:
                 self._publish(self._reload(ending.number), epoch=ending.epoch, report=ending.report)
-        return () if moved is None else _left_out([ending.number for ending in endings], moved)
+        return missed
 
     def _all_or_each(
-        self, batch: str, single: str, values: Sequence[tuple[int, ...]], names: tuple[str, ...]
-    ) -> list[int] | None:
-        """Carry out a batch and return None when all rows matched; else the positions of those that did, one by one."""
+        self, many: str, single: str, values: Sequence[tuple[Value, ...]], names: tuple[str, ...]
+    ) -> tuple[Batch, Sequence[JobNumber]]:
+        """Carry out a batch, or, when not all of its rows match, its rows one by one.
+
+        Return the rows that matched, as a batch, and the numbers of the jobs that did not.
+        """
+        batch = self._connection.batch(values)
         try:
             with self._connection.savepoint():
-                if self._connection.run_many(self._sql[batch], values) != len(values):
-                    raise _NotAllError
+                self._all(many, batch)
         except _NotAllError:
             pass
         else:
-            return None
-        return [
-            position
-            for position, row in enumerate(values)
-            if self._connection.run(self._sql[single], dict(zip(names, row, strict=True))) == 1
-        ]
+            return batch, ()
+        known = self._sql[single]
+        moved = [row for row in values if self._connection.run(known, dict(zip(names, row, strict=True))) == 1]
+        done = {row[0] for row in moved}
+        return self._connection.batch(moved), [JobNumber(int(str(row[0]))) for row in values if row[0] not in done]
+
+    def _all(self, many: str, batch: Batch) -> None:
+        if self._connection.run_many(self._sql[many], batch) != batch.size:
+            raise _NotAllError
 
     # --- moving one job
 
@@ -351,19 +339,8 @@ class StoredJobs:
             self._publish(job, epoch=job.epoch, report=report)
         return moved
 
-    def _end_attempt(self, values: tuple[int | str | float | None, ...]) -> None:
-        names = (
-            "number",
-            "epoch",
-            "now",
-            "outcome",
-            "detail",
-            "exit_code",
-            "metrics",
-            "seconds",
-            "peak_memory_mb",
-        )
-        self._connection.run(self._sql["end_attempt"], dict(zip(names, values, strict=True)))
+    def _end_attempt(self, values: tuple[Value, ...]) -> None:
+        self._connection.run(self._sql["end_attempt"], dict(zip(_ATTEMPT_END, values, strict=True)))
 
     def _publish(self, job: Job, *, epoch: Epoch, report: Report) -> None:
         for position, artifact in enumerate(report.artifacts):
@@ -530,8 +507,3 @@ def _attempt_end(
         report.seconds,
         report.peak_memory_mb,
     )
-
-
-def _left_out(numbers: Sequence[JobNumber], taken: Sequence[int]) -> Sequence[JobNumber]:
-    kept = set(taken)
-    return [number for position, number in enumerate(numbers) if position not in kept]

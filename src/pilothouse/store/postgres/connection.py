@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import psycopg
 from psycopg import pq
@@ -16,7 +16,7 @@ from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import StrDumper
 
 from pilothouse.errors import PilothouseError, StorageFailed
-from pilothouse.store.connection import Parameters, Value, spoiled, zero_byte
+from pilothouse.store.connection import Batch, Parameters, Value, spoiled, zero_byte
 from pilothouse.store.named_sql import dialect_queries
 from pilothouse.store.postgres.address import Address
 from pilothouse.store.postgres.faults import IDLE_SECONDS, LOCK_SECONDS, STATEMENT_SECONDS, commit_unknown, translate
@@ -69,6 +69,13 @@ class _NumberLoader(Loader):
         return int(text) if text.isdigit() or text[1:].isdigit() else float(text)
 
 
+class ColumnBatch(NamedTuple):
+    """Rows as one array per column."""
+
+    columns: list[Sequence[Value]]
+    size: int
+
+
 class PostgresConnection:
     """`store.connection.Connection` on PostgreSQL.
 
@@ -99,22 +106,30 @@ class PostgresConnection:
         self._execute(statement, parameters)
         return self._cursor.rowcount
 
-    def run_many(self, statement: str, rows: Sequence[Sequence[Value]]) -> int:
+    def batch(self, rows: Sequence[Sequence[Value]]) -> ColumnBatch:
+        """Return rows as one array per column."""
+        return ColumnBatch([_column(column) for column in zip(*rows, strict=True)], len(rows))
+
+    def run_many(self, statement: str, batch: Batch) -> int:
         """Execute a batch statement, which takes each column as an array, and return how many rows were changed."""
-        if not rows:
+        if not batch.size:
             return 0
-        self._execute(statement, [_column(column) for column in zip(*rows, strict=True)])
+        self._many(statement, batch)
         return self._cursor.rowcount
 
-    def rows_many(self, query: str, rows: Sequence[Sequence[Value]]) -> list[_Row]:
+    def rows_many(self, query: str, batch: Batch) -> list[_Row]:
         """Return all rows of a batch query, which takes each column as an array."""
-        if not rows:
+        if not batch.size:
             return []
-        self._execute(query, [_column(column) for column in zip(*rows, strict=True)])
+        self._many(query, batch)
         try:
             return self._cursor.fetchall()
         except _DRIVER_ERRORS as error:
             raise self._ours(error) from error
+
+    def _many(self, statement: str, batch: Batch) -> None:
+        assert isinstance(batch, ColumnBatch), f"a batch of another dialect: {batch!r}"
+        self._execute(statement, batch.columns)
 
     def rows(self, query: str, parameters: Parameters | None = None) -> list[_Row]:
         """Return all rows of a query."""

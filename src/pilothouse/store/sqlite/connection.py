@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
-from pilothouse.errors import PilothouseError, StorageFailed
-from pilothouse.store.connection import Parameters, Value, spoiled, zero_byte
+from pilothouse.errors import BadValue, PilothouseError, StorageFailed
+from pilothouse.store.connection import Batch, Parameters, Value, spoiled, zero_byte
 from pilothouse.store.named_sql import dialect_queries
 from pilothouse.store.sqlite.faults import LOCK_SECONDS, translate
 
@@ -32,6 +33,13 @@ _SETTINGS = (
     "PRAGMA temp_store = MEMORY",
     "PRAGMA trusted_schema = OFF",
 )
+
+
+class JsonBatch(NamedTuple):
+    """Rows as one JSON text."""
+
+    text: str
+    size: int
 
 
 class SqliteConnection:
@@ -102,30 +110,38 @@ class SqliteConnection:
         """Execute a statement and return how many rows it changed."""
         return self._execute(statement, parameters).rowcount
 
-    def run_many(self, statement: str, rows: Sequence[Sequence[Value]]) -> int:
-        """Execute a batch statement, which takes the rows as one JSON text, and return how many rows were changed.
+    def batch(self, rows: Sequence[Sequence[Value]]) -> JsonBatch:
+        """Return rows as one JSON text.
 
-        One statement lets go of the interpreter's lock once; a statement per row would wait for it after each of them,
-        behind every other busy thread.
+        One statement for all of them lets go of the interpreter's lock once; a statement per row would wait for it
+        after each of them, behind every other busy thread.
         """
-        return self._many(statement, rows).rowcount if rows else 0
+        try:
+            text = json.dumps(rows, allow_nan=False, ensure_ascii=False)
+        except ValueError as error:
+            raise BadValue(f"a batch cannot be stored: {error}", fix="give finite numbers") from error
+        if "\\u0000" in text:
+            _refuse_zero_bytes(rows)
+        return JsonBatch(text, len(rows))
 
-    def rows_many(self, query: str, rows: Sequence[Sequence[Value]]) -> list[sqlite3.Row]:
+    def run_many(self, statement: str, batch: Batch) -> int:
+        """Execute a batch statement, which takes the rows as one JSON text, and return how many rows were changed."""
+        return self._many(statement, batch).rowcount if batch.size else 0
+
+    def rows_many(self, query: str, batch: Batch) -> list[sqlite3.Row]:
         """Return all rows of a batch query."""
         try:
-            return self._many(query, rows).fetchall() if rows else []
+            return self._many(query, batch).fetchall() if batch.size else []
         except _DRIVER_ERRORS as error:
             raise self._ours(error) from error
 
-    def _many(self, statement: str, rows: Sequence[Sequence[Value]]) -> sqlite3.Cursor:
+    def _many(self, statement: str, batch: Batch) -> sqlite3.Cursor:
+        assert isinstance(batch, JsonBatch), f"a batch of another dialect: {batch!r}"
         if self._spoiled:
             raise spoiled(self.where)
         try:
-            text = json.dumps(rows, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-            if "\\u0000" in text:
-                _refuse_zero_bytes(rows)
-            return self._raw.execute(statement, (text,))
-        except (*_DRIVER_ERRORS, PilothouseError) as error:
+            return self._raw.execute(statement, (batch.text,))
+        except _DRIVER_ERRORS as error:
             raise self._ours(error) from error
 
     def rows(self, query: str, parameters: Parameters | None = None) -> list[sqlite3.Row]:

@@ -23,45 +23,63 @@ SELECT * FROM unnest(
 -- name: tell_beginnings
 -- Writes the first lines of history.
 INSERT INTO job_events (job, sequence, at, epoch, stage, previous, why)
-SELECT job, 1, at, 0, stage, NULL, NULL
-FROM unnest(%s::bigint[], %s::bigint[], %s::smallint[]) AS batch (job, at, stage);
+SELECT number, 1, now, 0, stage, NULL, NULL
+FROM unnest(%s::bigint[], %s::integer[], %s::smallint[], %s::smallint[], %s::bigint[], %s::integer[])
+    AS batch (number, shape, stage, priority, now, marks);
 
 -- name: assign_jobs
 -- Gives queued jobs to sessions under new epochs.
 UPDATE jobs
 SET stage = 2, epoch = jobs.epoch + 1, session = batch.session, sequence = sequence + 1, changed_at = batch.now
-FROM unnest(%s::bigint[], %s::integer[], %s::bigint[], %s::bigint[]) AS batch (number, epoch, session, now)
+FROM unnest(%s::bigint[], %s::integer[], %s::bigint[], %s::bigint[], %s::text[])
+    AS batch (number, epoch, session, now, why)
 WHERE jobs.number = batch.number AND jobs.epoch = batch.epoch AND jobs.stage = 1;
 
 -- name: open_attempts
 -- Opens the attempts of claims that were made.
 INSERT INTO job_attempts (job, epoch, session, claimed_at)
-SELECT * FROM unnest(%s::bigint[], %s::integer[], %s::bigint[], %s::bigint[]);
+SELECT number, epoch + 1, session, now
+FROM unnest(%s::bigint[], %s::integer[], %s::bigint[], %s::bigint[], %s::text[])
+    AS batch (number, epoch, session, now, why);
 
--- name: tell_moves
--- Writes the lines of history that moves just made have earned.
+-- name: tell_claims
+-- Writes the lines of history that claims have earned.
 INSERT INTO job_events (job, sequence, at, epoch, stage, previous, why)
-SELECT jobs.number, jobs.sequence, jobs.changed_at, jobs.epoch, jobs.stage, batch.previous, batch.why
-FROM unnest(%s::bigint[], %s::smallint[], %s::text[]) AS batch (number, previous, why)
+SELECT jobs.number, jobs.sequence, jobs.changed_at, jobs.epoch, 2, 1, nullif(batch.why, '')
+FROM unnest(%s::bigint[], %s::integer[], %s::bigint[], %s::bigint[], %s::text[])
+    AS batch (number, epoch, session, now, why)
 JOIN jobs ON jobs.number = batch.number;
 
 -- name: ship_jobs
 -- Ships held jobs whose attempts have succeeded.
 UPDATE jobs
 SET stage = 6, session = NULL, stop_at = NULL, sequence = sequence + 1, changed_at = batch.now
-FROM unnest(%s::bigint[], %s::integer[], %s::smallint[], %s::bigint[]) AS batch (number, epoch, stage, now)
+FROM unnest(
+    %s::bigint[], %s::integer[], %s::bigint[], %s::smallint[], %s::text[], %s::bigint[], %s::text[],
+    %s::double precision[], %s::double precision[], %s::smallint[]
+) AS batch (number, epoch, now, outcome, detail, exit_code, metrics, seconds, peak_memory_mb, stage)
 WHERE jobs.number = batch.number AND jobs.epoch = batch.epoch AND jobs.stage = batch.stage;
 
 -- name: end_attempts
 -- Keeps how attempts ended.
 UPDATE job_attempts
-SET ended_at = batch.ended_at, outcome = batch.outcome, detail = batch.detail, exit_code = batch.exit_code,
+SET ended_at = batch.now, outcome = batch.outcome, detail = batch.detail, exit_code = batch.exit_code,
     metrics = batch.metrics, seconds = batch.seconds, peak_memory_mb = batch.peak_memory_mb
 FROM unnest(
     %s::bigint[], %s::integer[], %s::bigint[], %s::smallint[], %s::text[], %s::bigint[], %s::text[],
-    %s::double precision[], %s::double precision[]
-) AS batch (job, epoch, ended_at, outcome, detail, exit_code, metrics, seconds, peak_memory_mb)
-WHERE job_attempts.job = batch.job AND job_attempts.epoch = batch.epoch AND job_attempts.ended_at IS NULL;
+    %s::double precision[], %s::double precision[], %s::smallint[]
+) AS batch (number, epoch, now, outcome, detail, exit_code, metrics, seconds, peak_memory_mb, stage)
+WHERE job_attempts.job = batch.number AND job_attempts.epoch = batch.epoch AND job_attempts.ended_at IS NULL;
+
+-- name: tell_endings
+-- Writes the lines of history that successes have earned.
+INSERT INTO job_events (job, sequence, at, epoch, stage, previous, why)
+SELECT jobs.number, jobs.sequence, jobs.changed_at, jobs.epoch, 6, batch.stage, NULL
+FROM unnest(
+    %s::bigint[], %s::integer[], %s::bigint[], %s::smallint[], %s::text[], %s::bigint[], %s::text[],
+    %s::double precision[], %s::double precision[], %s::smallint[]
+) AS batch (number, epoch, now, outcome, detail, exit_code, metrics, seconds, peak_memory_mb, stage)
+JOIN jobs ON jobs.number = batch.number;
 
 -- name: handed_jobs
 -- Reads what factories are handed.

@@ -22,7 +22,7 @@ FROM json_each(?1);
 -- name: tell_beginnings
 -- Writes the first lines of history.
 INSERT INTO job_events (job, sequence, at, epoch, stage, previous, why)
-SELECT value ->> 0, 1, value ->> 1, 0, value ->> 2, NULL, NULL FROM json_each(?1);
+SELECT value ->> 0, 1, value ->> 4, 0, value ->> 2, NULL, NULL FROM json_each(?1);
 
 -- name: assign_jobs
 -- Gives queued jobs to sessions under new epochs.
@@ -34,20 +34,20 @@ WHERE number = value ->> 0 AND epoch = value ->> 1 AND stage = 1;
 -- name: open_attempts
 -- Opens the attempts of claims that were made.
 INSERT INTO job_attempts (job, epoch, session, claimed_at)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1);
+SELECT value ->> 0, (value ->> 1) + 1, value ->> 2, value ->> 3 FROM json_each(?1);
 
--- name: tell_moves
--- Writes the lines of history that moves just made have earned.
+-- name: tell_claims
+-- Writes the lines of history that claims have earned.
 INSERT INTO job_events (job, sequence, at, epoch, stage, previous, why)
-SELECT number, sequence, changed_at, epoch, stage, value ->> 1, value ->> 2
+SELECT number, sequence, changed_at, epoch, 2, 1, nullif(value ->> 4, '')
 FROM json_each(?1) CROSS JOIN jobs ON number = value ->> 0;
 
 -- name: ship_jobs
 -- Ships held jobs whose attempts have succeeded.
 UPDATE jobs
-SET stage = 6, session = NULL, stop_at = NULL, sequence = sequence + 1, changed_at = value ->> 3
+SET stage = 6, session = NULL, stop_at = NULL, sequence = sequence + 1, changed_at = value ->> 2
 FROM json_each(?1)
-WHERE number = value ->> 0 AND epoch = value ->> 1 AND stage = value ->> 2;
+WHERE number = value ->> 0 AND epoch = value ->> 1 AND stage = value ->> 9;
 
 -- name: end_attempts
 -- Keeps how attempts ended.
@@ -56,6 +56,12 @@ SET ended_at = value ->> 2, outcome = value ->> 3, detail = value ->> 4, exit_co
     metrics = value ->> 6, seconds = CAST(value ->> 7 AS REAL), peak_memory_mb = CAST(value ->> 8 AS REAL)
 FROM json_each(?1)
 WHERE job = value ->> 0 AND epoch = value ->> 1 AND ended_at IS NULL;
+
+-- name: tell_endings
+-- Writes the lines of history that successes have earned.
+INSERT INTO job_events (job, sequence, at, epoch, stage, previous, why)
+SELECT number, sequence, changed_at, epoch, 6, value ->> 9, NULL
+FROM json_each(?1) CROSS JOIN jobs ON number = value ->> 0;
 
 -- name: handed_jobs
 -- Reads what factories are handed.
