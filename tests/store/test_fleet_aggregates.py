@@ -12,6 +12,7 @@ from pilothouse.fleet.budget import Budget
 from pilothouse.fleet.settings import FleetSettings
 from pilothouse.ids import BootId, Epoch, SessionNumber
 from pilothouse.ports.store import Store
+from pilothouse.store.rows import instant
 from pilothouse.store.sqlite.connection import SqliteConnection
 from pilothouse.store.sqlite.store import SqliteStore
 from pilothouse.testing.clock import BEGIN
@@ -26,8 +27,14 @@ from pilothouse.testing.fleet_conformance import (
 )
 from pilothouse.testing.values import FACTORY, PRODUCT
 
-INSERT = "INSERT INTO ledger (job, epoch, product, engine, reserved_at, "
-LAST = " WHERE settled_at IS NULL"
+SHORT = {
+    "SETTLE": "UPDATE ledger SET settled_at = 1,",
+    "THE OPEN LINE": "WHERE settled_at IS NULL",
+    "RESERVE": "INSERT INTO ledger (job, epoch, product, engine, reserved_at,",
+    "ADD TOKEN": "INSERT INTO tokens (id, kind, name, role, product, factory, digest, created_at) SELECT",
+    "A DIGEST": "substr(max(digest), 2) || 'x', 1 FROM tokens",
+}
+"""Long beginnings and ends of the statements below."""
 
 
 class TestSqliteInAFile(FleetConformance):
@@ -89,7 +96,7 @@ def _raw(tmp_path: Path) -> Iterator[SqliteConnection]:
         ("UPDATE ledger SET usd = 0 WHERE settled_at IS NULL", "has reserved never changes"),
         ("UPDATE ledger SET product = 'other' WHERE settled_at IS NULL", "has reserved never changes"),
         ("UPDATE ledger SET spent_usd = 0 WHERE settled_at IS NULL", "CHECK"),
-        ("UPDATE ledger SET settled_at = 1, spent_usd = 1, spent_tokens = 1 WHERE settled_at IS NULL", "CHECK"),
+        ("SETTLE spent_usd = 1, spent_tokens = 1 WHERE settled_at IS NULL", "CHECK"),
         (
             "UPDATE ledger SET settled_at = 1, spent_usd = -1, spent_gpu_hours = 1, spent_tokens = 1 WHERE job = 2",
             "CHECK",
@@ -122,18 +129,59 @@ def _raw(tmp_path: Path) -> Iterator[SqliteConnection]:
         ("DELETE FROM factories", "never deleted"),
         ("UPDATE budgets SET usd = -1", "CHECK"),
         ("UPDATE budgets SET enforced = 2", "CHECK"),
+        ("UPDATE factories SET gpus = -1", "CHECK"),
+        ("UPDATE factories SET product = ''", "CHECK"),
+        ("UPDATE factories SET name = ''", "CHECK"),
         ("UPDATE budgets SET paused_by = 'ada'", "CHECK"),
+        ("UPDATE budgets SET paused_by = 'ada', paused_at = 1", "CHECK"),
+        ("UPDATE budgets SET paused_by = 'ada', paused_why = ''", "CHECK"),
+        ("UPDATE budgets SET product = ''", "CHECK"),
+        ("UPDATE budgets SET gpu_hours = -1", "CHECK"),
+        ("UPDATE budgets SET tokens = -1", "CHECK"),
+        ("UPDATE budgets SET window_seconds = 0", "CHECK"),
+        ("UPDATE fleet_settings SET product = ''", "CHECK"),
+        ("SETTLE spent_gpu_hours = 1, spent_tokens = 1 THE OPEN LINE", "CHECK"),
+        ("SETTLE spent_usd = 1, spent_gpu_hours = 1 THE OPEN LINE", "CHECK"),
+        ("SETTLE spent_usd = 1, spent_gpu_hours = -1, spent_tokens = 1 THE OPEN LINE", "CHECK"),
+        ("SETTLE spent_usd = 1, spent_gpu_hours = 1, spent_tokens = -1 THE OPEN LINE", "CHECK"),
+        ("RESERVE gpu_hours) VALUES (3, 1, 'p', '', 1, -1)", "CHECK"),
+        ("RESERVE tokens) VALUES (3, 1, 'p', '', 1, -1)", "CHECK"),
+        ("RESERVE tokens) VALUES (3, 1, '', '', 1, 1)", "CHECK"),
+        ("ADD TOKEN '', 'user', 'ada', 'admin', 'p', NULL, A DIGEST", "CHECK"),
+        ("ADD TOKEN 'a', 'robot', 'ada', 'admin', 'p', NULL, A DIGEST", "CHECK"),
+        ("ADD TOKEN 'a', 'user', '', 'admin', 'p', NULL, A DIGEST", "CHECK"),
+        ("ADD TOKEN 'a', 'user', 'ada', 'king', 'p', NULL, A DIGEST", "CHECK"),
+        ("ADD TOKEN 'a', 'user', 'ada', 'admin', '', NULL, A DIGEST", "CHECK"),
+        ("ADD TOKEN 'a', 'worker', 'ada', 'worker', 'p', '', A DIGEST", "CHECK"),
     ],
 )
 def test_the_tables_refuse(raw: SqliteConnection, change: str, rule: str) -> None:
     """Whoever asks: a cheaper past, a revived session, a token that is good again."""
+    statement = change
+    for short, text in SHORT.items():
+        statement = statement.replace(short, text)
     before = everything(raw)
 
     with pytest.raises(Conflict, match=rule), raw.transaction():
-        raw.run(change)
+        raw.run(statement)
 
     assert everything(raw) == before
     assert all(before)
+
+
+def test_who_changed_the_settings_is_kept(tmp_path: Path) -> None:
+    """The last one and when, for whoever asks the tables."""
+    path = tmp_path / "pilothouse.db"
+    store = SqliteStore(path)
+    for who, when in (("ada", BEGIN), ("grace", SOON)):
+        with store.write() as tx:
+            tx.fleet_settings.put(PRODUCT, FleetSettings(), who=who, now=when)
+    store.close()
+    connection = SqliteConnection(path)
+    found = [tuple(row) for row in connection.rows("SELECT changed_by, changed_at FROM fleet_settings")]
+    connection.close()
+
+    assert found == [("grace", instant(SOON))]
 
 
 @pytest.mark.parametrize("state", ["active", "draining", "revoked"])

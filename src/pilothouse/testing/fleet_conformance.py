@@ -361,7 +361,7 @@ class AccessConformance:
                 tx.access.add(token)
         with store.read() as tx:
             assert [tx.access.by_id(token.id) for token in tokens] == tokens
-            assert tx.access.by_id("nobody") is None
+            assert tx.access.by_id("0") is None
             assert list(tx.access.listed(None)) == tokens
             assert list(tx.access.listed(PRODUCT)) == [tokens[0], tokens[1], tokens[4]]
 
