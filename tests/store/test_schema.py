@@ -316,7 +316,8 @@ def test_a_column_holds_what_it_says(sqlite: SqliteConnection, pg: PostgresConne
         ("assign_jobs", {"PRIMARY KEY"}),
         ("ship_jobs", {"PRIMARY KEY"}),
         ("end_attempt", {"PRIMARY KEY"}),
-        ("tell_moves", {"PRIMARY KEY"}),
+        ("tell_claims", {"PRIMARY KEY"}),
+        ("end_attempts", {"PRIMARY KEY"}),
         ("finish_job", {"PRIMARY KEY"}),
         ("job_by_key", {"PRIMARY KEY", "sqlite_autoindex_job_specs_2"}),
         ("jobs_with_prefix", {"PRIMARY KEY", "sqlite_autoindex_job_specs_2"}),
@@ -332,7 +333,7 @@ def test_hot_queries_of_sqlite_go_by_their_index(sqlite: SqliteConnection, query
 
     found = {name for step in plan for name in re.findall(r"(?:INDEX|INTEGER|USING) (PRIMARY KEY|\w*_\w+)", step)}
 
-    assert not [step for step in plan if step.startswith("SCAN")]
+    assert not [step for step in plan if step.startswith("SCAN") and "json_each" not in step]
     assert found == indexes
 
 
@@ -342,7 +343,8 @@ def test_hot_queries_of_sqlite_go_by_their_index(sqlite: SqliteConnection, query
         "assign_jobs",
         "ship_jobs",
         "end_attempts",
-        "tell_moves",
+        "tell_claims",
+        "tell_endings",
         "tell",
         "finish_job",
         "job_by_key",
