@@ -6,12 +6,22 @@ failure after a restart would come a third time, so it goes to a person even whi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from pilothouse.fleet.job import Outcome
-from pilothouse.fleet.retry import INTERRUPTIONS_MAX, Allowance, Counts, allowance, may_restart, next_stage
+from pilothouse.fleet.retry import (
+    INTERRUPTIONS_MAX,
+    Allowance,
+    Counts,
+    Loss,
+    allowance,
+    evidence,
+    may_restart,
+    next_stage,
+    poison,
+)
 from pilothouse.fleet.stages import Stage
 
 
@@ -47,6 +57,9 @@ ADVICE: dict[Outcome, str] = {
     Outcome.RESUMED_TOO_EARLY: "let the program load the checkpoint that run.json names and report `resumed_from`",
     Outcome.INPUT_DAMAGED: "run again: the damaged input is made anew before anything is trained on it",
     Outcome.LAUNCH_FAILED: "check that the command exists and may be run on the factory's machine, and run again",
+    Outcome.VERIFY_FAILED: "read the end of the log of `verify`, mend the program or the check, and run again",
+    Outcome.CAPABILITY_MISMATCH: "let the factory offer what it has, or the job ask for less, and submit it again",
+    Outcome.NO_ENGINE: "name the engine's command under [factory.engines] on that machine, or submit to another engine",
     Outcome.PREEMPTED: "nothing to do: it goes on from its checkpoint when a seat is free",
     Outcome.LOST: "nothing to do: it goes on from its checkpoint; if factories keep vanishing, look at their machines",
     Outcome.CANCELLED: "run again when it is wanted",
@@ -58,14 +71,16 @@ def advice(outcome: Outcome) -> str:
     return ADVICE[outcome]
 
 
-def respond(outcome: Outcome, history: Mapping[Outcome, int], *, restarts: int) -> Response:
+def respond(
+    outcome: Outcome, history: Mapping[Outcome, int], *, restarts: int, losses: Sequence[Loss] = ()
+) -> Response:
     """Return what to do about an outcome; `history` counts how the job's earlier attempts ended, without this one.
 
     Memory, NaN, broken promises and damaged inputs are never met by a blind restart, and preemptions and losses never
-    spend the failures that `restarts` allows.
+    spend the failures that `restarts` allows. `losses` are all of the job's, this one included if it is one.
     """
     kind = allowance(outcome)
-    stage = next_stage(outcome, spent=_counts(history), restarts=restarts)
+    stage = next_stage(outcome, spent=_counts(history), restarts=restarts, losses=losses)
     if stage is Stage.SHIPPED:
         return Response(action=Action.ACCEPT, reason="it kept every promise", next_action="")
     if stage is Stage.CANCELLED:
@@ -73,7 +88,8 @@ def respond(outcome: Outcome, history: Mapping[Outcome, int], *, restarts: int) 
     if stage is Stage.QUEUED and kind is not Allowance.FAILURES:
         return Response(action=Action.REQUEUE, reason=f"{outcome.value} is no failure of the run", next_action="")
     if stage is not Stage.QUEUED:
-        return Response(action=Action.FAIL, reason=_why_not_again(outcome, history), next_action=advice(outcome))
+        reason = evidence(poison(losses)) if poison(losses) else _why_not_again(outcome, history)
+        return Response(action=Action.FAIL, reason=reason, next_action=advice(outcome))
     if history.get(outcome, 0) > 0:
         reason = f"it ended {outcome.value} before, and after a restart again: it goes to a person"
         return Response(action=Action.FAIL, reason=reason, next_action=advice(outcome))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Sequence
 from datetime import datetime
 from typing import assert_never
 
 from pilothouse.fleet.claim import NEEDS_MORE
-from pilothouse.fleet.job import Job, Outcome, Report, Ship
-from pilothouse.fleet.retry import Allowance, Loss, allowance, evidence, poison
+from pilothouse.fleet.job import Attempt, Job, Outcome, Report, Ship
+from pilothouse.fleet.retry import Allowance, Loss, allowance
 from pilothouse.fleet.stages import Stage
 from pilothouse.monitoring.response import Action, Response, respond
 from pilothouse.operations.follow_graph import follow_graph
@@ -27,12 +27,11 @@ def end_attempt(tx: Transaction, job: Job, *, report: Report, now: datetime) -> 
     if report.outcome is Outcome.SUCCEEDED:
         finished = tx.jobs.finish(job, stage=_after_success(tx, job), report=report, now=now)
     else:
-        history = Counter(attempt.outcome for attempt in tx.jobs.attempts(job.id) if attempt.outcome is not None)
-        response = respond(report.outcome, history, restarts=tx.jobs.spec(job.id).restarts)
+        attempts = tx.jobs.attempts(job.id)
+        history = Counter(attempt.outcome for attempt in attempts if attempt.outcome is not None)
+        losses = _losses(attempts, now=now) if report.outcome is Outcome.LOST else ()
+        response = respond(report.outcome, history, restarts=tx.jobs.spec(job.id).restarts, losses=losses)
         stage = _stage(response, report.outcome)
-        if report.outcome is Outcome.LOST and poison(_losses(tx, job, report, now=now)):
-            stage = Stage.DEAD_LETTER
-            report = replace(report, detail=f"{report.detail}\n{evidence(_losses(tx, job, report, now=now))}")
         finished = tx.jobs.finish(job, stage=stage, report=report, now=now)
         if finished is not None and report.outcome not in {Outcome.CANCELLED, Outcome.PREEMPTED}:
             note_incident(tx, job, report=report, response=response, now=now)
@@ -42,8 +41,8 @@ def end_attempt(tx: Transaction, job: Job, *, report: Report, now: datetime) -> 
     return finished
 
 
-def _losses(tx: Transaction, job: Job, report: Report, *, now: datetime) -> list[Loss]:
-    """Return every attempt whose factory vanished, this one included, with what was last seen of it."""
+def _losses(attempts: Sequence[Attempt], *, now: datetime) -> Sequence[Loss]:
+    """Return every attempt whose factory vanished, with what was last seen of it; the last one has no end yet."""
     return [
         Loss(
             factory=attempt.factory,
@@ -52,8 +51,8 @@ def _losses(tx: Transaction, job: Job, report: Report, *, now: datetime) -> list
             last_seen="" if attempt.progress is None else f"step {attempt.progress.step}",
             progressed=attempt.progress is not None and attempt.progress.checkpoint_step is not None,
         )
-        for attempt in tx.jobs.attempts(job.id)
-        if (attempt.outcome or report.outcome) is Outcome.LOST
+        for attempt in attempts
+        if attempt.outcome in {None, Outcome.LOST}
     ]
 
 
