@@ -415,14 +415,11 @@ class Core:
         self.counters["completed"] += len(turn.shipped)
 
     def _renew_funds(self, turn: Turn) -> None:
-        ended = [
-            line
-            for line in self.funds.lines()
-            if (held := self.board.held.get(line[0])) is None or held.epoch != line[1]
-        ]
-        products = self.funds.forget(ended)
-        with self._store.read() as tx:
-            self.funds.renew(tx, now=turn.now, products=products)
+        for settlement in turn.settled:
+            self.funds.settle(settlement, now=turn.now)
+        if self.funds.outdated(turn.now):
+            with self._store.read() as tx:
+                self.funds.renew(tx, now=turn.now)
 
     def _note(self, job: Job) -> None:
         """Let the board see a job as it is now."""

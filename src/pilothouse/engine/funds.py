@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 
 from pilothouse.fleet.board import Place
 from pilothouse.fleet.budget import Balance, Budget, Held, Rates, estimate, may_reserve_all
 from pilothouse.fleet.job import Cost, Shape
-from pilothouse.fleet.ledger import Reservation
+from pilothouse.fleet.ledger import Reservation, Settlement
 from pilothouse.ids import Epoch, JobNumber, ProductId
 from pilothouse.ports.store import Transaction
 
 
 class Funds:
-    """Every budget with its balance. A balance is read anew when its window ends or an attempt of it is settled."""
+    """Every budget with its balance. A balance is read anew when its window ends."""
 
     def __init__(self) -> None:
         self._budgets: dict[ProductId, list[Budget]] = {}
@@ -43,12 +42,25 @@ class Funds:
             ends = self._window_ends.get(product, window.ends_at)
             self._window_ends[product] = min(ends, window.ends_at)
 
-    def renew(self, tx: Transaction, *, now: datetime, products: frozenset[ProductId] = frozenset()) -> None:
-        """Read the balances of these products, and of those whose window has ended, anew."""
+    def outdated(self, now: datetime) -> bool:
+        """Whether a window has ended, so that balances have to be read anew."""
+        return any(now >= end for end in self._window_ends.values())
+
+    def renew(self, tx: Transaction, *, now: datetime) -> None:
+        """Read the balances of those products anew whose window has ended."""
         for product in list(self._budgets):
-            if product in products or now >= self._window_ends.get(product, now):
+            if now >= self._window_ends.get(product, now):
                 self._window_ends.pop(product, None)
                 self._read(tx, product, now=now)
+
+    def settle(self, settlement: Settlement, *, now: datetime) -> None:
+        """Count what an attempt has spent in place of what it had reserved."""
+        line = settlement.reservation
+        self._reserved.pop((line.job, line.epoch), None)
+        for budget in self._budgets.get(line.product, ()):
+            if budget.applies(line.engine) and line.at >= budget.window(now).starts_at:
+                key = (budget.product, budget.engine)
+                self._balances[key] = self._balances[key].end(reserved=line.cost, settled=settlement.spent)
 
     @property
     def products(self) -> frozenset[ProductId]:
@@ -93,12 +105,3 @@ class Funds:
     def is_reserved(self, number: JobNumber, epoch: Epoch) -> bool:
         """Whether the attempt has reserved something, which its end has to settle."""
         return (number, epoch) in self._reserved
-
-    def lines(self) -> Sequence[tuple[JobNumber, Epoch]]:
-        """Return the attempts that have reserved something and not settled it, as far as is known."""
-        return list(self._reserved)
-
-    def forget(self, lines: Sequence[tuple[JobNumber, Epoch]]) -> frozenset[ProductId]:
-        """Forget reservations that were settled or never stored; return the products to be read anew."""
-        gone = [self._reserved.pop(line, None) for line in lines]
-        return frozenset(line.product for line in gone if line is not None)

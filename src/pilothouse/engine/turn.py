@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import datetime
 
@@ -9,7 +10,7 @@ from pilothouse.engine.commands import Claim, Complete
 from pilothouse.fleet.board import Place
 from pilothouse.fleet.claim import Ending, Ready
 from pilothouse.fleet.job import Job
-from pilothouse.fleet.ledger import Reservation
+from pilothouse.fleet.ledger import Reservation, Settlement
 from pilothouse.ids import JobNumber
 from pilothouse.operations.claim import Handover
 from pilothouse.ports.store import Store, Transaction
@@ -45,6 +46,11 @@ class Turn:
     def touched(self) -> tuple[Job, ...]:
         """The jobs that commands have moved, each as the change left it, in order."""
         return () if self._tx is None else tuple(self._tx.touched)
+
+    @property
+    def settled(self) -> Sequence[Settlement]:
+        """The attempts whose cost commands have settled."""
+        return () if self._tx is None else self._tx.settled
 
     @property
     def ahead(self) -> bool:

@@ -22,3 +22,11 @@ class Reservation:
     engine: str
     cost: Cost
     at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """An attempt whose cost is known now: what it had reserved, and what it has spent."""
+
+    reservation: Reservation
+    spent: Cost

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -13,7 +13,7 @@ class Order:
     """What to start: the command, the folder it is started in, and the run folder it works in.
 
     `cookie` names the attempt as `<job>:<epoch>`; every process of the attempt inherits it. `stdin` is a file that the
-    command reads, if it reads any.
+    command reads, if it reads any. `variables` are for this attempt beside those that every attempt sees.
     """
 
     command: Sequence[str]
@@ -21,6 +21,7 @@ class Order:
     folder: Path
     cookie: str
     stdin: Path | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 class Handle(Protocol):

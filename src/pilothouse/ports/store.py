@@ -34,7 +34,7 @@ from pilothouse.fleet.job import (
     Review,
     Shape,
 )
-from pilothouse.fleet.ledger import Reservation
+from pilothouse.fleet.ledger import Reservation, Settlement
 from pilothouse.fleet.session import KeptSession
 from pilothouse.fleet.settings import FleetSettings
 from pilothouse.fleet.stages import Stage
@@ -387,6 +387,11 @@ class Transaction(Protocol):
     @property
     def touched(self) -> Sequence[Job]:
         """The jobs that this transaction has changed so far, each as the change left it, in order."""
+        ...
+
+    @property
+    def settled(self) -> Sequence[Settlement]:
+        """The attempts whose cost this transaction has settled so far."""
         ...
 
     def savepoint(self) -> AbstractContextManager[None]:

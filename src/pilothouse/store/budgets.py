@@ -8,7 +8,7 @@ from datetime import datetime
 from pilothouse.errors import NotFound
 from pilothouse.fleet.budget import Balance, Budget, Pause
 from pilothouse.fleet.job import Cost
-from pilothouse.fleet.ledger import Reservation
+from pilothouse.fleet.ledger import Reservation, Settlement
 from pilothouse.ids import Epoch, JobNumber, ProductId
 from pilothouse.store import fleet_rows
 from pilothouse.store.connection import Connection, Parameters
@@ -24,6 +24,7 @@ class StoredBudgets:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._sql = connection.queries("budgets")
+        self.settled: list[Settlement] = []
 
     def put(self, budget: Budget) -> None:
         """Insert, or replace the ceiling, window and enforcement of one that exists and leave its pause."""
@@ -91,7 +92,12 @@ class StoredBudgets:
             "tokens": tokens,
             "now": instant(now),
         }
-        return self._connection.run(self._sql["settle"], parameters) == 1
+        if self._connection.run(self._sql["settle"], parameters) == 0:
+            return False
+        row = self._connection.row(self._sql["settled"], {"job": job, "epoch": epoch})
+        assert row is not None, f"attempt {epoch} of job {job} was settled in this transaction"
+        self.settled.append(fleet_rows.settlement(row))
+        return True
 
     def unsettled(self) -> Sequence[Reservation]:
         """Return what attempts have reserved and not settled, of every product; read once, when the engine starts."""

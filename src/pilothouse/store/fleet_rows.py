@@ -13,7 +13,7 @@ from pilothouse.access.token import Token, TokenKind
 from pilothouse.fleet.budget import MILLION, Amount, Balance, Budget, Pause, checked, millionths
 from pilothouse.fleet.factory import Factory, FactoryState, Session
 from pilothouse.fleet.job import Cost
-from pilothouse.fleet.ledger import Reservation
+from pilothouse.fleet.ledger import Reservation, Settlement
 from pilothouse.fleet.session import KeptSession
 from pilothouse.fleet.settings import FleetSettings, settings_from_json
 from pilothouse.ids import ProductId
@@ -125,6 +125,14 @@ def reservation(row: Row) -> Reservation:
         cost=Cost(usd=_whole(row["usd"]), gpu_hours=_whole(row["gpu_hours"]), tokens=_whole(row["tokens"])),
         at=at(row["reserved_at"]),
     )
+
+
+def settlement(row: Row) -> Settlement:
+    """Decode what an attempt had reserved and has spent."""
+    spent = Cost(
+        usd=_whole(row["spent_usd"]), gpu_hours=_whole(row["spent_gpu_hours"]), tokens=_whole(row["spent_tokens"])
+    )
+    return Settlement(reservation=reservation(row), spent=spent)
 
 
 def _whole(value: int | None) -> float | None:

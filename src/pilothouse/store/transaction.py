@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from pilothouse.fleet.job import Job, Shape
+from pilothouse.fleet.ledger import Settlement
 from pilothouse.ids import ShapeNumber
 from pilothouse.store.access import StoredAccess
 from pilothouse.store.budgets import StoredBudgets
@@ -40,14 +41,20 @@ class StoredTransaction:
         """The jobs that this transaction has changed so far, each as the change left it, in order."""
         return tuple(self.jobs.touched)
 
+    @property
+    def settled(self) -> Sequence[Settlement]:
+        """The attempts whose cost this transaction has settled so far."""
+        return tuple(self.budgets.settled)
+
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """Undo the inner writes when the block raises, and keep the outer ones."""
-        touched, shapes = len(self.jobs.touched), dict(self.jobs.new_shapes)
+        touched, shapes, settled = len(self.jobs.touched), dict(self.jobs.new_shapes), len(self.budgets.settled)
         try:
             with self._connection.savepoint():
                 yield
         except BaseException:
             del self.jobs.touched[touched:]
+            del self.budgets.settled[settled:]
             self.jobs.new_shapes = shapes
             raise

@@ -39,6 +39,12 @@ SET settled_at = :now,
     spent_tokens = coalesce(:tokens, tokens)
 WHERE job = :job AND epoch = :epoch AND settled_at IS NULL;
 
+-- name: settled
+-- Reads what an attempt had reserved and has spent.
+SELECT job, epoch, product, engine, reserved_at, usd, gpu_hours, tokens, spent_usd, spent_gpu_hours, spent_tokens
+FROM ledger
+WHERE job = :job AND epoch = :epoch;
+
 -- name: unsettled
 -- Lists what attempts have reserved and not settled.
 SELECT job, epoch, product, engine, reserved_at, usd, gpu_hours, tokens
