@@ -12,7 +12,7 @@ from pilothouse.errors import BadValue
 from pilothouse.factory.discover import Facts, Gpu, discover, read_gpus
 from pilothouse.fleet.capability import parse_all, unmet
 
-LISTING = "NVIDIA H200, 143771, 550.54.15\nNVIDIA A100-SXM4-80GB, 81920, 550.54.15\n"
+LISTING = "0, GPU-aa, 143771, 550.54.15, NVIDIA H200\n1, GPU-bb, 81920, 550.54.15, NVIDIA A100-SXM4-80GB\n"
 SMI = f"""#!/bin/sh
 case "$1" in
 --query-gpu=*) printf '{LISTING.replace(chr(10), chr(92) + "n")}' ;;
@@ -51,7 +51,23 @@ def test_gpus_are_found_by_their_own_tool(tmp_path: Path) -> None:
     wanted = ["gpu:nvidia", "gpus>=2", "gpu_memory_gb>=80", "gpu_model:nvidia-h200", "cuda>=12.1", "driver>=550"]
     assert unmet(parse_all(wanted), facts.abilities) == ()
     assert unmet(parse_all(["gpu_memory_gb>=81"]), facts.abilities) != ()
-    assert facts.gpus == 2
+    assert (facts.gpus, facts.gpu_names) == (2, ("GPU-aa", "GPU-bb"))
+
+
+@pytest.mark.parametrize(
+    ("visible", "names"),
+    [("1", ("GPU-bb",)), ("GPU-a", ("GPU-aa",)), ("1, 0", ("GPU-aa", "GPU-bb")), ("", ()), ("7,G", ())],
+)
+def test_gpus_that_are_hidden_from_the_factory_are_not_offered(
+    visible: str, names: tuple[str, ...], tmp_path: Path
+) -> None:
+    """By index or by the beginning of a uuid, as CUDA reads the variable."""
+    tool(tmp_path, "nvidia-smi", SMI)
+    path = f"{tmp_path}{os.pathsep}{os.defpath}"
+
+    facts = discover(seats=1, engines={}, path=path, visible=visible)
+
+    assert (facts.gpu_names, facts.gpus) == (names, len(names))
 
 
 @pytest.mark.parametrize("text", ["#!/bin/sh\nexit 9\n", "#!/bin/sh\necho 'No devices were found'\n", "no program"])
@@ -72,8 +88,9 @@ def test_a_tool_that_hangs_finds_no_gpu(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_lines_that_are_no_gpu_are_passed_over() -> None:
     """A model may hold commas; a memory is a number."""
-    assert read_gpus("A, B, 8192, 1.2\nx, [N/A], 1.2\n\nonly\n") == []
-    assert read_gpus("H200, 143771, 550.54\n") == [Gpu(model="H200", memory_gb=140, driver="550.54")]
+    assert read_gpus("0, GPU-a, [N/A], 1.2, A\n0, GPU-a, 81920, 1.2\n\nonly\n0,,1,2,3\n") == []
+    (gpu,) = read_gpus("3, GPU-c, 143771, 550.54, H200, of a kind\n")
+    assert gpu == Gpu(index="3", uuid="GPU-c", model="H200, of a kind", memory_gb=140, driver="550.54")
 
 
 def test_engines_count_where_their_programs_are(tmp_path: Path) -> None:

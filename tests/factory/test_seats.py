@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from pilothouse.errors import StorageFailed
+from pilothouse.factory.gpus import GpuPool
 from pilothouse.factory.loop import FactorySettings, Leaving
 from pilothouse.fleet.job import Outcome
 from pilothouse.ids import Epoch, JobId
@@ -203,6 +204,44 @@ def test_a_factory_that_is_stopped_asks_every_job_to_save_itself(bench: Bench) -
         assert working.leaves() is Leaving.STOPPED
 
     assert outcomes(bench) == {ONE: Outcome.PREEMPTED, TWO: Outcome.PREEMPTED}
+
+
+def test_each_job_sees_its_own_gpus(bench: Bench) -> None:
+    """Side by side no GPU is shown twice, and one that is free again goes to the next."""
+    bench.settings = FactorySettings(seats=3)
+    bench.gpus = GpuPool(lambda: ("GPU-a", "GPU-b", "GPU-c"))
+    text = PLAIN + "(run / 'seen').write_text(os.environ.get('CUDA_VISIBLE_DEVICES', 'all'))\n"
+    one, two = (dataclasses.replace(SPEC, gpus=count) for count in (1, 2))
+    bench.dispatch.offer(
+        bench.offer_for(text + UNTIL_TOLD.removeprefix(PLAIN), job=ONE, spec=two),
+        bench.offer_for(text + UNTIL_TOLD.removeprefix(PLAIN), job=TWO, spec=one),
+        bench.offer_for(text + "finish()", job=THREE),
+    )
+
+    with bench.working():
+        bench.pid("up", job=ONE)
+        bench.pid("up", job=TWO)
+        end(bench, ONE)
+        bench.dispatch.until(lambda: len(bench.dispatch.reports) == 2)
+        bench.dispatch.offer(bench.offer_for(text + "finish()", job="job-4", spec=two))
+        bench.dispatch.until(lambda: len(bench.dispatch.reports) == 3)
+        end(bench, TWO)
+
+    seen = [(bench.folder(job=job) / "seen").read_text(encoding="utf-8") for job in (ONE, TWO, THREE, "job-4")]
+    assert sorted(",".join(seen[:2]).split(",")) == ["GPU-a", "GPU-b", "GPU-c"]
+    assert seen[2] == "all"
+    assert seen[3] == seen[0]
+
+
+def test_a_job_that_wants_more_gpus_than_are_free_is_given_back(bench: Bench) -> None:
+    """It is a mismatch, no failure of the program."""
+    bench.gpus = GpuPool(lambda: ("GPU-a",))
+
+    report = bench.run(bench.offer_for(PLAIN + "finish()", spec=dataclasses.replace(SPEC, gpus=2)))
+
+    assert report is not None
+    assert report.outcome is Outcome.CAPABILITY_MISMATCH
+    assert bench.dispatch.starts == []
 
 
 def test_a_fault_of_the_factory_ends_one_attempt_and_says_so(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -185,10 +185,13 @@ def facts_of(
     import dataclasses
 
     from pilothouse.factory.discover import discover
+    from pilothouse.factory.gpus import VISIBLE
 
     extra = [*settings.factory.capabilities, *(capabilities or ())]
-    path = _variables().get("PATH")
-    facts = discover(seats=seats, engines=engines, path=path, pools=pools or None, extra=extra)
+    own = _variables()
+    facts = discover(
+        seats=seats, engines=engines, path=own.get("PATH"), pools=pools or None, extra=extra, visible=own.get(VISIBLE)
+    )
     return dataclasses.replace(facts, usd_per_hour=usd_per_hour)
 
 

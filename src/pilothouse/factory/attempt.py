@@ -7,7 +7,7 @@ import errno
 import functools
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import assert_never
@@ -15,6 +15,7 @@ from typing import assert_never
 from pilothouse.errors import ArtifactDamaged, OperationFailed, PilothouseError, StorageFailed
 from pilothouse.factory.collect import PromiseBroken, Summary, keep_artifacts, read_summary
 from pilothouse.factory.command import CapabilityMissing, Engines, NoEngine, check_requirements, order_of
+from pilothouse.factory.gpus import GpuPool
 from pilothouse.factory.heart import Hold
 from pilothouse.factory.prepare import Prepared, prepare
 from pilothouse.factory.telling import Interrupted, Telling
@@ -47,7 +48,7 @@ class Surroundings:
     `home` holds the run folders, `work_folder` is where commands start, `gone` tells that the engine is gone, and
     `monotonic` gives the seconds by which leases, silence and timeouts are counted. `engines` are command words by
     name. `abilities` tells what the machine has; without it nothing is checked here. A factory whose blobs are not the
-    engine's own has a `transfer` between the two.
+    engine's own has a `transfer` between the two. `gpus` hands out the machine's GPUs.
     """
 
     dispatch: Dispatch
@@ -60,6 +61,7 @@ class Surroundings:
     engines: Engines = field(default_factory=dict)
     abilities: Callable[[], capability.Offer] | None = None
     transfer: Transfer | None = None
+    gpus: GpuPool | None = None
 
 
 class Attempt:
@@ -126,6 +128,15 @@ class Attempt:
             return self._report(Outcome.LOST, f"a fault of the factory: {error!r}")
 
     def _run(self) -> Report | None:
+        """Run the job with the GPUs that it asked for, which are free again once no process of it is left."""
+        gpus = self._around.gpus or GpuPool(tuple)
+        try:
+            with gpus.taken(self.offer.spec.gpus) as variables:
+                return self._run_with(variables)
+        except CapabilityMissing as error:
+            return self._report(Outcome.CAPABILITY_MISMATCH, f"{error.message} {error.fix}")
+
+    def _run_with(self, variables: Mapping[str, str]) -> Report | None:
         ended = self._over_before_launch()
         if ended is not None:
             return ended
@@ -137,10 +148,13 @@ class Attempt:
             if ended is not None or self._hold.lost:
                 return ended
             self._launched_at = self._ended_at = self._around.monotonic()
+            order = dataclasses.replace(order, variables=variables)
             handle = self._handle = self._launch(order)
         except ArtifactDamaged as error:
             damaged = ArtifactDigest(error.artifact)
             return dataclasses.replace(self._report(Outcome.INPUT_DAMAGED, error.message), damaged=damaged)
+        except CapabilityMissing:
+            raise
         except PilothouseError as error:
             return self._report(self._refusal(error), f"{error.message} {error.fix}")
         try:
@@ -185,8 +199,6 @@ class Attempt:
             return Outcome.DISK_FULL
         if isinstance(error, Interrupted):
             return Outcome.LOST
-        if isinstance(error, CapabilityMissing):
-            return Outcome.CAPABILITY_MISMATCH
         if isinstance(error, NoEngine):
             return Outcome.NO_ENGINE
         return Outcome.LAUNCH_FAILED

@@ -18,7 +18,7 @@ from pilothouse.fleet import capability
 
 GPU_SECONDS = 15.0
 """How long the GPUs' own tool may take; a driver that hangs offers nothing."""
-_GPU_QUERY = ("--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits")
+_GPU_QUERY = ("--query-gpu=index,uuid,memory.total,driver_version,name", "--format=csv,noheader,nounits")
 _CUDA = re.compile(r"CUDA Version:\s*([0-9]+(?:\.[0-9]+)*)")
 _UNFIT = re.compile(r"[^A-Za-z0-9._+/@-]+")
 _MB_PER_GB = 1024
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 class Facts:
     """What a factory tells the engine of itself; the engines are those whose programs are on this machine.
 
-    `usd_per_hour` is the price of one seat, if its owner knows it.
+    `usd_per_hour` is the price of one seat, if its owner knows it. `gpu_names` are for this machine alone.
     """
 
     seats: int
@@ -39,6 +39,7 @@ class Facts:
     engines: tuple[str, ...]
     pools: tuple[str, ...] | None
     usd_per_hour: float | None = None
+    gpu_names: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Json]:
         """Return the facts as JSON."""
@@ -59,8 +60,10 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:
-    """One GPU as its own tool describes it."""
+    """One GPU as its own tool describes it; the uuid names it in whatever order programs count."""
 
+    index: str
+    uuid: str
     model: str
     memory_gb: int
     driver: str
@@ -73,17 +76,22 @@ def discover(
     path: str | None,
     pools: Collection[str] | None = None,
     extra: Collection[str] = (),
+    visible: str | None = None,
 ) -> Facts:
     """Return what this machine has, with what its owner adds; engines are looked for in `path`.
+
+    `visible` is the factory's own CUDA_VISIBLE_DEVICES: GPUs that are hidden from it are not its to offer.
 
     Raises BadValue, with the place, for an addition that breaks the grammar.
     """
     gpus, cuda = _gpus(path)
+    gpus = [gpu for gpu in gpus if visible is None or _is_visible(gpu, visible)]
     found = tuple(sorted(name for name, words in engines.items() if words and shutil.which(words[0], path=path)))
     texts = [*_of_machine(), *_of_gpus(gpus, cuda), *(f"engine:{_fit(name)}" for name in found), *extra]
     return Facts(
         seats=seats,
         gpus=len(gpus),
+        gpu_names=tuple(gpu.uuid for gpu in gpus),
         capabilities=capability.Offer.read(texts).texts(),
         engines=found,
         pools=None if pools is None else tuple(sorted(pools)),
@@ -91,15 +99,21 @@ def discover(
 
 
 def read_gpus(listing: str) -> list[Gpu]:
-    """Read the lines `name, memory in MiB, driver`; a line of another form is no GPU."""
+    """Read the lines `index, uuid, memory in MiB, driver, name`; a line of another form is no GPU."""
     found = []
     for line in listing.splitlines():
-        model, _, rest = line.rpartition(",")[0].partition(",")
-        driver = line.rpartition(",")[2].strip()
-        memory = rest.strip()
-        if model.strip() and memory.isdecimal():
-            found.append(Gpu(model=model.strip(), memory_gb=int(memory) // _MB_PER_GB, driver=driver))
+        cells = [cell.strip() for cell in line.split(",", 4)]
+        if len(cells) == 5 and all(cells) and cells[2].isdecimal():
+            index, uuid, memory, driver, model = cells
+            memory_gb = int(memory) // _MB_PER_GB
+            found.append(Gpu(index=index, uuid=uuid, model=model, memory_gb=memory_gb, driver=driver))
     return found
+
+
+def _is_visible(gpu: Gpu, visible: str) -> bool:
+    """Whether CUDA would show it: named by its index or by the beginning of its uuid."""
+    named = [word.strip() for word in visible.split(",") if word.strip()]
+    return any(word == gpu.index or (word.startswith("GPU-") and gpu.uuid.startswith(word)) for word in named)
 
 
 def _of_machine() -> Iterator[str]:
@@ -125,8 +139,7 @@ def _of_gpus(gpus: Sequence[Gpu], cuda: str) -> Iterator[str]:
     yield f"gpu_memory_gb:{min(gpu.memory_gb for gpu in gpus)}"
     for gpu in gpus:
         yield f"gpu_model:{_fit(gpu.model)}"
-    if gpus[0].driver:
-        yield f"driver:{_fit(gpus[0].driver)}"
+    yield f"driver:{_fit(gpus[0].driver)}"
     if cuda:
         yield f"cuda:{cuda}"
 

@@ -19,6 +19,8 @@ SEATS = 1
 CLAIM_WAIT_SECONDS = 0.5
 """How long one claim waits for a job, and so how long an idle factory may take to notice that it shall stop."""
 CLAIM_AGAIN_SECONDS = 1.0
+COMPLAIN_EVERY_SECONDS = 60.0
+"""How often the log says that claiming fails, while it does."""
 _LOOK_SECONDS = 0.2
 """How often a factory that cannot claim looks whether it shall stop."""
 
@@ -74,6 +76,7 @@ class Factory:
         self._settings = settings or FactorySettings()
         self._seated: dict[tuple[JobId, Epoch], _Seated] = {}
         self._changed = threading.Event()
+        self._complained_at = float("-inf")
 
     def run(self, stop: threading.Event) -> Leaving:
         """Run jobs until `stop` is set, the engine is gone, the session is over, or the factory is drained.
@@ -130,11 +133,19 @@ class Factory:
             heart.end(error)
             return
         except PilothouseError as error:
-            log.warning("Claiming failed: %s", error.message, extra={"action": "claim_failed"})
+            self._complain(error)
             stop.wait(CLAIM_AGAIN_SECONDS)
             return
+        self._complained_at = float("-inf")
         for offer in offers:
             self._seat(offer, heart, stop)
+
+    def _complain(self, error: PilothouseError) -> None:
+        """Say that claiming fails, now and then while it goes on."""
+        now = self.around.monotonic()
+        if now - self._complained_at >= COMPLAIN_EVERY_SECONDS:
+            self._complained_at = now
+            log.warning("Claiming fails: %s", error.message, extra={"action": "claim_failed"})
 
     def _seat(self, offer: Offer, heart: Heart, stop: threading.Event) -> None:
         """Start the attempt's thread; an offer of what is held already is the answer to a claim that crossed it."""

@@ -19,9 +19,9 @@ from pathlib import Path
 from pilothouse.blobs.local import LocalBlobs
 from pilothouse.factory.attempt import ENGINE_GONE_GRACE_SECONDS, Surroundings
 from pilothouse.factory.channel import PipeDispatch
-from pilothouse.factory.discover import discover
+from pilothouse.factory.discover import Facts, discover
+from pilothouse.factory.gpus import VISIBLE, GpuPool
 from pilothouse.factory.loop import SEATS, Factory, FactorySettings, Leaving
-from pilothouse.fleet import capability
 from pilothouse.ids import BootId, FactoryName
 from pilothouse.launch.local import LocalLauncher
 
@@ -47,6 +47,7 @@ def main(argv: Sequence[str], *, variables: Mapping[str, str]) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     dispatch = PipeDispatch(socket.socket(fileno=given.line))
     threading.Thread(target=_leave_in_time, args=(dispatch.gone,), name="leave-in-time", daemon=True).start()
+    facts = _facts(given, variables)
     around = Surroundings(
         dispatch=dispatch,
         launcher=LocalLauncher(variables, extra=frozenset(given.variable)),
@@ -56,7 +57,8 @@ def main(argv: Sequence[str], *, variables: Mapping[str, str]) -> int:
         gone=dispatch.gone,
         monotonic=time.monotonic,
         engines=given.engines,
-        abilities=_abilities(given, variables),
+        abilities=lambda: facts().abilities,
+        gpus=GpuPool(lambda: facts().gpu_names),
     )
     settings = FactorySettings(seats=given.seats, pools=given.pool or None)
     factory = Factory(name=FactoryName(given.name), boot=BootId(given.boot), around=around, settings=settings)
@@ -90,13 +92,18 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _abilities(given: argparse.Namespace, variables: Mapping[str, str]) -> Callable[[], capability.Offer]:
-    """Return what tells this machine's abilities; it is looked into when the first job asks for any."""
+def _facts(given: argparse.Namespace, variables: Mapping[str, str]) -> Callable[[], Facts]:
+    """Return what tells of this machine; it is looked into when the first job asks for anything."""
 
     @functools.cache
-    def told() -> capability.Offer:
-        path = variables.get("PATH")
-        return discover(seats=given.seats, engines=given.engines, path=path, extra=given.capability).abilities
+    def told() -> Facts:
+        return discover(
+            seats=given.seats,
+            engines=given.engines,
+            path=variables.get("PATH"),
+            extra=given.capability,
+            visible=variables.get(VISIBLE),
+        )
 
     return told
 

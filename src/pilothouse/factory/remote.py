@@ -16,6 +16,7 @@ from pilothouse.errors import AlreadyOwned, LeaseLost, PilothouseError, StorageF
 from pilothouse.factory.attempt import Surroundings
 from pilothouse.factory.command import Engines
 from pilothouse.factory.discover import Facts
+from pilothouse.factory.gpus import GpuPool
 from pilothouse.factory.loop import Factory, FactorySettings, Leaving
 from pilothouse.factory.orphans import sweep_orphans
 from pilothouse.factory.process import keep_to_itself
@@ -99,6 +100,7 @@ def _boots(
 ) -> Leaving:
     young = 0
     blobs = RemoteBlobs(given.home / "blobs", line)
+    gpus = GpuPool(lambda: given.facts.gpu_names)
     launcher = LocalLauncher(given.variables, extra=frozenset(given.extra_variables))
     while True:
         boot, born = BootId(secrets.token_hex(8)), clock.monotonic()
@@ -114,6 +116,7 @@ def _boots(
             engines=given.engines,
             abilities=lambda: given.facts.abilities,
             transfer=blobs,
+            gpus=gpus,
         )
         factory = Factory(name=given.name, boot=boot, around=around, settings=given.settings)
         leaving = factory.run(stop)

@@ -103,7 +103,7 @@ class ServerLine:
             yield
         except httpx2.TransportError as error:
             raise Unreachable(
-                f"The server at {self.url} does not answer: {str(error) or type(error).__name__}.",
+                f"The server at {self.url} does not answer: {(str(error) or type(error).__name__).rstrip('.')}.",
                 fix="start it, or look at the network; the factory asks again by itself.",
             ) from error
 

@@ -46,6 +46,7 @@ class LocalLauncher:
         """Start the command; the first word `python` means the interpreter that runs pilothouse."""
         variables = {
             **self._variables,
+            **order.variables,
             environment.RUN_DIR: str(order.folder),
             environment.ATTEMPT: order.cookie,
         }

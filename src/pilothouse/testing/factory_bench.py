@@ -16,6 +16,7 @@ import psutil
 from pilothouse.blobs.local import LocalBlobs
 from pilothouse.errors import PilothouseError, Unreachable
 from pilothouse.factory.attempt import Attempt, Surroundings
+from pilothouse.factory.gpus import GpuPool
 from pilothouse.factory.heart import Heart
 from pilothouse.factory.loop import Factory, FactorySettings, Leaving
 from pilothouse.fleet import capability
@@ -167,6 +168,7 @@ class Bench:
         self.engines: dict[str, tuple[str, ...]] = {}
         self.abilities: capability.Offer | None = None
         self.settings = FactorySettings()
+        self.gpus = GpuPool(tuple)
 
     @property
     def around(self) -> Surroundings:
@@ -182,6 +184,7 @@ class Bench:
             monotonic=time.monotonic,
             engines=self.engines,
             abilities=None if abilities is None else lambda: abilities,
+            gpus=self.gpus,
         )
 
     @property
