@@ -266,13 +266,23 @@ class Engine:
     # --- inside
 
     async def _ask(self, command: Command[T], *, timeout_seconds: float = ANSWER_SECONDS) -> T:
-        future = command.attach(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        future = command.attach(loop)
         self._writer.put(command)
+        # `wait_for` would make a task's worth of objects for each of many thousand answers a second.
+        timer = loop.call_later(timeout_seconds, _expire, future)
         try:
-            await asyncio.wait_for(future, timeout_seconds)
+            await future
         except TimeoutError:
             raise StillPending(
                 f"the writer has not answered within {timeout_seconds:g} s; the change may still be made",
                 fix="read the present state before you repeat the command",
             ) from None
+        finally:
+            timer.cancel()
         return command.value()
+
+
+def _expire(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_exception(TimeoutError())
