@@ -59,7 +59,7 @@ def test_a_claim_waits_until_there_is_a_job(world: World) -> None:
 
 def test_a_server_that_ends_sends_home_who_waits(world: World) -> None:
     key = world.factory()
-    waiting = world.app._app.state.parts.waiting
+    waiting = world.parts.waiting
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(world.claim, key, wait_seconds=60)
         begun = threading.Event()
@@ -220,7 +220,7 @@ def test_a_new_boot_takes_over_and_the_old_one_is_over(world: World) -> None:
 
 def test_weights_of_a_request_decide(world: World) -> None:
     old = world.submit()["id"]
-    world.clock.advance(60)
+    world.wait(60)
     world.submit(priority="critical", seats=2)
     key = world.factory()
     refused(world.ask("POST", "/fleet/claim", token=key, json={**SAID, "weights": {"colour": 1}}), 422)
@@ -421,7 +421,7 @@ def test_a_budget_that_was_never_set_is_not_there(world: World) -> None:
 
 def test_figures_and_alerts_tell_how_the_fleet_stands(world: World) -> None:
     world.submit()
-    world.clock.advance(7200)
+    world.wait(7200)
     lonely = world.do("GET", "/fleet/metrics")
     world.factory("f2")
     key = world.factory()

@@ -178,7 +178,7 @@ def test_a_job_that_has_started_takes_no_children(world: World) -> None:
 
 
 def test_the_same_tree_is_the_same_jobs_and_another_supersedes_all_of_it(world: World) -> None:
-    tree = {"idempotency_key": "tree", "children": [child("a"), child("b", "a")]}
+    tree: dict[str, Any] = {"idempotency_key": "tree", "children": [child("a"), child("b", "a")]}
     first = world.submit(**tree)
     again = world.ask("POST", "/fleet/jobs", token=world.owner, json={**WORK, **tree})
     other = world.submit(idempotency_key="tree", children=[child("a", command=["false"])])
@@ -341,7 +341,7 @@ def test_a_preemption_is_told_before_it_is_done(world: World) -> None:
         },
     )
     urgent = world.submit(seats=4, priority="critical")
-    world.clock.advance(80)
+    world.wait(80)
 
     told = world.do("POST", "/fleet/preemptions", json={"job": urgent["id"]})
     assert [each["job"] for each in told["victims"]] == [victim["id"]]

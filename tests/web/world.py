@@ -17,10 +17,11 @@ from pilothouse.access.token import ENTROPY_BYTES, Grant, Token, TokenKind, mint
 from pilothouse.blobs.local import LocalBlobs
 from pilothouse.engine.engine import Engine
 from pilothouse.ids import ProductId
+from pilothouse.ports.clock import Clock
 from pilothouse.store.sqlite.store import SqliteStore
 from pilothouse.testing.clock import FrozenClock
 from pilothouse.web.app import Face, build_app
-from pilothouse.web.edge import Edge, Limits
+from pilothouse.web.edge import Limits
 from pilothouse.web.figures import Figures
 from pilothouse.web.identity import Gate, Tokens
 from pilothouse.web.parts import Parts
@@ -28,6 +29,7 @@ from pilothouse.web.parts import Parts
 PRODUCT, OTHER = ProductId("demo"), ProductId("other")
 JSON_BYTES = 64 << 10
 ARTIFACT_BYTES = 1 << 20
+SMALL = Limits(json_bytes=JSON_BYTES, artifact_bytes=ARTIFACT_BYTES)
 REPORT: Mapping[str, Any] = {
     "outcome": "succeeded",
     "detail": "",
@@ -42,30 +44,40 @@ WORK: Mapping[str, Any] = {"command": ["true"]}
 class World:
     """The server, and what a test says to it. `owner` is the text of a token that may do everything."""
 
-    def __init__(self, home: Path, store: SqliteStore, *, open_loopback: bool, hosts: frozenset[str] | None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        store: SqliteStore,
+        *,
+        open_loopback: bool,
+        hosts: frozenset[str] | None,
+        clock: Clock,
+        limits: Limits,
+    ) -> None:
         self.home = home
         self.store = store
-        self.clock = FrozenClock()
-        self.engine = Engine(store, self.clock)
+        self.clock = clock
+        self.engine = Engine(store, clock)
         self.blobs = LocalBlobs(home / "blobs")
         self._bytes = itertools.count(1)
         grant = Grant(kind=TokenKind.USER, name="owner", role=Role.ADMIN, product=None)
         self.owner, token = mint_token(grant, entropy=self.random(ENTROPY_BYTES), now=self.clock.now(), expires_at=None)
-        self.app = self._app(token, open_loopback=open_loopback, hosts=hosts)
+        self.parts = self._parts(token, open_loopback=open_loopback)
+        self.app = build_app(self.parts, Face(hosts=hosts, limits=limits))
         self.client: TestClient = TestClient(self.app, base_url="http://localhost:8750", raise_server_exceptions=False)
 
     def random(self, count: int) -> bytes:
         """Return bytes that no earlier call has returned."""
         return hashlib.sha512(b"%d" % next(self._bytes)).digest()[:count]
 
-    def _app(self, owner: Token, *, open_loopback: bool, hosts: frozenset[str] | None) -> Edge:
+    def _parts(self, owner: Token, *, open_loopback: bool) -> Parts:
         gate = Gate(
             tokens=Tokens(self._stored, self.clock, extra=[owner]),
             clock=self.clock,
             open_loopback=open_loopback,
             default_product=lambda: PRODUCT,
         )
-        parts = Parts(
+        return Parts(
             engine=self.engine,
             blobs=self.blobs,
             clock=self.clock,
@@ -74,7 +86,6 @@ class World:
             entropy=self.random,
             scratch=self.home / "incoming",
         )
-        return build_app(parts, Face(hosts=hosts, limits=Limits(json_bytes=JSON_BYTES, artifact_bytes=ARTIFACT_BYTES)))
 
     def _stored(self) -> list[Token]:
         with self.engine.read() as tx:
@@ -109,6 +120,11 @@ class World:
         return str(
             self.do("POST", "/fleet/factories/enroll", token=token, json={"name": name, "seats": 4} | facts)["token"]
         )
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, where it stands still."""
+        assert isinstance(self.clock, FrozenClock), "this world's clock runs by itself"
+        self.clock.advance(seconds)
 
     def submit(self, *, product: str = PRODUCT, **manifest: Any) -> dict[str, Any]:
         """Return a job that was submitted."""
@@ -146,11 +162,20 @@ class World:
 
 
 @contextmanager
-def running(home: Path, *, open_loopback: bool = False, hosts: frozenset[str] | None = None) -> Iterator[World]:
-    """Yield a server at work."""
+def running(
+    home: Path,
+    *,
+    open_loopback: bool = False,
+    hosts: frozenset[str] | None = None,
+    clock: Clock | None = None,
+    limits: Limits = SMALL,
+) -> Iterator[World]:
+    """Yield a server at work; its time stands still unless a clock is given."""
     store = SqliteStore(home / "pilothouse.db")
     try:
-        world = World(home, store, open_loopback=open_loopback, hosts=hosts)
+        world = World(
+            home, store, open_loopback=open_loopback, hosts=hosts, clock=clock or FrozenClock(), limits=limits
+        )
         with world.engine, world.client:
             yield world
     finally:

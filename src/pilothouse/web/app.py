@@ -66,6 +66,13 @@ class App(FastAPI):
 
 def build_app(parts: Parts, face: Face) -> Edge:
     """Return the ASGI app over these parts."""
+    app = new_app()
+    app.state.parts = parts
+    return Edge(app, hosts=face.hosts, limits=face.limits, failed=parts.figures.failed)
+
+
+def new_app() -> App:
+    """Return the routes and their contract, with nothing behind them yet."""
     app = App(
         title="Pilothouse",
         version=__version__,
@@ -75,13 +82,12 @@ def build_app(parts: Parts, face: Face) -> Edge:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.parts = parts
     for room in ROOMS:
         app.include_router(room.router)
     app.add_api_route(HEALTH, health, methods=["GET"], **route(answers={200: Health}))
     app.add_api_route(OPENAPI, openapi, methods=["GET"], include_in_schema=False)
     add_problems(app)
-    return Edge(app, hosts=face.hosts, limits=face.limits, failed=parts.figures.failed)
+    return app
 
 
 async def health() -> Response:
