@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from pilothouse.canonical import Json, digest
+from pilothouse.canonical import Json, canonical
 from pilothouse.fleet.stages import Stage
 from pilothouse.ids import (
     ArtifactDigest,
@@ -34,7 +35,10 @@ class Priority(StrEnum):
     @property
     def rank(self) -> int:
         """Zero is the most urgent."""
-        return list(Priority).index(self)
+        return _RANKS[self]
+
+
+_RANKS = {priority: rank for rank, priority in enumerate(Priority)}
 
 
 class DepsMode(StrEnum):
@@ -167,7 +171,15 @@ class JobSpec:
 
     def digest(self) -> str:
         """Return the digest of the whole spec, by which a reused idempotency key is told from a conflict."""
-        return digest(self.as_json())
+        return hashlib.sha256(self.text().encode("utf-8")).hexdigest()
+
+    def text(self) -> str:
+        """Return the canonical text of the spec, as it is stored; what has its default is not encoded again."""
+        parts = []
+        for name, default, ready in _SPEC_PARTS:
+            value = getattr(self, name)
+            parts.append(ready if value == default else f'"{name}":{canonical(_plain(value))}')
+        return f"{{{','.join(parts)}}}"
 
     def as_json(self) -> dict[str, Json]:
         """Return the spec as JSON values, which the store reads back."""
@@ -204,6 +216,43 @@ class JobSpec:
             "ship": self.ship.value,
             "min_running_seconds": self.min_running_seconds,
         }
+
+
+def _plain(value: object) -> Json:
+    """Return the value of a spec's field as JSON."""
+    match value:
+        case Cost():
+            return value.as_json()
+        case Mapping():
+            return {str(key): _plain(item) for key, item in value.items()}
+        case tuple() | list():
+            return [_plain(item) for item in value]
+        case str():
+            return str(value)
+        case bool() | int() | float() | None:
+            return value
+        case _:
+            raise TypeError(f"no JSON for {value!r}")
+
+
+_NO_DEFAULT = object()
+
+
+def _spec_parts() -> tuple[tuple[str, object, str], ...]:
+    parts = []
+    for field_ in sorted(fields(JobSpec), key=lambda each: each.name):
+        default: object = _NO_DEFAULT
+        if field_.default is not MISSING:
+            default = field_.default
+        elif field_.default_factory is not MISSING:
+            default = field_.default_factory()
+        ready = "" if default is _NO_DEFAULT else f'"{field_.name}":{canonical(_plain(default))}'
+        parts.append((field_.name, default, ready))
+    return tuple(parts)
+
+
+_SPEC_PARTS = _spec_parts()
+"""The fields in the order of their names, with their defaults and the text of these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,7 +68,7 @@ class StoredJobs:
         jobs: list[Job] = []
         for number, placed in enumerate(news, start=first):
             new, stage = placed.new, STAGE_NUMBERS[placed.stage]
-            text = rows.strict_json(new.spec.as_json())
+            text = rows.strict_text(new.spec)
             shape = self._shape(new.spec.shape(product=new.product, pool=new.pool))
             marks = NEEDS_MORE if new.spec.approvals or new.spec.ship is Ship.MANUAL else 0
             if placed.parent is not None:
@@ -152,7 +152,9 @@ class StoredJobs:
 
     def by_keys(self, product: ProductId, keys: Sequence[str]) -> Sequence[Job]:
         """Return the jobs that the keys stand for, of those that stand for one."""
-        found = [self.by_key(product, key) for key in keys]
+        batch = self._connection.batch([(product, key) for key in keys])
+        taken = {row["key"] for row in self._connection.rows_many(self._sql["taken_keys"], batch)}
+        found = [self.by_key(product, key) for key in keys if key in taken]
         return [job for job in found if job is not None]
 
     def keys_like(self, product: ProductId, prefix: str) -> Sequence[Job]:

@@ -88,6 +88,14 @@ def strict_json(value: Json) -> str:
         raise BadValue(f"no JSON for {value!r}: {error}", fix="give finite numbers, text, lists and tables") from error
 
 
+def strict_text(spec: JobSpec) -> str:
+    """Return the canonical text of a spec."""
+    try:
+        return spec.text()
+    except (ValueError, TypeError) as error:
+        raise BadValue(f"no JSON for {spec!r}: {error}", fix="give finite numbers, text, lists and tables") from error
+
+
 def measured_json(value: Json) -> str:
     """Return the text of measurements, in which a number may be infinite or not a number."""
     return strict_json(_tag(value))

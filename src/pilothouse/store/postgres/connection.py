@@ -19,6 +19,7 @@ from pilothouse.errors import PilothouseError, StorageFailed
 from pilothouse.store.connection import Batch, Parameters, Value, spoiled, zero_byte
 from pilothouse.store.named_sql import dialect_queries
 from pilothouse.store.postgres.address import Address
+from pilothouse.store.postgres.arrays import literal
 from pilothouse.store.postgres.faults import IDLE_SECONDS, LOCK_SECONDS, STATEMENT_SECONDS, commit_unknown, translate
 
 STATEMENTS_CACHED = 256
@@ -58,7 +59,6 @@ class _Row(tuple[Any, ...]):
 
 
 _Raw: TypeAlias = psycopg.Connection[_Row]
-_Given: TypeAlias = Parameters | Sequence[Sequence[Value]]
 
 
 class _NumberLoader(Loader):
@@ -70,9 +70,9 @@ class _NumberLoader(Loader):
 
 
 class ColumnBatch(NamedTuple):
-    """Rows as one array per column."""
+    """Rows as one array per column, each as PostgreSQL writes it."""
 
-    columns: list[Sequence[Value]]
+    columns: list[str]
     size: int
 
 
@@ -108,7 +108,7 @@ class PostgresConnection:
 
     def batch(self, rows: Sequence[Sequence[Value]]) -> ColumnBatch:
         """Return rows as one array per column."""
-        return ColumnBatch([_column(column) for column in zip(*rows, strict=True)], len(rows))
+        return ColumnBatch([literal(column) for column in zip(*rows, strict=True)], len(rows))
 
     def run_many(self, statement: str, batch: Batch) -> int:
         """Execute a batch statement, which takes each column as an array, and return how many rows were changed."""
@@ -152,16 +152,18 @@ class PostgresConnection:
         except _DRIVER_ERRORS as error:
             raise self._ours(error) from error
 
-    def _execute(
-        self, statement: str, parameters: Parameters | Sequence[Sequence[Value]] | None, *, prepare: bool = True
-    ) -> None:
+    def _execute(self, statement: str, parameters: Parameters | list[str] | None, *, prepare: bool = True) -> None:
         if self._spoiled:
             raise spoiled(self.where)
         try:
             self._cursor.execute(driver_text(statement), parameters, prepare=prepare)
         except _DRIVER_ERRORS as error:
             ours = self._ours(error)
-            if isinstance(error, psycopg.DataError) and parameters and (text := _zero_byte(parameters)) is not None:
+            if (
+                isinstance(error, psycopg.DataError)
+                and isinstance(parameters, Mapping)
+                and (text := _zero_byte(parameters))
+            ):
                 ours = zero_byte(text)
             raise ours from error
 
@@ -264,21 +266,11 @@ class PostgresConnection:
             )
 
 
-def _column(values: Sequence[Value]) -> list[Value]:
-    """Return one column of a batch as an array of one type, which the driver asks for."""
-    kinds = {type(value) for value in values if value is not None}
-    if kinds == {int, float}:
-        return [None if value is None else float(value) for value in values]
-    return list(values)
-
-
-def _zero_byte(parameters: _Given) -> str | None:
-    """Return the text that PostgreSQL cannot hold, if there is one."""
-    if isinstance(parameters, Mapping):
-        values = list(parameters.values())
-    else:
-        values = [value for column in parameters for value in column]
-    return next((value for value in values if isinstance(value, str) and "\0" in value), None)
+def _zero_byte(parameters: Parameters | list[str] | None) -> str | None:
+    """Return the text that PostgreSQL cannot hold, if there is one; those of a batch were looked at before."""
+    if not isinstance(parameters, Mapping):
+        return None
+    return next((value for value in parameters.values() if isinstance(value, str) and "\0" in value), None)
 
 
 def _row_factory(cursor: psycopg.Cursor[Any]) -> Callable[[Sequence[Any]], _Row]:

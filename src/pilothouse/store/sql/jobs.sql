@@ -227,8 +227,8 @@ ORDER BY job, needs;
 UPDATE job_edges SET met = 1 WHERE job = :job AND needs = :needs AND met = 0;
 
 -- name: wait_less
--- Counts one thing less to wait for.
-UPDATE jobs SET waiting = waiting - 1 WHERE number = :job AND waiting > 0;
+-- Counts one thing less to wait for; a job that has ended meanwhile waits for nothing.
+UPDATE jobs SET waiting = waiting - 1 WHERE number = :job AND waiting > 0 AND stage < 6;
 
 -- name: children_of_job
 -- Lists the children by number.

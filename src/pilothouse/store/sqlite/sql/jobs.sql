@@ -67,3 +67,8 @@ FROM json_each(?1) CROSS JOIN jobs ON number = value ->> 0;
 -- Reads what factories are handed.
 SELECT job_specs.number, job_specs.id, product, job_specs.key, spec
 FROM json_each(?1) CROSS JOIN job_specs ON job_specs.number = value ->> 0;
+
+-- name: taken_keys
+-- Finds which of some keys stand for a job.
+SELECT job_specs.key FROM json_each(?1)
+CROSS JOIN job_specs ON job_specs.product = value ->> 0 AND job_specs.key = value ->> 1;
