@@ -10,7 +10,7 @@ from pilothouse.web.app import HEALTH, new_app
 from tests.web.contract import fleet, hold, operations
 from tests.web.world import World
 
-CASES = 3
+CASES = 4
 
 
 @pytest.fixture(name="fleet", scope="module")
