@@ -44,9 +44,13 @@ from pathlib import Path
 from pilothouse.factory.child import FactoryChild
 from pilothouse.testing.factory_bench import Bench
 bench = Bench(Path(sys.argv[1]))
+bench.dispatch.lease_seconds = float(sys.argv[3])
 bench.dispatch.offer(bench.offer_for(Path(sys.argv[2]).read_text()))
 child = FactoryChild(bench.dispatch, home=bench.home, work_folder=bench.home, name="here", boot="boot-1")
 (bench.home / "factory.pid").write_text(f"{child.pid}\\n")
+bench.dispatch.until(lambda: bench.dispatch.reports)
+(report,) = bench.dispatch.reports.values()
+(bench.home / "reported").write_text(f"{report.outcome}\\n")
 signal.pause()
 """
 
@@ -59,13 +63,14 @@ def _child(bench: Bench) -> Iterator[FactoryChild]:
 
 
 @pytest.fixture(name="engine")
-def _engine(bench: Bench, tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
+def _engine(bench: Bench, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Start another process that plays the engine, offers one program, and waits to be killed."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(program: str) -> subprocess.Popen[bytes]:
+    def start(program: str, lease_seconds: float = 30.0) -> subprocess.Popen[bytes]:
         (tmp_path / "offered.py").write_text(program, encoding="utf-8")
         arguments = [sys.executable, "-c", ENGINE, str(bench.home), str(tmp_path / "offered.py")]
+        arguments.append(str(lease_seconds))
         started.append(subprocess.Popen(arguments))
         return started[-1]
 
@@ -138,7 +143,7 @@ def test_a_killed_factory_is_noticed_and_leaves_no_job(bench: Bench, child: Fact
 
 
 def test_a_killed_engine_takes_its_factory_and_its_job_along(
-    bench: Bench, engine: Callable[[str], subprocess.Popen[bytes]]
+    bench: Bench, engine: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
     """The job may save itself first."""
     process = engine(MARK + SAVE_AT_SIGTERM)
@@ -151,8 +156,24 @@ def test_a_killed_engine_takes_its_factory_and_its_job_along(
     assert bench.pid("saved") == job
 
 
+def test_an_engine_that_hangs_has_its_job_ended_and_told_when_it_wakes_up(
+    bench: Bench, engine: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    """The job ends by the factory's own clock; the engine hears of it as soon as it listens again."""
+    process = engine(MARK + "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nmark('up')\nrest()", 1.5)
+    job, factory = bench.pid("up"), factory_pid(bench)
+
+    process.send_signal(signal.SIGSTOP)
+    bench.until(lambda: not is_running(job))
+    assert is_running(factory)
+    process.send_signal(signal.SIGCONT)
+
+    path = bench.home / "reported"
+    bench.until(lambda: path.exists() and path.read_text(encoding="utf-8") == "lost\n")
+
+
 def test_a_sweep_waits_for_a_factory_that_is_leaving(
-    bench: Bench, engine: Callable[[str], subprocess.Popen[bytes]]
+    bench: Bench, engine: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
     """So the next start finds the checkpoint and no process."""
     process = engine(MARK + SAVE_AT_SIGTERM)
@@ -166,7 +187,7 @@ def test_a_sweep_waits_for_a_factory_that_is_leaving(
     assert (bench.folder() / "saved").exists()
 
 
-def test_a_sweep_ends_a_factory_that_hangs(bench: Bench, engine: Callable[[str], subprocess.Popen[bytes]]) -> None:
+def test_a_sweep_ends_a_factory_that_hangs(bench: Bench, engine: Callable[..., subprocess.Popen[bytes]]) -> None:
     """And the job that it can no longer end."""
     process = engine(MARK + "mark('up')\nrest()")
     job, factory = bench.pid("up"), factory_pid(bench)
@@ -180,7 +201,7 @@ def test_a_sweep_ends_a_factory_that_hangs(bench: Bench, engine: Callable[[str],
 
 
 def test_a_sweep_leaves_a_living_engine_alone(
-    bench: Bench, engine: Callable[[str], subprocess.Popen[bytes]], tmp_path: Path
+    bench: Bench, engine: Callable[..., subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
     """Its factory and its job go on, and so does an orphan of another home."""
     engine(MARK + "mark('up')\nrest()")

@@ -141,6 +141,27 @@ def test_an_engine_that_does_not_answer_ends_the_attempt_on_the_factorys_own_clo
     assert "lease" in report.detail
 
 
+def test_a_heart_that_waits_for_an_answer_does_not_keep_jobs_alive(bench: Bench) -> None:
+    """The lease is counted by every attempt itself, so a beat that hangs ends nothing too late."""
+    bench.dispatch.lease_seconds = 1.2
+    hangs, go_on = threading.Event(), threading.Event()
+
+    def wait(verb: str) -> None:
+        if verb == "beat" and hangs.is_set():
+            assert go_on.wait(20)
+
+    def hang() -> None:
+        job = bench.pid("up")
+        hangs.set()
+        bench.until(lambda: not is_running(job))
+        go_on.set()
+
+    bench.dispatch.fails = wait
+    report = reported(bench.run(bench.offer_for(STUBBORN), meanwhile=hang))
+
+    assert report.outcome is Outcome.LOST
+
+
 def test_work_that_is_done_is_told_however_late(bench: Bench) -> None:
     """The engine was away for longer than the lease; the epoch fences, so nothing speaks against taking it."""
     bench.dispatch.lease_seconds = 0.6

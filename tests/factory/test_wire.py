@@ -6,7 +6,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pilothouse.canonical import Json
@@ -26,6 +26,9 @@ from pilothouse.fleet.job import (
 )
 from pilothouse.ids import ArtifactDigest, Epoch, JobId, ProductId
 from pilothouse.ports.dispatch import Beat, Command, Held, Offer, Word
+
+FEWER = settings(max_examples=40)
+"""For values of many fields, each example of which tries them all."""
 
 texts = st.text(max_size=8)
 seconds = st.floats(0, 1e9)
@@ -132,6 +135,7 @@ def sent(value: Json) -> Json:
     return arrived
 
 
+@FEWER
 @given(specs)
 def test_a_spec_arrives_unchanged(spec: JobSpec) -> None:
     """And with the same digest."""
@@ -141,6 +145,7 @@ def test_a_spec_arrives_unchanged(spec: JobSpec) -> None:
     assert arrived.digest() == spec.digest()
 
 
+@FEWER
 @given(offers)
 def test_an_offer_arrives_unchanged(offer: Offer) -> None:
     """With its spec and its folders."""
@@ -159,6 +164,7 @@ def test_what_is_held_arrives_unchanged(held: Held) -> None:
     assert messages.held_from_json(sent(messages.held_as_json(held))) == held
 
 
+@FEWER
 @given(reports)
 def test_a_report_arrives_unchanged(report: Report) -> None:
     """With its artifacts and with infinite metrics."""
@@ -180,6 +186,7 @@ def test_not_a_number_arrives_as_itself() -> None:
     assert math.isnan(arrived.values["loss"])
 
 
+@FEWER
 @given(reports, st.data())
 def test_a_missing_field_is_named(report: Report, data: st.DataObject) -> None:
     """Whichever it is."""

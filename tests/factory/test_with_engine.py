@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
@@ -41,6 +42,7 @@ class World:
 
     def until(self, name: str, condition: Callable[[Job], object]) -> Job:
         """Wait until the job is so."""
+        deadline = time.monotonic() + 20
         while True:
             seen = self.engine.changes
             with self.engine.read() as tx:
@@ -48,7 +50,8 @@ class World:
             assert found is not None
             if condition(found):
                 return found
-            assert self.engine.wait_change(seen, timeout_seconds=20) != seen, f"{name} stays {found.stage}"
+            self.engine.wait_change(seen, timeout_seconds=1)
+            assert time.monotonic() < deadline, f"{name} stays {found.stage} at epoch {found.epoch}"
 
     def end(self, name: str) -> Job:
         """Wait for the job's end."""
