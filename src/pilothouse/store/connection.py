@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeAlias
@@ -85,6 +86,21 @@ def spoiled(where: str) -> StorageFailed:
         f"{where}: a statement of this transaction has failed, so nothing more can be done in it",
         fix="put what may fail inside a savepoint, or leave the transaction; nothing of it was kept",
     )
+
+
+def refuse_unstorable(parameters: Parameters) -> None:
+    """Refuse what one of the databases would change or could not hold: text with a zero byte, and no real number."""
+    for name, value in parameters.items():
+        if type(value) is str:
+            if "\0" in value:
+                raise zero_byte(value)
+        elif type(value) is float and not math.isfinite(value):
+            raise not_finite(f"{name} = {value}")
+
+
+def not_finite(what: str) -> BadValue:
+    """Return the refusal of a number that the databases write in different ways, or not at all."""
+    return BadValue(f"a number that is not finite cannot be stored: {what}", fix="give a finite number, or none")
 
 
 def zero_byte(text: str) -> BadValue:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from pilothouse.errors import BadValue, Conflict
+from pilothouse.fleet.claim import Ending
 from pilothouse.fleet.job import Outcome
 from pilothouse.fleet.stages import Stage
 from pilothouse.ids import Epoch
@@ -113,6 +115,18 @@ class EndingsConformance:
                 tx.jobs.by_key(PRODUCT, key)
             with pytest.raises(BadValue, match="zero byte"), store.write() as tx:
                 insert(tx, values.make_new_job(1, key=key))
+
+    @pytest.mark.parametrize("seconds", [float("nan"), float("inf")])
+    def test_a_duration_that_is_no_number_is_refused(self, store: Store, seconds: float) -> None:
+        """The databases would each make something else of it; alone as in a batch."""
+        report = replace(values.make_report(), seconds=seconds)
+        with store.write() as tx:
+            job = building(tx)
+            with pytest.raises(BadValue, match="not finite"), tx.savepoint():
+                finish(tx, job, report=report)
+            with pytest.raises(BadValue, match="not finite"), tx.savepoint():
+                tx.jobs.ship([Ending(job.number, job.epoch, Stage.BUILDING, report)], now=LATER)
+            assert tx.jobs.by_id(job.id) == job
 
     def test_a_cancelled_job_fences_its_holder(self, store: Store) -> None:
         """The epoch grows and the attempt is ended with the seconds it had."""

@@ -16,7 +16,7 @@ from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import StrDumper
 
 from pilothouse.errors import PilothouseError, StorageFailed
-from pilothouse.store.connection import Batch, Parameters, Value, spoiled, zero_byte
+from pilothouse.store.connection import Batch, Parameters, Value, refuse_unstorable, spoiled
 from pilothouse.store.named_sql import dialect_queries
 from pilothouse.store.postgres.address import Address
 from pilothouse.store.postgres.arrays import literal
@@ -103,6 +103,8 @@ class PostgresConnection:
 
     def run(self, statement: str, parameters: Parameters | None = None) -> int:
         """Execute a statement and return how many rows it changed."""
+        if parameters:
+            refuse_unstorable(parameters)
         self._execute(statement, parameters)
         return self._cursor.rowcount
 
@@ -133,6 +135,8 @@ class PostgresConnection:
 
     def rows(self, query: str, parameters: Parameters | None = None) -> list[_Row]:
         """Return all rows of a query."""
+        if parameters:
+            refuse_unstorable(parameters)
         self._execute(query, parameters)
         try:
             return self._cursor.fetchall()
@@ -158,14 +162,7 @@ class PostgresConnection:
         try:
             self._cursor.execute(driver_text(statement), parameters, prepare=prepare)
         except _DRIVER_ERRORS as error:
-            ours = self._ours(error)
-            if (
-                isinstance(error, psycopg.DataError)
-                and isinstance(parameters, Mapping)
-                and (text := _zero_byte(parameters))
-            ):
-                ours = zero_byte(text)
-            raise ours from error
+            raise self._ours(error) from error
 
     def _ours(self, error: psycopg.Error | UnicodeEncodeError) -> PilothouseError:
         self._spoiled = self.in_transaction
@@ -264,13 +261,6 @@ class PostgresConnection:
                 f"{self.where}: the database keeps text as {found['encoding']}",
                 fix="create the database with ENCODING 'UTF8' TEMPLATE template0",
             )
-
-
-def _zero_byte(parameters: Parameters | list[str] | None) -> str | None:
-    """Return the text that PostgreSQL cannot hold, if there is one; those of a batch were looked at before."""
-    if not isinstance(parameters, Mapping):
-        return None
-    return next((value for value in parameters.values() if isinstance(value, str) and "\0" in value), None)
 
 
 def _row_factory(cursor: psycopg.Cursor[Any]) -> Callable[[Sequence[Any]], _Row]:

@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from pilothouse.errors import BadValue, PilothouseError, StorageFailed
-from pilothouse.store.connection import Batch, Parameters, Value, spoiled, zero_byte
+from pilothouse.errors import PilothouseError, StorageFailed
+from pilothouse.store.connection import Batch, Parameters, Value, not_finite, refuse_unstorable, spoiled, zero_byte
 from pilothouse.store.named_sql import dialect_queries
 from pilothouse.store.sqlite.faults import LOCK_SECONDS, translate
 
@@ -119,7 +119,7 @@ class SqliteConnection:
         try:
             text = json.dumps(rows, allow_nan=False, ensure_ascii=False)
         except ValueError as error:
-            raise BadValue(f"a batch cannot be stored: {error}", fix="give finite numbers") from error
+            raise not_finite(str(error)) from error
         if "\\u0000" in text:
             _refuse_zero_bytes(rows)
         return JsonBatch(text, len(rows))
@@ -162,17 +162,15 @@ class SqliteConnection:
         if self._spoiled:
             raise spoiled(self.where)
         given = parameters or {}
+        refuse_unstorable(given)
         try:
-            for value in given.values():
-                if type(value) is str and "\0" in value:
-                    raise zero_byte(value)
             return self._raw.execute(statement, given)
-        except (*_DRIVER_ERRORS, PilothouseError) as error:
+        except _DRIVER_ERRORS as error:
             raise self._ours(error) from error
 
-    def _ours(self, error: sqlite3.Error | UnicodeEncodeError | OverflowError | PilothouseError) -> PilothouseError:
+    def _ours(self, error: sqlite3.Error | UnicodeEncodeError | OverflowError) -> PilothouseError:
         self._spoiled = self.in_transaction
-        return error if isinstance(error, PilothouseError) else translate(error, where=self.where)
+        return translate(error, where=self.where)
 
     @contextmanager
     def transaction(self, *, read_only: bool = False) -> Iterator[None]:
