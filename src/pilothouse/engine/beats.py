@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from pilothouse.fleet.board import HeldJob, Place
 
 
-def answer_beat(core: Core, command: Heartbeat, turn: Turn) -> Beat:
+def answer_beat(core: Core, command: Heartbeat, place: Place, turn: Turn) -> Beat:
     """Renew the session, and with it every lease it holds; keep the signs of life; return the orders that are due."""
-    place = core.place(command.factory, command.boot, turn)
     lease = core.roster.lease_seconds
     if not turn.tx.factories.beat(place.session, now=turn.now, expires=turn.now + timedelta(seconds=lease)):
         core.roster.close(place.session)

@@ -18,9 +18,10 @@ from datetime import datetime, timedelta
 from pilothouse.engine.beats import answer_beat
 from pilothouse.engine.commands import Act, Asked, Claim, Complete, Heartbeat, Look
 from pilothouse.engine.funds import Funds
+from pilothouse.engine.rooms import restore_rooms
 from pilothouse.engine.roster import Roster
 from pilothouse.engine.turn import Turn
-from pilothouse.errors import StorageFailed
+from pilothouse.errors import LeaseLost, StorageFailed
 from pilothouse.fleet.board import Board, HeldJob, Place, microseconds
 from pilothouse.fleet.claim import DEPENDED_ON, NEEDS_MORE, Ending, Grant, Ready
 from pilothouse.fleet.factory import Factory, Session
@@ -56,6 +57,8 @@ class Core:
         self._numbers: dict[JobId, JobNumber] = {}
         self._parked: dict[int, Claim] = {}
         self._news = False
+        self._owed = False
+        self._told = False
         self._rebuild = False
         self.urgent = False
 
@@ -70,6 +73,10 @@ class Core:
             self.board.load(tx.jobs.ready())
             for job in tx.jobs.leased():
                 self._hold(job)
+            for held in self.board.held.values():
+                # Who was heard before this start is not known. Nobody is accused of a silence that was the engine's.
+                held.heard_us = microseconds(now)
+            restore_rooms(self.board, tx)
             self.funds.load(tx, now=now)
         self.urgent = True
 
@@ -119,6 +126,7 @@ class Core:
         now = self._clock.now()
         stack = ExitStack()
         turn = Turn(self._store, stack, now=now, now_us=microseconds(now))
+        self._told = False
         try:
             with stack:
                 for command in batch:
@@ -127,7 +135,7 @@ class Core:
                 self._know_shapes(turn)
         except Exception as error:
             # The board was told ahead of a commit that did not come. The database knows better: it is read again.
-            self._rebuild = turn.ahead or isinstance(error, StorageFailed)
+            self._rebuild = turn.ahead or self._told or isinstance(error, StorageFailed)
             raise
         self._settle(turn)
         return turn
@@ -148,8 +156,7 @@ class Core:
             case Complete():
                 self._complete(command, turn)
             case Heartbeat():
-                self._flush(turn)
-                self._guard(command, turn, lambda: command.answer(answer_beat(self, command, turn)), alone=alone)
+                self._beat(command, turn, alone=alone)
             case Act():
                 self._flush(turn)
                 self._guard(command, turn, lambda: command.perform(turn.tx), alone=alone)
@@ -174,13 +181,27 @@ class Core:
                 raise
             command.refuse(error)
 
+    def _beat(self, command: Heartbeat, turn: Turn, *, alone: bool) -> None:
+        self._flush(turn)
+        try:
+            # A boot that speaks for the first time stays open, whatever becomes of what it says.
+            place = self.place(command.factory, command.boot, turn)
+        except LeaseLost as error:
+            command.refuse(error)
+        else:
+            self._guard(command, turn, lambda: command.answer(answer_beat(self, command, place, turn)), alone=alone)
+
     # --- claims
 
     def _claim(self, command: Claim, turn: Turn) -> None:
         """Pick jobs for a factory; they are stored with those of the whole batch."""
         place = self.place(command.factory, command.boot, turn)
         self.roster.heard(place.session, now=turn.now)
-        again = self._again(place, command)
+        for job, epoch in command.held:
+            known = self.held(job)
+            if known is not None and (known.epoch, known.session) == (epoch, place.session):
+                known.heard_us = turn.now_us
+        again = self._again(place, command, turn)
         seats = command.seats - sum(self.board.held[number].shape.seats for number in again)
         if again:
             self._flush(turn)
@@ -214,17 +235,18 @@ class Core:
         if line is not None:
             turn.reservations.append(line)
 
-    def _again(self, place: Place, command: Claim) -> list[JobNumber]:
+    def _again(self, place: Place, command: Claim, turn: Turn) -> list[JobNumber]:
         """Return what was assigned to this session and never reached it: the answer was lost, or had to wait."""
         told = set(command.held)
         found = []
         for job in place.held.values():
             if job.building or job.id is None or (job.id, job.epoch) in told:
                 continue
-            if any(victim in self.board.held for victim in job.waits_for):
-                continue
-            found.append(job.number)
-        return found
+            if not job.waits_for:
+                found.append(job.number)
+        # What another claim of this batch was given is on its way.
+        given = {job.number for job in turn.stored} if found else ()
+        return [number for number in found if number not in given]
 
     def _handed(self, command: Claim, turn: Turn) -> list[Handover]:
         return turn.handed.setdefault(id(command), [])
@@ -236,11 +258,12 @@ class Core:
             return place
         factory = self.roster.known(name)
         self._flush(turn)
+        expires = turn.now + timedelta(seconds=self.roster.lease_seconds)
+        # A boot that is over is refused here, before it could end the one that came after it.
+        number = turn.tx.factories.open_session(factory.product, name, boot, now=turn.now, expires=expires)
         for older in self.roster.others(name, boot):
             rescue_session(turn.tx, older, why=f"the factory has booted anew as {boot}", now=turn.now)
             self.roster.close(older)
-        expires = turn.now + timedelta(seconds=self.roster.lease_seconds)
-        number = turn.tx.factories.open_session(factory.product, name, boot, now=turn.now, expires=expires)
         session = Session(
             number=number, factory=name, boot=boot, opened_at=turn.now, beat_at=turn.now, expires_at=expires
         )
@@ -260,6 +283,7 @@ class Core:
         tx: Transaction,
     ) -> None:
         """Note on the board that a job was assigned to the seats of others, which are to stop for it."""
+        self._told = True
         shape = self.board.shapes[job.shape]
         self.board.hold(
             HeldJob(
@@ -320,14 +344,17 @@ class Core:
             raise
         except Exception as error:  # noqa: BLE001  it is handed to the one whose report it was
             return error
-        self._vote(job, epoch, report.outcome, now=turn.now)
+        held = self.held(job)
+        if held is not None and held.epoch == epoch and held.number not in turn.ending:
+            # The board hears of it with the commit; a report that comes twice in a batch says nothing new.
+            turn.ending.add(held.number)
+            self._vote(held, report.outcome, now=turn.now)
         self._remark(turn)
         return None
 
-    def _vote(self, job: JobId, epoch: Epoch, outcome: Outcome, *, now: datetime) -> None:
-        held = self.held(job)
-        place = None if held is None else self.board.places.get(held.session)
-        if held is not None and place is not None and held.epoch == epoch:
+    def _vote(self, held: HeldJob, outcome: Outcome, *, now: datetime) -> None:
+        place = self.board.places.get(held.session)
+        if place is not None:
             self.roster.ended(place, held.shape.engine, held.number, outcome=outcome, now=now)
 
     def held(self, job: JobId) -> HeldJob | None:
@@ -388,8 +415,9 @@ class Core:
         """Let held jobs know at once that others wait for them now: their end needs the rules."""
         for job in turn.touched:
             held = self.board.held.get(job.number)
-            if held is not None and held.epoch == job.epoch:
+            if held is not None and held.epoch == job.epoch and held.marks != job.marks:
                 held.marks |= job.marks
+                self._told = True
 
     def _know_shapes(self, turn: Turn) -> None:
         """Read the shapes of new jobs while the transaction is open."""
@@ -403,9 +431,8 @@ class Core:
         """Take in what the commit has changed; a job may occur more than once, and its last state counts."""
         for ending in turn.shipped:
             held = self.board.held.get(ending.number)
-            place = None if held is None else self.board.places.get(held.session)
-            if held is not None and place is not None:
-                self.roster.ended(place, held.shape.engine, ending.number, outcome=Outcome.SUCCEEDED, now=turn.now)
+            if held is not None:
+                self._vote(held, Outcome.SUCCEEDED, now=turn.now)
             self._gone(ending.number)
         for job in {job.number: job for job in turn.touched}.values():
             self._note(job)
@@ -441,6 +468,9 @@ class Core:
         held = self.board.release(number)
         if held is not None:
             self._news = True
+            self._owed = self._owed or held.stops_for is not None
+            if self.roster.breakers:
+                self.roster.let_go(held.number, now=self._clock.now())
             if held.id is not None:
                 self._numbers.pop(held.id, None)
 
@@ -493,11 +523,12 @@ class Core:
         if not self._parked:
             return ()
         now = self._clock.monotonic()
-        if self._news and len(self.board):
+        # What was assigned to a session and waited for its victims is no longer on the board, but may be due now.
+        if self._news and (len(self.board) or self._owed):
             due = list(self._parked.values())
         else:
             due = [claim for claim in self._parked.values() if claim.deadline <= now]
-        self._news = False
+        self._news = self._owed = False
         for claim in due:
             del self._parked[id(claim)]
         return due

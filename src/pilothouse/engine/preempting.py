@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from pilothouse.engine.rooms import makes_room
 from pilothouse.fleet.board import HeldJob, Place, microseconds
 from pilothouse.fleet.claim import Grant, Ready
 from pilothouse.fleet.job import Job, Priority
@@ -60,10 +61,8 @@ class Preemption:
         places = {
             place.factory: place
             for place in board.places.values()
-            if place.open and board.suits(place, job.shape) is not None and self._core.funds.held(shape, place) is None
+            if place.open and board.may_start(place, job.shape, funds=self._core.funds.why)
         }
-        if board.lock_holder(shape) is not None:
-            places = {}
         wanted = Wanted(
             job=job.number,
             priority=_PRIORITIES[job.priority],
@@ -126,4 +125,4 @@ class Preemption:
         victim = tx.jobs.by_number(number)
         if victim is None:
             return None
-        return tx.jobs.ask_to_stop(victim, by=by, now=self._now, why=f"it makes room for job number {for_.number}")
+        return tx.jobs.ask_to_stop(victim, by=by, now=self._now, why=makes_room(for_.number))

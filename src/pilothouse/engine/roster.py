@@ -63,6 +63,11 @@ class Roster:
             engines=frozenset(factory.engines),
             seats=factory.seats,
             gpus=factory.gpus,
+            health={
+                engine: _health(breaker, now=session.opened_at)
+                for (name, engine), breaker in self.breakers.items()
+                if name == factory.name
+            },
         )
         self._describe(place, factory)
         self._board.open_place(place)
@@ -136,6 +141,14 @@ class Roster:
         if before is _FRESH and outcome is Outcome.SUCCEEDED:
             return
         self._keep(place, engine, end(before, number, outcome=outcome, now=now), now=now)
+
+    def let_go(self, number: JobNumber, *, now: datetime) -> None:
+        """Wait no longer for a job that was to try an engine out, and left without telling anything of it."""
+        for (factory, engine), breaker in list(self.breakers.items()):
+            if breaker.probe == number:
+                self.breakers[factory, engine] = replace(breaker, probe=None)
+                for place in self._places(factory):
+                    place.health[engine] = _health(self.breakers[factory, engine], now=now)
 
     def probe(self, *, now: datetime) -> None:
         """Let engines try again whose time of rest is over."""

@@ -35,10 +35,15 @@ class Sweep:
         self.stale: Sequence[Session] = core.roster.sweep(now=now)
         self.overdue: list[tuple[HeldJob, Outcome, str]] = []
         for held in core.board.held.values():
-            found = _overdue(held, now_us=now_us)
+            found = _overdue(held, now_us=now_us, spoke_us=self._spoke_us(held, now_us=now_us))
             if found is not None:
                 self.overdue.append((held, *found))
         self._now = now
+
+    def _spoke_us(self, held: HeldJob, *, now_us: int) -> int:
+        """Return when the holder of a job said anything last; one whose session is over says nothing any more."""
+        session = self._core.roster.sessions.get(held.session)
+        return now_us if session is None else microseconds(session.beat_at)
 
     def __bool__(self) -> bool:
         """Whether there is anything to do."""
@@ -68,7 +73,7 @@ class Sweep:
         return rescued
 
 
-def _overdue(held: HeldJob, *, now_us: int) -> tuple[Outcome, str] | None:
+def _overdue(held: HeldJob, *, now_us: int, spoke_us: int) -> tuple[Outcome, str] | None:
     """Return why a held job is taken back although its factory lives, and as what that counts."""
     if held.id is None:
         return None
@@ -77,6 +82,7 @@ def _overdue(held: HeldJob, *, now_us: int) -> tuple[Outcome, str] | None:
     if now_us >= held.deadline_us + OVERTIME_SECONDS * 1e6:
         return Outcome.LOST, "its time limit has long passed, and nobody has told how it ended"
     heard_us = max(held.claimed_us, held.heard_us or 0)
-    if not held.waits_for and now_us - heard_us >= UNHEARD_SECONDS * 1e6:
+    # Counted up to the factory's last word, and not up to now: its own silence is not that of one attempt.
+    if not held.waits_for and spoke_us - heard_us >= UNHEARD_SECONDS * 1e6:
         return Outcome.LOST, "its factory lives and does not know of it"
     return None

@@ -55,4 +55,4 @@ class Turn:
     @property
     def ahead(self) -> bool:
         """Whether the board was told something that only the commit makes true."""
-        return bool(self.stored or self.new_places or self.shipped or self.touched)
+        return bool(self.stored or self.new_places or self.shipped)

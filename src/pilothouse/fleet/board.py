@@ -372,13 +372,13 @@ class Board:
             if not heap:
                 continue
             shape = self.shapes[number]
-            if (pools is not None and shape.pool not in pools) or not self._may_start(place, number, funds=funds):
+            if (pools is not None and shape.pool not in pools) or not self.may_start(place, number, funds=funds):
                 continue
             job = self.head(number)
             if job is not None:
                 yield job, shape
 
-    def _may_start(self, place: Place, number: ShapeNumber, *, funds: Funds | None) -> bool:
+    def may_start(self, place: Place, number: ShapeNumber, *, funds: Funds | None) -> bool:
         """Whether a job of the shape could start here now if there were room."""
         shape = self.shapes[number]
         if self.suits(place, number) is None:
@@ -429,7 +429,7 @@ class Board:
         """
         number = self._wanted(place)
         wanted = None if number is None else next((job for job, _ in eligible if job.shape == number), None)
-        if number is None or (wanted is None and not self._may_start(place, number, funds=funds)):
+        if number is None or (wanted is None and not self.may_start(place, number, funds=funds)):
             self._unreserve(place.reserved_for)
             place.reserved_for = None
             return best
