@@ -25,3 +25,11 @@ def test_a_second_owner_is_refused_and_the_first_keeps_its_name(tmp_path: Path) 
         with pytest.raises(AlreadyOwned, match=str(owner.pid)), own_engine(tmp_path, boot="second"):
             pytest.fail("owned twice")
         assert read_owner(tmp_path) == owner
+
+
+def test_a_home_that_is_not_there_yet_is_made(tmp_path: Path) -> None:
+    """With a database elsewhere, the lock is the first thing that a home holds."""
+    home = tmp_path / "new" / "home"
+
+    with own_engine(home, boot="first") as owner:
+        assert read_owner(home) == owner

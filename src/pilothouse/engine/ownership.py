@@ -29,6 +29,7 @@ def own_engine(home: Path, *, boot: str) -> Iterator[Owner]:
     owner = this_process(boot=boot)
     path = home / LOCK_FILE
     try:
+        home.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise StorageFailed(f"{path} cannot be written: {error.strerror}", fix=f"make {home} writable") from error
