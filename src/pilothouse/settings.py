@@ -54,6 +54,11 @@ def load_settings(*, folder: Path, home: Path | None = None) -> Settings:
     return resolve(os.environ, _file_values(folder), folder=folder, home=home)  # noqa: TID251  the one reader
 
 
+def search_path() -> str | None:
+    """Return where this process looks for programs."""
+    return os.environ.get("PATH")  # noqa: TID251  as load_settings
+
+
 def resolve(
     environment: Mapping[str, str], file_values: Mapping[str, object], *, folder: Path, home: Path | None
 ) -> Settings:

@@ -8,9 +8,10 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from types import FrameType
+from typing import TypeVar
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -18,19 +19,23 @@ from starlette.types import ASGIApp
 from pilothouse.access.roles import Role
 from pilothouse.access.token import ENTROPY_BYTES, Grant, Token, TokenKind, mint_token
 from pilothouse.campaigns.record import Owner
+from pilothouse.engine.core import Core
 from pilothouse.engine.engine import Engine
 from pilothouse.engine.leadership import leading
 from pilothouse.engine.ownership import leader_name, own_engine
-from pilothouse.errors import Conflict, LeaseLost, OperationFailed, Refused
+from pilothouse.errors import AlreadyOwned, Conflict, LeaseLost, OperationFailed, Refused
+from pilothouse.ports.store import Transaction
 from pilothouse.settings import Settings
 from pilothouse.web.app import Face, build_app
 from pilothouse.web.edge import loopback_hosts
 from pilothouse.web.figures import Figures
 from pilothouse.web.identity import Gate, Tokens
 from pilothouse.web.parts import Parts
+from pilothouse.wiring.local_factory import local_factory
 from pilothouse.wiring.server_file import leave_note, living_server, take_note_away
 from pilothouse.wiring.workspace import Workspace, open_workspace
 
+T = TypeVar("T")
 DEFAULT_PORT = 8750
 GRACE_SECONDS = 3
 """How long answers that are under way may take when the server ends."""
@@ -42,21 +47,54 @@ __all__ = ["DEFAULT_PORT", "ServerOrder", "living_server", "local_app", "serve"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOrder:
-    """How a server is started. `authenticate` of None means wherever it can be reached from outside."""
+    """How a server is started. `authenticate` of None means wherever it can be reached from outside.
+
+    With `local_seats`, a factory of this machine works for it.
+    """
 
     host: str
     port: int
     authenticate: bool | None = None
+    local_seats: int = 0
 
 
 @contextmanager
 def local_app(settings: Settings, *, create: bool) -> Iterator[ASGIApp]:
-    """Yield the app over the home's own engine, for one command in this process; it is open to whoever runs it."""
+    """Yield the app over the home's own engine, for one command in this process; it is open to whoever runs it.
+
+    Where another process writes, what only reads is answered from what that process has stored.
+    """
     workspace = open_workspace(settings, create=create)
-    with own_engine(workspace.home, boot=secrets.token_hex(8)) as owner, lead(workspace, owner, threading.Event()):
-        engine = Engine(workspace.store, workspace.clock)
-        with engine:
-            yield build_app(_parts(workspace, engine, open_loopback=True), Face())
+    now_or_never = threading.Event()
+    now_or_never.set()
+    with ExitStack() as stack:
+        try:
+            owner = stack.enter_context(own_engine(workspace.home, boot=secrets.token_hex(8)))
+            stack.enter_context(lead(workspace, owner, lambda: None, stop=now_or_never))
+            engine = stack.enter_context(Engine(workspace.store, workspace.clock))
+        except AlreadyOwned as error:
+            if create:
+                raise
+            engine = Onlooker(workspace, error)
+        yield build_app(_parts(workspace, engine, open_loopback=True), Face())
+
+
+class Onlooker(Engine):
+    """An engine that has read how things stand, and changes nothing: another process writes."""
+
+    def __init__(self, workspace: Workspace, refusal: AlreadyOwned) -> None:
+        super().__init__(workspace.store, workspace.clock)
+        self._refusal = refusal
+        self._core.load()
+
+    async def look_async(self, look: Callable[[Core], T]) -> T:
+        """Return what is read from the memory as it was loaded."""
+        return look(self._core)
+
+    async def apply_async(self, act: Callable[[Transaction], T]) -> T:
+        """Refuse: the other process would not know of it."""
+        del act
+        raise self._refusal
 
 
 def serve(
@@ -74,17 +112,27 @@ def serve(
         )
     authenticate = reachable if order.authenticate is None else order.authenticate
     workspace = open_workspace(settings, create=True)
-    deposed = threading.Event()
+    deposed, ended = threading.Event(), threading.Event()
+
+    def depose() -> None:
+        deposed.set()
+        ended.set()
+
     with (
         own_engine(workspace.home, boot=secrets.token_hex(8)) as owner,
         _bound(order) as listening,
-        lead(workspace, owner, deposed, waiting=waiting),
+        lead(workspace, owner, depose, waiting=waiting),
     ):
         if reachable:
             _check_someone_may_enter(workspace)
-        engine = Engine(workspace.store, workspace.clock)
-        with engine:
-            caught = _run(workspace, engine, listening, authenticate=authenticate, ready=ready, deposed=deposed)
+        with Engine(workspace.store, workspace.clock) as engine, ExitStack() as stack:
+            keeper = None
+            if order.local_seats:
+                local = local_factory(settings, workspace, engine, seats=order.local_seats, given_up=ended.set)
+                keeper = stack.enter_context(local)
+            caught = _run(workspace, engine, listening, authenticate=authenticate, ready=ready, ended=ended)
+    if keeper is not None and keeper.failure is not None:
+        raise keeper.failure
     if deposed.is_set():
         raise LeaseLost("another server leads this database now", fix="start this one again; it stands by")
     return caught
@@ -97,7 +145,7 @@ def _run(
     *,
     authenticate: bool,
     ready: Callable[[str], None],
-    deposed: threading.Event,
+    ended: threading.Event,
 ) -> int | None:
     host, port = listening.getsockname()[:2]
     text, own = _owners_token(workspace) if authenticate else (None, None)
@@ -121,7 +169,7 @@ def _run(
     )
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     leave_note(workspace.home, url=url, token=text)
-    threading.Thread(target=_leave_when, args=(deposed, server), name="leave-when-deposed", daemon=True).start()
+    threading.Thread(target=_leave_when, args=(ended, server), name="leave-when-ended", daemon=True).start()
     try:
         ready(url)
         server.run(sockets=[listening])
@@ -131,20 +179,25 @@ def _run(
 
 
 def lead(
-    workspace: Workspace, owner: Owner, deposed: threading.Event, *, waiting: Callable[[str], None] = lambda _: None
+    workspace: Workspace,
+    owner: Owner,
+    deposed: Callable[[], None],
+    *,
+    waiting: Callable[[str], None] = lambda _: None,
+    stop: threading.Event | None = None,
 ) -> AbstractContextManager[None]:
-    """Lead the workspace's database for a block, standing by until it is free; `deposed` is set when it is lost."""
+    """Lead the workspace's database for a block, standing by until it is free; `deposed` is called when it is lost."""
     return leading(
         workspace.store,
         holder=leader_name(owner),
-        stop=threading.Event(),
-        lost=deposed.set,
+        stop=stop or threading.Event(),
+        lost=deposed,
         waiting=waiting,
     )
 
 
-def _leave_when(deposed: threading.Event, server: _Server) -> None:
-    deposed.wait()
+def _leave_when(ended: threading.Event, server: _Server) -> None:
+    ended.wait()
     server.leave()
 
 
