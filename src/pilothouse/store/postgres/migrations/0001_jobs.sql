@@ -30,8 +30,9 @@ CREATE TABLE sessions (
     UNIQUE (product, factory, boot)
 ) WITH (fillfactor = 75);
 
--- The narrow, hot part of a job: whole numbers only, and no index on what a claim or a completion changes, so that a
--- new version of a row finds room beside the old one and touches no index.
+-- The narrow, hot part of a job: whole numbers only, and no index on what a claim or a completion changes. A batch
+-- changes all the rows of a page at once; with half of it kept free, their new versions stand beside the old ones and
+-- no index is touched.
 CREATE TABLE jobs (
     number bigint PRIMARY KEY,
     created_at bigint NOT NULL,
@@ -49,7 +50,7 @@ CREATE TABLE jobs (
     stage smallint NOT NULL CHECK (stage BETWEEN 0 AND 9),
     priority smallint NOT NULL CHECK (priority BETWEEN 0 AND 3),
     CHECK ((stage IN (2, 3)) = (session IS NOT NULL))
-) WITH (fillfactor = 75, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
 
 -- What never changes of a job: its names and everything an attempt needs.
 CREATE TABLE job_specs (
@@ -104,7 +105,7 @@ CREATE TABLE job_attempts (
     CHECK ((outcome IS NULL) = (ended_at IS NULL)),
     CHECK ((progress IS NULL) = (progress_at IS NULL)),
     CHECK ((pid IS NULL) = (started_at IS NULL))
-) WITH (fillfactor = 75, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
 
 -- What an attempt sealed. The digest is looked up when a folder turns out to be damaged.
 CREATE TABLE job_artifacts (
@@ -222,8 +223,9 @@ $$;
 
 -- An end is an end, the epoch never falls, the stage table is followed (old stage * 10 + new stage), and a claim, a
 -- return to the queue and a cancellation raise the epoch, so that whoever held the job before is fenced. The rule
--- stands in the condition, which costs a move that keeps it next to nothing.
-CREATE TRIGGER jobs_move_by_the_rules BEFORE UPDATE ON jobs FOR EACH ROW
+-- stands in the condition, which costs a move that keeps it next to nothing; asked before the update, it would lock
+-- each row a second time.
+CREATE TRIGGER jobs_move_by_the_rules AFTER UPDATE ON jobs FOR EACH ROW
 WHEN (NEW.epoch < OLD.epoch OR OLD.stage > 5 OR (NEW.stage <> OLD.stage AND (
     OLD.stage * 10 + NEW.stage NOT IN (
         1, 7, 8, 9,
@@ -243,7 +245,7 @@ EXECUTE FUNCTION refuse('the number, shape, priority and creation of a job never
 CREATE TRIGGER job_specs_never_change BEFORE UPDATE ON job_specs FOR EACH ROW
 EXECUTE FUNCTION refuse('the spec of a job never changes');
 
-CREATE TRIGGER job_attempts_end_once BEFORE UPDATE ON job_attempts FOR EACH ROW
+CREATE TRIGGER job_attempts_end_once AFTER UPDATE ON job_attempts FOR EACH ROW
 WHEN (OLD.ended_at IS NOT NULL)
 EXECUTE FUNCTION refuse('an attempt that has ended never changes');
 
