@@ -201,6 +201,7 @@ class Core:
             known = self.held(job)
             if known is not None and (known.epoch, known.session) == (epoch, place.session):
                 known.heard_us = turn.now_us
+        place.pools = command.pools
         again = self._again(place, command, turn)
         seats = command.seats - sum(self.board.held[number].shape.seats for number in again)
         if again:
@@ -447,6 +448,7 @@ class Core:
         if self.funds.outdated(turn.now):
             with self._store.read() as tx:
                 self.funds.renew(tx, now=turn.now)
+            self._news = True
 
     def _note(self, job: Job) -> None:
         """Let the board see a job as it is now."""
@@ -468,11 +470,18 @@ class Core:
         held = self.board.release(number)
         if held is not None:
             self._news = True
-            self._owed = self._owed or held.stops_for is not None
+            self._owe(held)
             if self.roster.breakers:
                 self.roster.let_go(held.number, now=self._clock.now())
             if held.id is not None:
                 self._numbers.pop(held.id, None)
+
+    def _owe(self, victim: HeldJob) -> None:
+        """Note that a job may be handed over now which waited for this one; its factory has not heard of it yet."""
+        waiting = None if victim.stops_for is None else self.board.held.get(victim.stops_for)
+        if waiting is not None:
+            waiting.heard_us = microseconds(self._clock.now())
+            self._owed = True
 
     def _hold(self, job: Job) -> None:
         assert job.session is not None, f"job {job.id} is held by nobody"

@@ -61,7 +61,9 @@ class Preemption:
         places = {
             place.factory: place
             for place in board.places.values()
-            if place.open and board.may_start(place, job.shape, funds=self._core.funds.why)
+            if place.open
+            and (place.pools is None or shape.pool in place.pools)
+            and board.may_start(place, job.shape, funds=self._core.funds.why)
         }
         wanted = Wanted(
             job=job.number,

@@ -57,6 +57,7 @@ class Place:
     held: dict[JobNumber, HeldJob] = field(default_factory=dict)
     familiar: set[ProductId] = field(default_factory=set)
     reserved_for: JobNumber | None = None
+    pools: Collection[str] | None = None
     fits: dict[ShapeNumber, float | None] = field(default_factory=dict)
 
     @property
@@ -286,7 +287,19 @@ class Board:
         waiting = None if job.stops_for is None else self.held.get(job.stops_for)
         if waiting is not None:
             waiting.waits_for = tuple(victim for victim in waiting.waits_for if victim != number)
+        for victim in job.waits_for:
+            self._stop_for_nobody(victim)
         return job
+
+    def _stop_for_nobody(self, number: JobNumber) -> None:
+        """Note that whoever a job makes room for is gone; it stops all the same, as it was told."""
+        job = self.held.get(number)
+        if job is None or job.stops_for is None:
+            return
+        job.stops_for = None
+        place = self.places.get(job.session)
+        if place is not None:
+            place.stopping -= 1
 
     def ask_to_stop(self, number: JobNumber, *, by_us: int, stops_for: JobNumber | None) -> None:
         """Note that a held job makes room for another one."""
