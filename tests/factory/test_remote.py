@@ -287,8 +287,8 @@ def _start(server: SmallServer, tmp_path: Path) -> Iterator[Start]:
     """Start `pilothouse factory` against the server; whatever is left of it is killed after the test."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(*words: str, stdin: str = "") -> subprocess.Popen[str]:
-        variables = {"PATH": os.defpath, "PILOTHOUSE_HOME": str(tmp_path / "far")}
+    def start(*words: str, stdin: str = "", **more: str) -> subprocess.Popen[str]:
+        variables = {"PATH": os.defpath, "PILOTHOUSE_HOME": str(tmp_path / "far"), **more}
         process = subprocess.Popen(
             [sys.executable, "-c", RUN, *words, "--server", server.url, "--name", NAME],
             env=variables,
@@ -353,6 +353,21 @@ def test_a_factory_enrols_once_and_works(bench: Bench, server: SmallServer, star
     (facts,) = (body["facts"] for body in server.bodies("/fleet/factories/heartbeat") if body["facts"])
     assert facts["seats"] == 2
     assert "arch" in " ".join(facts["capabilities"])
+
+
+def test_a_factory_that_is_given_a_token_enrols_by_itself(
+    bench: Bench, server: SmallServer, start: Start, tmp_path: Path
+) -> None:
+    """And none of its jobs sees the token."""
+    server.keys = {"ph_worker_one", "ph_enrolment_once"}
+    text = PLAIN + "(run / 'seen').write_text('\\n'.join(os.environ))\nmark('up')\nfinish()"
+    server.dispatch.offer(bench.offer_for(text))
+
+    start("run", PILOTHOUSE_ENROLMENT_TOKEN="ph_enrolment_once")  # noqa: S106  no password of anything
+    far_pid(bench, tmp_path)
+
+    assert [heard.bearer for heard in server.heard[:2]] == ["ph_enrolment_once", "ph_worker_one"]
+    assert "ENROLMENT" not in (far_folder(tmp_path) / "seen").read_text(encoding="utf-8")
 
 
 def test_a_factory_without_a_key_says_how_to_get_one(server: SmallServer, start: Start) -> None:

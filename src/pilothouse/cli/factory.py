@@ -88,6 +88,7 @@ def run_factory(
         engines=engines,
         variables=_variables(),
         extra_variables=variable or [],
+        enrolment_token=settings.enrolment_token,
     )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx2").setLevel(logging.WARNING)

@@ -9,7 +9,7 @@ import secrets
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pilothouse.errors import AlreadyOwned, LeaseLost, PilothouseError, StorageFailed
@@ -47,7 +47,8 @@ class RemoteFactory:
     """Which factory this is and what it works with.
 
     `home` is its own folder: its key, its runs, its blobs. Commands start in `work_folder`. `variables` is the
-    environment to filter for jobs, `extra_variables` names what may pass beyond the usual.
+    environment to filter for jobs, `extra_variables` names what may pass beyond the usual. With an `enrolment_token` a
+    factory that has no key yet enrols by itself.
     """
 
     server: str
@@ -59,6 +60,7 @@ class RemoteFactory:
     engines: Engines
     variables: Mapping[str, str]
     extra_variables: Collection[str] = ()
+    enrolment_token: str | None = field(default=None, repr=False)
 
 
 def enrol_once(
@@ -131,13 +133,20 @@ def _boots(
 
 
 def _key(given: RemoteFactory, clock: Clock) -> WorkerKey:
-    """Return the factory's key; a server of this machine that is open gives one to whoever asks."""
+    """Return the factory's key, or a new one: a server of this machine that is open gives one to whoever asks."""
     key = read_key(given.home / KEY_FILE)
     if key is not None and (key.server, key.factory) == (given.server.rstrip("/"), given.name):
         return key
-    if not is_loopback(given.server):
+    if given.enrolment_token is None and not is_loopback(given.server):
         raise not_enrolled(given.name, given.server)
-    return enrol_once(server=given.server, name=given.name, home=given.home, facts=given.facts, token=None, clock=clock)
+    return enrol_once(
+        server=given.server,
+        name=given.name,
+        home=given.home,
+        facts=given.facts,
+        token=given.enrolment_token,
+        clock=clock,
+    )
 
 
 def _keep_key(given: RemoteFactory, line: ServerLine, key: WorkerKey, clock: Clock, ended: threading.Event) -> None:

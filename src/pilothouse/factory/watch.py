@@ -23,8 +23,10 @@ from pilothouse.trainer.tree import MANIFEST
 
 TICK_SECONDS = 0.2
 """How often a running program is looked at; its end is noticed at once."""
-MEMORY_EVERY_SECONDS = 1.0
-"""How often its memory and its checkpoints are."""
+LOOK_CLOSER_SECONDS = 1.0
+"""How often its memory and its checkpoints are, where that is cheap."""
+CLOSER_SHARE = 0.01
+"""The share of time that may go into it: every look at memory walks all processes of the machine."""
 CHECKPOINTS = "checkpoints"
 EVIDENCE_LINES = 20
 EVIDENCE_CHARACTERS = 400
@@ -52,7 +54,7 @@ class Watched:
     alive_at: float
     now: float
     log_bytes: int = 0
-    memory_at: float = float("-inf")
+    look_closer_at: float = float("-inf")
     checkpoints: Path
     checkpoint_step: int | None = None
 
@@ -129,7 +131,7 @@ def watch(
             return Halt.STOPPED, watched
         if worries(watched):
             return Halt.WORRYING, watched
-        _now_and_then(watched, handle, hold)
+        _look_closer(watched, handle, hold, monotonic)
 
 
 def tail(path: Path, *, bytes_max: int = 64 << 10) -> str:
@@ -158,11 +160,14 @@ def _look(watched: Watched, hold: Hold) -> None:
         watched.log_bytes = _cut(watched.log)
 
 
-def _now_and_then(watched: Watched, handle: Handle, hold: Hold) -> None:
-    if watched.now - watched.memory_at >= MEMORY_EVERY_SECONDS:
-        watched.memory_at = watched.now
-        handle.peak_memory_mb()
-        _tell(watched, hold, news=watched.look_for_checkpoint())
+def _look_closer(watched: Watched, handle: Handle, hold: Hold, monotonic: Callable[[], float]) -> None:
+    if watched.now < watched.look_closer_at:
+        return
+    began = monotonic()
+    handle.peak_memory_mb()
+    _tell(watched, hold, news=watched.look_for_checkpoint())
+    took = monotonic() - began
+    watched.look_closer_at = watched.now + max(LOOK_CLOSER_SECONDS, took / CLOSER_SHARE)
 
 
 def _tell(watched: Watched, hold: Hold, *, news: bool) -> None:
