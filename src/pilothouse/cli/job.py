@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pilothouse.cli.context import AsJson, open_existing, print_json, say
+from pilothouse.cli.context import AsJson, names_server, open_existing, print_json, say
+from pilothouse.errors import UsageError
 
 if TYPE_CHECKING:
     from pilothouse.ids import JobId
@@ -28,6 +29,9 @@ def list_jobs(
     from pilothouse.cli.table import print_table
     from pilothouse.operations.job_view import job_row
 
+    if names_server(ctx):
+        _list_remote(ctx, campaign, as_json=as_json)
+        return
     workspace = open_existing(ctx)
     with workspace.store.read() as tx:
         jobs = tx.jobs.listed(workspace.product, campaign=campaign, limit=LIST_MAX)
@@ -43,6 +47,9 @@ def show_job(ctx: typer.Context, job: JobArgument, as_json: AsJson = False) -> N
     """Show one job: its spec, attempts, history and artifacts."""
     from pilothouse.ids import JobId
 
+    if names_server(ctx):
+        _show_remote(ctx, job, as_json=as_json)
+        return
     show_details(open_existing(ctx), JobId(job), as_json=as_json)
 
 
@@ -51,7 +58,37 @@ def show_logs(ctx: typer.Context, job: JobArgument, as_json: AsJson = False) -> 
     """Print what the newest attempt of a job wrote."""
     from pilothouse.ids import JobId
 
+    if names_server(ctx):
+        raise UsageError("logs lie where the job ran, and a server has none", fix="ask on the factory's own machine")
     print_log(open_existing(ctx), JobId(job), as_json=as_json)
+
+
+def _list_remote(ctx: typer.Context, campaign: str | None, *, as_json: bool) -> None:
+    """List the jobs of the server that was named."""
+    from pilothouse.cli.ask import ask
+    from pilothouse.cli.table import print_table
+
+    query = {"campaign": campaign, "limit": str(LIST_MAX)}
+    jobs = ask(ctx, "GET", "/fleet/jobs", query=query).value["jobs"]
+    if as_json:
+        print_json(jobs)
+    else:
+        print_table(("id", "key", "stage", "priority", "epoch", "factory", "failures", "waiting"), jobs)
+
+
+def _show_remote(ctx: typer.Context, job: str, *, as_json: bool) -> None:
+    """Show a job of the server that was named, with its attempts."""
+    from pilothouse.cli.ask import ask, path
+
+    value = ask(ctx, "GET", path("fleet", "jobs", job)).value
+    runs = ask(ctx, "GET", path("fleet", "jobs", job, "runs")).value["runs"]
+    if as_json:
+        print_json(value | {"runs": runs})
+        return
+    for name, told in value.items():
+        say(f"{name:<12} {told}")
+    for run in runs:
+        say(f"attempt {run['epoch']} on {run['factory']}: {run['outcome'] or 'running'} {run['detail']}")
 
 
 def show_details(workspace: Workspace, job: JobId, *, as_json: bool) -> None:

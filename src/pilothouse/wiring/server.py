@@ -24,8 +24,10 @@ from pilothouse.engine.engine import Engine
 from pilothouse.engine.leadership import leading
 from pilothouse.engine.ownership import leader_name, own_engine
 from pilothouse.errors import AlreadyOwned, Conflict, LeaseLost, OperationFailed, Refused
+from pilothouse.ports.leadership import Leadership
 from pilothouse.ports.store import Transaction
 from pilothouse.settings import Settings
+from pilothouse.store.sqlite.store import SqliteStore
 from pilothouse.web.app import Face, build_app
 from pilothouse.web.edge import loopback_hosts
 from pilothouse.web.figures import Figures
@@ -186,7 +188,12 @@ def lead(
     waiting: Callable[[str], None] = lambda _: None,
     stop: threading.Event | None = None,
 ) -> AbstractContextManager[None]:
-    """Lead the workspace's database for a block, standing by until it is free; `deposed` is called when it is lost."""
+    """Lead the workspace's database for a block, standing by until it is free; `deposed` is called when it is lost.
+
+    Whoever owns the engine of a home alone has its file to themselves: a lead that is left there is a dead process's.
+    """
+    if isinstance(workspace.store, SqliteStore):
+        bury_leader(workspace.store)
     return leading(
         workspace.store,
         holder=leader_name(owner),
@@ -194,6 +201,14 @@ def lead(
         lost=deposed,
         waiting=waiting,
     )
+
+
+def bury_leader(store: Leadership) -> None:
+    """Give up the lead of a process that is known to be dead."""
+    left = store.leader()
+    if left is not None and left.holder and left.seconds > 0:
+        store.lead(left.holder, seconds=left.seconds)
+        store.resign()
 
 
 def _leave_when(ended: threading.Event, server: _Server) -> None:
