@@ -150,9 +150,14 @@ class Engine:
         if place is None:
             return ()
         why = f"boot {boot} of factory {factory} is dead"
-        rescued = self.apply(lambda tx: rescue_session(tx, place.session, why=why, now=self._clock.now()))
-        self.look(lambda core: core.roster.close(place.session))
-        return rescued
+
+        def act(tx: Transaction) -> Sequence[Job]:
+            rescued = rescue_session(tx, place.session, why=why, now=self._clock.now())
+            # In the same turn: a claim of that boot that still waits would be given what was just taken back from it.
+            self._core.roster.close(place.session)
+            return rescued
+
+        return self.apply(act)
 
     # --- for a factory
 
