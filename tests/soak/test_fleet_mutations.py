@@ -64,9 +64,8 @@ def nearest(tree: Path, mutant: Mutant) -> list[str]:
     """Return the test files that speak of what was changed: they are asked first, since they notice soonest."""
     place = mutant.path.relative_to(ROOT / PACKAGE)
     if place.suffix == ".sql":
-        dialects = [name for name in ("sqlite", "postgres") if name in place.parts] or ["sqlite", "postgres"]
-        found = [tree / "tests" / "store" / f"test_{name}.py" for name in dialects]
-        found += (tree / "tests" / "store").glob("test_*aggregates.py")
+        dialect = "postgres" if "postgres" in place.parts else "sqlite"
+        found = [tree / "tests" / "store" / f"test_{dialect}.py"]
     else:
         dotted = ".".join(("pilothouse", *place.with_suffix("").parts))
         files = [file for name in QUICK[place.parts[0]] for file in (tree / "tests" / name).glob("test_*.py")]
