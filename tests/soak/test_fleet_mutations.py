@@ -65,7 +65,7 @@ def nearest(tree: Path, mutant: Mutant) -> list[str]:
     place = mutant.path.relative_to(ROOT / PACKAGE)
     if place.suffix == ".sql":
         dialect = "postgres" if "postgres" in place.parts else "sqlite"
-        found = [tree / "tests" / "store" / f"test_{dialect}.py"]
+        found = [tree / "tests" / "store" / f"test_{name}.py" for name in (dialect, "fleet_aggregates")]
     else:
         dotted = ".".join(("pilothouse", *place.with_suffix("").parts))
         files = [file for name in QUICK[place.parts[0]] for file in (tree / "tests" / name).glob("test_*.py")]
