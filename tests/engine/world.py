@@ -13,7 +13,7 @@ from pilothouse.engine.preempting import Preemption
 from pilothouse.engine.sweeps import Sweep
 from pilothouse.errors import StorageFailed
 from pilothouse.fleet.board import EVERY_PRODUCT
-from pilothouse.fleet.budget import Budget
+from pilothouse.fleet.budget import Budget, amount
 from pilothouse.fleet.factory import Factory
 from pilothouse.fleet.job import Job, JobSpec, NewJob, Priority, Progress, Report
 from pilothouse.fleet.settings import FleetSettings
@@ -266,7 +266,11 @@ def memory(core: Core) -> Mapping[str, object]:
         "factories": dict(roster.factories),
         "ids": dict(core._numbers),
         "weights": {product: board.weights(product) for product in core.settings},
-        "reserved": dict(funds._reserved),
+        # The ledger counts in millionths.
+        "reserved": {
+            attempt: (line.product, line.engine, amount(line.cost), line.at)
+            for attempt, line in funds._reserved.items()
+        },
         "balances": dict(funds._balances),
         "budgets": dict(funds._budgets),
     }
