@@ -181,6 +181,13 @@ def test_a_route_or_method_that_is_not_there_is_a_problem(world: World) -> None:
     assert answer.headers["allow"] == "POST"
 
 
+@pytest.mark.parametrize("host", ["[", "a b", "::::", "x" * 5000])
+def test_a_name_that_is_none_is_no_failure(world: World, host: str) -> None:
+    """Where names are not checked, a strange one must do no harm."""
+    refused(world.ask("GET", "/fleet/nothing", headers={"Host": host}), 404)
+    refused(world.ask("GET", "/fleet/jobs", headers={"Host": host}), 401)
+
+
 def test_a_query_that_is_wrong_names_its_field(world: World) -> None:
     answer = world.ask("GET", "/fleet/jobs?limit=0&stage=lost", token=world.owner)
 

@@ -28,6 +28,7 @@ from pilothouse.web.bodies import BODIES
 from pilothouse.web.edge import Edge, Limits
 from pilothouse.web.parts import Parts, route, told
 from pilothouse.web.problems import Problem, add_problems
+from pilothouse.web.short_way import ShortWay
 
 OPENAPI = "/openapi.json"
 HEALTH = "/health"
@@ -68,7 +69,8 @@ def build_app(parts: Parts, face: Face) -> Edge:
     """Return the ASGI app over these parts."""
     app = new_app()
     app.state.parts = parts
-    return Edge(app, hosts=face.hosts, limits=face.limits, failed=parts.figures.failed)
+    short = ShortWay(app, dispatch_routes.OFTEN)
+    return Edge(short, hosts=face.hosts, limits=face.limits, failed=parts.figures.failed)
 
 
 def new_app() -> App:

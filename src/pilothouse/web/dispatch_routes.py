@@ -42,6 +42,7 @@ from pilothouse.web.bodies import (
 from pilothouse.web.factory_routes import described
 from pilothouse.web.identity import check_factory
 from pilothouse.web.parts import Parts, parts_of, route, told
+from pilothouse.web.short_way import Endpoint
 
 router = APIRouter()
 WHOLE_MAX = (1 << 53) - 1
@@ -133,6 +134,16 @@ async def heartbeat(request: Request) -> Response:
 async def renew(request: Request) -> Response:
     """Renew leases; a factory's lease is its session, so this is its heartbeat under another name."""
     return await heartbeat(request)
+
+
+OFTEN: Mapping[str, Endpoint] = {
+    "/fleet/claim": claim,
+    "/fleet/complete": complete,
+    "/fleet/leases/start": start_attempt,
+    "/fleet/leases/renew": renew,
+    "/fleet/factories/heartbeat": heartbeat,
+}
+"""What factories ask all the time."""
 
 
 async def _from_factory(request: Request, model: type[Spoken]) -> Spoken:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,7 +20,7 @@ JSON_BYTES_MAX = 4 << 20
 ARTIFACT_BYTES_MAX = 16 << 30
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-OWN_SITE = frozenset({"same-origin", "none"})
+OWN_SITE = frozenset({b"same-origin", b"none"})
 
 HEADERS: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
@@ -31,6 +30,7 @@ HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
 }
 """What every answer carries; a route may say otherwise."""
+_RAW = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +67,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         dressed = _Dressed(send, failed=self._failed)
-        headers = Headers(scope=scope)
-        refusal = self._refusal(scope, headers)
+        refusal = self._refusal(scope, dict(scope["headers"]))
         if refusal is not None:
             error, status = refusal
             await problems.answer(error, status=status)(scope, receive, dressed)
@@ -87,17 +86,19 @@ class Edge:
                 raise
             await problems.unforeseen(error)(scope, receive, dressed)
 
-    def _refusal(self, scope: Scope, headers: Headers) -> tuple[BadValue | Refused | TooLarge, int | None] | None:
-        host = headers.get("host", "")
+    def _refusal(
+        self, scope: Scope, headers: Mapping[bytes, bytes]
+    ) -> tuple[BadValue | Refused | TooLarge, int | None] | None:
+        host = headers.get(b"host", b"").decode("latin-1")
         if self._hosts is not None and host not in self._hosts:
             fix = f"call it as {' or '.join(sorted(self._hosts))}, or start it with authentication on another address"
             return Refused(f"this server is not called {host!r:.100}", fix=fix), 421
         if scope["method"] not in SAFE_METHODS and not _from_own_site(headers, host):
             return Refused("a page of another site may not change anything here", fix="call it from a program"), None
-        told = headers.get("content-length")
+        told = headers.get(b"content-length")
         if told is None:
             return None
-        if not (told.isascii() and told.isdigit()):
+        if not told.isdigit():
             return BadValue(f"Content-Length is {told!r:.40}", fix="send a whole number"), 400
         limit = self._limit(scope)
         return (_too_large(limit), None) if len(told) > 18 or int(told) > limit else None
@@ -136,18 +137,17 @@ class _Dressed:
             self.began = True
             if message["status"] == HTTPStatus.SERVICE_UNAVAILABLE:
                 self._failed()
-            headers = MutableHeaders(scope=message)
-            for name, value in HEADERS.items():
-                headers.setdefault(name, value)
+            there = {name for name, _ in message["headers"]}
+            message["headers"] = [*message["headers"], *(each for each in _RAW if each[0] not in there)]
         await self._send(message)
 
 
-def _from_own_site(headers: Headers, host: str) -> bool:
+def _from_own_site(headers: Mapping[bytes, bytes], host: str) -> bool:
     """Return whether a change comes from a program or from a page of this very server; a browser always tells."""
-    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    site, origin = headers.get(b"sec-fetch-site"), headers.get(b"origin")
     if site is not None and site not in OWN_SITE:
         return False
-    return origin is None or origin.partition("://")[2] == host
+    return origin is None or origin.decode("latin-1").partition("://")[2] == host
 
 
 def _too_large(limit: int) -> TooLarge:

@@ -187,7 +187,7 @@ def _invalid_fields(found: Sequence[tuple[str, str]]) -> Invalid:
 async def _routing(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException), f"no error of routing: {error!r}"
     family, fix = _ROUTING.get(error.status_code, (UsageError, "see /openapi.json"))
-    what = f"{request.method} {request.url.path}"[:DETAIL_MAX]
+    what = f"{request.method} {request.scope['path']}"[:DETAIL_MAX]
     told = answer(family(f"{what}: {error.detail}", fix=fix), status=error.status_code)
     for name, value in (error.headers or {}).items():
         told.headers[name] = value
