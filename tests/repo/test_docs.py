@@ -32,7 +32,7 @@ from pilothouse.launch.environment import ALLOWED, ALLOWED_PREFIXES
 from pilothouse.logbook.chain import link
 from pilothouse.logbook.entry import Entry, NewEntry
 from pilothouse.monitoring.response import advice
-from pilothouse.settings import Settings
+from pilothouse.settings import FACTORY, FactoryTable, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -40,6 +40,8 @@ PROGRAM_SECONDS = 60.0
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 ACTION = re.compile(r'"action": "(\w+)"')
+SET = re.compile(r"[A-Z_]+=\S+")
+"""A variable that is set for one command."""
 ANSWERED_EVERYWHERE = {"--help"}
 
 TABLES = {
@@ -109,8 +111,9 @@ def walk(command: Any, words: str) -> Iterator[tuple[str, Any]]:
 
 
 def options(command: Any) -> set[str]:
-    """Return the options of a command."""
-    return {name for each in command.params if each.param_type_name == "option" for name in each.opts}
+    """Return the options of a command, the other halves of switches among them."""
+    given = (each for each in command.params if each.param_type_name == "option")
+    return {name for each in given for name in (*each.opts, *each.secondary_opts)}
 
 
 def test_every_command_and_option_is_told(commands: Mapping[str, Any]) -> None:
@@ -143,13 +146,14 @@ def spoken(page: str) -> Iterator[str]:
 
 def misspoken(line: str, commands: Mapping[str, Any]) -> str | None:
     """Return what is wrong with a command line of Pilothouse or make, or None."""
-    first, *words = line.split() or [""]
+    spoken_words = [word for word in line.partition(" -- ")[0].split() if not SET.fullmatch(word)]
+    first, *words = spoken_words or [""]
     if first == "make" and words:
         known = re.findall(r"^([a-z]+):", text("Makefile"), re.MULTILINE)
         return None if words[0] in known else f"no target: {line}"
     if first != "pilothouse" or "|" in words:
         return None
-    if words[:1] == ["--home"]:
+    while words[:1] in (["--home"], ["--server"]):
         words = words[2:]
     path = "pilothouse"
     while words and any(known == f"{path} {words[0]}" or known.startswith(f"{path} {words[0]} ") for known in commands):
@@ -174,7 +178,13 @@ def test_every_command_on_every_page_exists(commands: Mapping[str, Any]) -> None
 
 @pytest.mark.parametrize(
     "line",
-    ["make coffee", "pilothouse dance", "pilothouse campaign dance x", "pilothouse campaign run FILE --twice"],
+    [
+        "make coffee",
+        "pilothouse dance",
+        "pilothouse campaign dance x",
+        "pilothouse campaign run FILE --twice",
+        "PILOTHOUSE_TOKEN=x pilothouse --server URL job dance",
+    ],
 )
 def test_a_command_that_is_not_there_is_seen(commands: Mapping[str, Any], line: str) -> None:
     """The check above can fail."""
@@ -210,7 +220,15 @@ def test_every_setting_is_told() -> None:
     """Name and environment variable of each."""
     told = {spans(cells[0])[0]: spans(cells[1]) for cells in rows(text("docs/reference/settings.md"), "Settings")}
 
-    assert told == {each.name: [f"PILOTHOUSE_{each.name.upper()}"] for each in dataclasses.fields(Settings)}
+    there = {each.name: [f"PILOTHOUSE_{each.name.upper()}"] for each in dataclasses.fields(Settings)}
+    assert told == there | {FACTORY: []}
+
+
+def test_every_key_of_the_factory_s_table_is_told() -> None:
+    """The one setting that is a table."""
+    told = [spans(cells[0])[0] for cells in rows(text("docs/reference/settings.md"), "`[factory]`")]
+
+    assert told == [each.name for each in dataclasses.fields(FactoryTable)]
 
 
 def test_every_variable_that_a_job_sees_is_told() -> None:
