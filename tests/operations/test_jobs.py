@@ -1,7 +1,8 @@
-"""The verbs of a job's life: submit, claim, start, renew, complete, rescue, cancel."""
+"""The verbs of a job's life: submit, assign, start, complete, rescue, cancel."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -9,28 +10,25 @@ from datetime import timedelta
 import pytest
 
 from pilothouse.errors import Conflict, KeyReused, LeaseLost, NotFound
-from pilothouse.fleet.claim import Claimant, Declined, Hindrance
-from pilothouse.fleet.job import Job, Outcome, Progress
-from pilothouse.fleet.retry import INTERRUPTIONS_MAX
+from pilothouse.fleet.claim import Grant
+from pilothouse.fleet.job import Job, Outcome
+from pilothouse.fleet.retry import LOSSES_MAX
 from pilothouse.fleet.stages import Stage
-from pilothouse.ids import BootId, Epoch, JobId
+from pilothouse.fleet.wire import spec_from_json
+from pilothouse.ids import BootId, Epoch, FactoryName, JobId, SessionNumber
 from pilothouse.operations.cancel import cancel
-from pilothouse.operations.claim import claim
+from pilothouse.operations.claim import Handover, assign
 from pilothouse.operations.complete import complete
-from pilothouse.operations.renew import renew
-from pilothouse.operations.rescue import rescue, rescue_boot
+from pilothouse.operations.rescue import rescue, rescue_session
 from pilothouse.operations.start import start
-from pilothouse.operations.submit import submit
-from pilothouse.ports.dispatch import Offer
+from pilothouse.operations.submit import submit, submit_many
 from pilothouse.ports.store import Transaction
 from pilothouse.store.sqlite.store import SqliteStore
 from pilothouse.testing import values
 from pilothouse.testing.clock import BEGIN
 from pilothouse.testing.values import BOOT, CAMPAIGN, FACTORY, PRODUCT
 
-LEASE_SECONDS = 30.0
 LATER = BEGIN + timedelta(seconds=10)
-CLAIMANT = Claimant(factory=FACTORY, boot=BOOT)
 
 
 @pytest.fixture(name="tx")
@@ -47,17 +45,23 @@ def queue(tx: Transaction, number: int = 1, *, restarts: int = 1) -> Job:
     return submit(tx, values.make_new_job(number, spec=values.make_spec(restarts=restarts)), now=BEGIN)
 
 
-def take(tx: Transaction, job: JobId, *, boot: str = BOOT) -> Offer:
+def session_of(tx: Transaction, boot: str) -> SessionNumber:
+    """Open the session of a boot, or find it."""
+    return tx.factories.open_session(PRODUCT, FACTORY, BootId(boot), now=BEGIN, expires=LATER)
+
+
+def take(tx: Transaction, job: JobId, *, boot: str = BOOT) -> Handover:
     """Claim a job that is there to be claimed."""
-    claimant = Claimant(factory=FACTORY, boot=BootId(boot))
-    offer = claim(tx, job, claimant=claimant, lease_seconds=LEASE_SECONDS, now=BEGIN)
-    assert isinstance(offer, Offer)
-    return offer
+    found = tx.jobs.by_id(job)
+    assert found is not None
+    (handover,), missed = assign(tx, [Grant(found.number, found.epoch, session_of(tx, boot))], now=BEGIN)
+    assert not missed
+    return handover
 
 
 def run(tx: Transaction, job: JobId, *, boot: str = BOOT) -> Epoch:
     """Claim and start a job, and return the epoch of the attempt."""
-    epoch = take(tx, job, boot=boot).job.epoch
+    epoch = take(tx, job, boot=boot).epoch
     start(tx, job, epoch=epoch, pid=10, pid_started=1.5, now=BEGIN)
     return epoch
 
@@ -78,29 +82,63 @@ class TestSubmit:
 
         assert again == tx.jobs.by_id(job.id)
 
-    def test_another_spec_under_the_same_key_is_refused(self, tx: Transaction) -> None:
-        """The error names the key and the job that has it."""
-        job = queue(tx)
-        other = values.make_new_job(2, key=job.key, spec=values.make_spec(seed=8))
+    def test_another_spec_supersedes_a_job_that_has_not_started(self, tx: Transaction) -> None:
+        """The old one is cancelled, and the key means the new one from then on."""
+        old = queue(tx)
+        other = replace(values.make_new_job(2, key=old.key), spec=values.make_spec(seed=8))
 
-        with pytest.raises(KeyReused, match=f"{job.key}.*{job.id}"):
+        new = submit(tx, other, now=LATER)
+
+        gone = tx.jobs.by_id(old.id)
+        assert gone is not None
+        assert (gone.stage, new.stage, new.id) == (Stage.CANCELLED, Stage.QUEUED, other.id)
+        assert f"superseded by {other.id}" in [event.why for event in tx.jobs.events(old.id)]
+        assert submit(tx, replace(other, id=JobId("job-again")), now=LATER) == new
+
+    def test_another_spec_under_the_key_of_a_started_job_is_refused(self, tx: Transaction) -> None:
+        """Also when that one was the third of its key; the error names the key and the job that has it."""
+        first = queue(tx)
+        for seed in (8, 9):
+            submit(tx, values.make_new_job(seed, key=first.key, spec=values.make_spec(seed=seed)), now=BEGIN)
+        run(tx, JobId("job-demo-9"))
+        other = values.make_new_job(10, key=first.key, spec=values.make_spec(seed=10))
+
+        with pytest.raises(KeyReused, match=f"{first.key}.*job-demo-9"):
             submit(tx, other, now=LATER)
+
+    def test_a_cancelled_job_leaves_its_key_to_another_spec(self, tx: Transaction) -> None:
+        """The same spec under it is the cancelled job."""
+        job = queue(tx)
+        cancel(tx, job.id, now=LATER)
+
+        assert submit(tx, values.make_new_job(1), now=LATER).stage is Stage.CANCELLED
+        assert submit(tx, values.make_new_job(2, key=job.key, spec=values.make_spec(seed=8)), now=LATER).id != job.id
+
+    def test_many_are_stored_or_found_in_their_order(self, tx: Transaction) -> None:
+        """New ones and known ones, in one request."""
+        known = queue(tx, 2)
+
+        jobs = submit_many(tx, [values.make_new_job(number) for number in (1, 2, 3)], now=LATER)
+
+        assert [job.key for job in jobs] == ["step/1", "step/2", "step/3"]
+        assert jobs[1] == known
+        assert submit_many(tx, [values.make_new_job(number) for number in (1, 2, 3)], now=LATER) == jobs
 
 
 class TestClaim:
     """What a factory is offered."""
 
-    def test_an_offer_carries_all_that_an_attempt_needs(self, tx: Transaction) -> None:
+    def test_a_handover_carries_all_that_an_attempt_needs(self, tx: Transaction) -> None:
         """The first attempt has nothing to resume."""
         job = queue(tx)
-        offer = take(tx, job.id)
+        handover = take(tx, job.id)
 
-        assert offer.job == tx.jobs.by_id(job.id)
-        assert (offer.job.epoch, offer.job.stage) == (1, Stage.ASSIGNED)
-        assert offer.job.lease_expires_at == BEGIN + timedelta(seconds=LEASE_SECONDS)
-        assert offer.spec == values.make_spec()
-        assert (offer.folder, offer.lease_seconds) == (f"runs/{job.id}/attempt-1", LEASE_SECONDS)
-        assert (offer.resume_folder, offer.earlier_folders) == (None, ())
+        held = tx.jobs.by_id(job.id)
+        assert held is not None
+        assert (held.epoch, held.stage, held.factory, held.boot) == (1, Stage.ASSIGNED, FACTORY, BOOT)
+        assert spec_from_json(json.loads(handover.spec)) == values.make_spec()
+        assert (handover.job, handover.epoch, handover.key) == (job.id, 1, job.key)
+        assert (handover.folder, handover.earlier_folders) == (f"runs/{job.id}/attempt-1", ())
 
     def test_a_later_attempt_resumes_from_those_that_had_started(self, tx: Transaction) -> None:
         """Newest first; a claim that was lost before its start has left nothing."""
@@ -110,34 +148,44 @@ class TestClaim:
         epochs.append(run(tx, job.id))
         rescue(tx, job.id, epoch=epochs[1], why="gone", now=LATER)
         unstarted = take(tx, job.id)
-        rescue(tx, job.id, epoch=unstarted.job.epoch, why="gone", now=LATER)
+        rescue(tx, job.id, epoch=unstarted.epoch, why="gone", now=LATER)
 
         offer = take(tx, job.id)
 
         folders = [f"runs/{job.id}/attempt-{epoch}" for epoch in epochs]
-        assert offer.resume_folder == folders[1]
         assert offer.earlier_folders == (folders[1], folders[0])
-        assert offer.folder == f"runs/{job.id}/attempt-{offer.job.epoch}"
+        assert offer.folder == f"runs/{job.id}/attempt-{offer.epoch}"
         assert offer.folder not in [*folders, unstarted.folder]
 
-    def test_a_job_that_is_held_is_declined(self, tx: Transaction) -> None:
-        """The holder keeps it."""
-        job = queue(tx)
-        held = take(tx, job.id)
+    def test_a_later_generation_resumes_from_the_one_before(self, tx: Transaction) -> None:
+        """The key without its generation names all that decides a step's outcome."""
+        old = submit(tx, values.make_new_job(1, key="train/abc#0"), now=BEGIN)
+        epoch = run(tx, old.id)
+        complete(tx, old.id, epoch=epoch, report=values.make_report(Outcome.NOT_A_NUMBER), now=LATER)
+        new = submit(tx, values.make_new_job(2, key="train/abc#1"), now=BEGIN)
 
-        assert claim(tx, job.id, claimant=CLAIMANT, lease_seconds=LEASE_SECONDS, now=LATER) == Declined(
-            why=Hindrance.NOT_QUEUED
+        assert take(tx, new.id).earlier_folders == (f"runs/{old.id}/attempt-{epoch}",)
+
+    def test_a_job_that_is_held_is_not_given_away(self, tx: Transaction) -> None:
+        """Whoever expected it elsewhere is told that it missed."""
+        job, other = queue(tx), queue(tx, 2)
+        take(tx, job.id)
+        held, session = tx.jobs.by_id(job.id), session_of(tx, "boot-2")
+
+        handovers, missed = assign(
+            tx, [Grant(job.number, Epoch(0), session), Grant(other.number, Epoch(0), session)], now=LATER
         )
-        assert tx.jobs.by_id(job.id) == held.job
+
+        assert [handover.job for handover in handovers] == [other.id]
+        assert list(missed) == [job.number]
+        assert tx.jobs.by_id(job.id) == held
 
     def test_a_job_that_is_not_there_is_not_found(self, tx: Transaction) -> None:
         """Every verb says so by name."""
         nobody = JobId("job-nobody")
         epoch = Epoch(1)
         verbs: list[Callable[[], object]] = [
-            lambda: claim(tx, nobody, claimant=CLAIMANT, lease_seconds=LEASE_SECONDS, now=BEGIN),
             lambda: start(tx, nobody, epoch=epoch, pid=1, pid_started=1.0, now=BEGIN),
-            lambda: renew(tx, nobody, epoch=epoch, progress=None, lease_seconds=LEASE_SECONDS, now=BEGIN),
             lambda: complete(tx, nobody, epoch=epoch, report=values.make_report(), now=BEGIN),
             lambda: cancel(tx, nobody, now=BEGIN),
         ]
@@ -146,7 +194,7 @@ class TestClaim:
                 verb()
 
 
-class TestStartAndRenew:
+class TestStart:
     """The words of a running attempt."""
 
     def test_a_start_that_is_told_again_changes_nothing(self, tx: Transaction) -> None:
@@ -162,20 +210,6 @@ class TestStartAndRenew:
         with pytest.raises(LeaseLost):
             start(tx, job.id, epoch=epoch, pid=11, pid_started=1.5, now=LATER)
 
-    def test_a_renewal_extends_the_lease_and_keeps_the_progress(self, tx: Transaction) -> None:
-        """It counts from now, also after the expiry."""
-        job = queue(tx)
-        epoch = run(tx, job.id)
-        late = BEGIN + timedelta(hours=1)
-        progress = Progress(step=3, total=9, values={"loss": 0.5})
-
-        renewed = renew(tx, job.id, epoch=epoch, progress=progress, lease_seconds=LEASE_SECONDS, now=late)
-
-        assert renewed.lease_expires_at == late + timedelta(seconds=LEASE_SECONDS)
-        attempt = tx.jobs.attempt(job.id, epoch=epoch)
-        assert attempt is not None
-        assert (attempt.progress, attempt.progress_at) == (progress, late)
-
     def test_a_stale_epoch_learns_that_it_is_over(self, tx: Transaction) -> None:
         """Whether the job waits, runs elsewhere, was cancelled or has ended."""
         job = queue(tx)
@@ -184,7 +218,6 @@ class TestStartAndRenew:
 
         late: list[Callable[[], object]] = [
             lambda: start(tx, job.id, epoch=epoch, pid=10, pid_started=1.5, now=LATER),
-            lambda: renew(tx, job.id, epoch=epoch, progress=None, lease_seconds=LEASE_SECONDS, now=LATER),
             lambda: complete(tx, job.id, epoch=epoch, report=values.make_report(), now=LATER),
         ]
 
@@ -246,18 +279,25 @@ class TestComplete:
         with pytest.raises(LeaseLost):
             complete(tx, job.id, epoch=shipped.epoch, report=values.make_report(Outcome.CRASHED), now=LATER)
 
-    def test_a_job_cannot_succeed_before_it_started(self, tx: Transaction) -> None:
-        """But it can fail: a command that does not exist never starts."""
-        job = queue(tx, restarts=0)
-        offer = take(tx, job.id)
-        with pytest.raises(Conflict, match="nobody has told that it started"):
-            complete(tx, job.id, epoch=offer.job.epoch, report=values.make_report(), now=LATER)
+    def test_an_attempt_may_end_before_its_start_was_told(self, tx: Transaction) -> None:
+        """A short one has succeeded by then, and a command that does not exist never starts."""
+        short, broken = queue(tx, 1), queue(tx, 2, restarts=0)
+        ends = [
+            complete(tx, job.id, epoch=take(tx, job.id).epoch, report=values.make_report(outcome), now=LATER)
+            for job, outcome in ((short, Outcome.SUCCEEDED), (broken, Outcome.LAUNCH_FAILED))
+        ]
 
-        failed = complete(
-            tx, job.id, epoch=offer.job.epoch, report=values.make_report(Outcome.LAUNCH_FAILED), now=LATER
-        )
+        assert [job.stage for job in ends] == [Stage.SHIPPED, Stage.FAILED]
 
-        assert failed.stage is Stage.FAILED
+    def test_only_the_factory_that_holds_the_job_may_end_it(self, tx: Transaction) -> None:
+        """Where it is known who speaks."""
+        job = queue(tx)
+        epoch = run(tx, job.id)
+        with pytest.raises(LeaseLost):
+            complete(tx, job.id, epoch=epoch, report=values.make_report(), now=LATER, factory=FactoryName("other"))
+
+        shipped = complete(tx, job.id, epoch=epoch, report=values.make_report(), now=LATER, factory=FACTORY)
+        assert shipped.stage is Stage.SHIPPED
 
     def test_a_crash_is_tried_again_as_often_as_the_spec_allows(self, tx: Transaction) -> None:
         """Preemptions and losses in between spend nothing of it."""
@@ -358,31 +398,35 @@ class TestRescue:
         assert rescue(tx, JobId("job-nobody"), epoch=second, why="gone", now=LATER) is None
         assert tx.jobs.by_id(job.id) == before
 
-    def test_a_dead_boot_gives_back_exactly_what_it_held(self, tx: Transaction) -> None:
-        """The same factory's new boot keeps its own."""
+    def test_a_dead_session_gives_back_exactly_what_it_held(self, tx: Transaction) -> None:
+        """The same factory's new boot keeps its own, and the old one may never speak again."""
         lost, kept, waiting = (queue(tx, number) for number in (1, 2, 3))
         run(tx, lost.id, boot="old")
         epoch = run(tx, kept.id, boot="new")
 
-        rescued = rescue_boot(tx, factory=FACTORY, boot=BootId("old"), why="dead", now=LATER)
+        rescued = rescue_session(tx, session_of(tx, "old"), why="dead", now=LATER)
 
         assert [job.id for job in rescued] == [lost.id]
         held = tx.jobs.by_id(kept.id)
         assert held is not None
         assert (held.stage, held.epoch) == (Stage.BUILDING, epoch)
         assert tx.jobs.by_id(waiting.id) == waiting
+        with pytest.raises(LeaseLost):
+            session_of(tx, "old")
 
     def test_a_job_that_is_lost_again_and_again_goes_to_a_person(self, tx: Transaction) -> None:
-        """Without a bound, one that kills its machine would never end."""
+        """Without a bound, one that kills its machine would never end; every loss is told."""
+        tx.campaigns.put(values.make_campaign())
         job = queue(tx)
-        losses = 0
-        while (rescued := rescue(tx, job.id, epoch=run(tx, job.id), why="gone", now=LATER)) is not None:
-            losses += 1
-            if rescued.stage is not Stage.QUEUED:
-                break
+        stages = []
+        for _ in range(LOSSES_MAX):
+            rescued = rescue(tx, job.id, epoch=run(tx, job.id), why="gone", now=LATER)
+            assert rescued is not None
+            stages.append(rescued.stage)
 
-        assert rescued is not None
-        assert (rescued.stage, losses) == (Stage.DEAD_LETTER, INTERRUPTIONS_MAX + 1)
+        assert stages == [*([Stage.QUEUED] * (LOSSES_MAX - 1)), Stage.DEAD_LETTER]
+        told = tx.campaigns.incidents(PRODUCT, CAMPAIGN)[-1].response
+        assert told.count(f"on {FACTORY}") == LOSSES_MAX
 
 
 class TestCancel:
