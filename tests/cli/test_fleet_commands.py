@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from pilothouse.cli import main as command_line
+from pilothouse.engine.ownership import own_engine
 from pilothouse.wiring.server_file import SERVER_FILE, living_server
 
 Spoken = tuple[int, str, str]
@@ -184,6 +185,15 @@ def test_a_preemption_that_is_not_allowed_is_refused(say: Say) -> None:
 
     assert told(say, "job", "preempt", job, "--dry-run")["victims"] == []
     assert say("job", "preempt", job)[0] == 3
+
+
+def test_who_only_looks_may_look_while_another_process_writes(say: Say, tmp_path: Path) -> None:
+    job = told(say, "job", "submit", "--", "true")["id"]
+    with own_engine(tmp_path / ".pilothouse", boot="another"):
+        assert told(say, "job", "explain", job)["stage"] == "queued"
+        assert told(say, "factory", "list") == []
+        assert say("job", "cancel", job)[0] == 6
+    assert told(say, "job", "cancel", job)["stage"] == "cancelled"
 
 
 # --- a server

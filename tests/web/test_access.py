@@ -224,6 +224,37 @@ def test_an_admin_of_one_product_makes_tokens_for_no_other(world: World, product
     assert {token["product"] for token in world.do("GET", "/fleet/tokens", token=admin)["tokens"]} == {PRODUCT}
 
 
+def test_a_viewer_sees_the_factories_that_serve_its_product_and_there_its_own_jobs(world: World) -> None:
+    world.factory("mine")
+    world.factory("theirs", product=OTHER)
+    shared = world.factory("shared", product=None)
+    own, other = world.submit()["id"], world.submit(product=OTHER)["id"]
+    assert len(world.claim(shared, "shared")) == 2
+    viewer = world.token("viewer")
+    listed = world.do("GET", "/fleet/factories", token=viewer)["factories"]
+
+    assert [each["name"] for each in listed] == ["mine", "shared"]
+    assert [held["job"] for held in listed[1]["held"]] == [own]
+    assert other not in world.ask("GET", "/fleet/factories/shared", token=viewer).text
+    refused(world.ask("GET", "/fleet/factories/theirs", token=viewer), 404, "NotFound")
+    assert len(world.do("GET", "/fleet/factories")["factories"]) == 3
+
+
+def test_a_factory_that_serves_all_products_is_changed_by_none_of_them(world: World) -> None:
+    world.factory("shared", product=None)
+
+    refused(world.ask("POST", "/fleet/factories/shared/drain", token=world.token("operator"), json={}), 404)
+    refused(world.ask("POST", "/fleet/factories/shared/token/revoke", token=world.token("admin"), json={}), 404)
+    refused(world.ask("POST", "/fleet/factories/shared/token/rotate", token=world.token("admin"), json={}), 404)
+    assert world.do("POST", "/fleet/factories/shared/drain", json={})["state"] == "draining"
+
+
+def test_a_page_of_jobs_goes_on_after_no_job_of_another_product(world: World) -> None:
+    other = world.submit(product=OTHER)
+
+    refused(world.ask("GET", f"/fleet/jobs?after={other['id']}", token=world.token("viewer")), 404)
+
+
 def test_an_admin_of_one_product_revokes_no_token_of_another(world: World) -> None:
     theirs = world.token("viewer", product=OTHER).split("_")[2]
 
