@@ -10,9 +10,10 @@ import pytest
 
 from pilothouse.campaigns.record import Campaign, Halt, Owner, Trial, TrialState
 from pilothouse.campaigns.status import CampaignState, Current, Snapshot, eta_seconds, state_of, status_json
-from pilothouse.fleet.job import Attempt, Job, JobSpec, Priority, Progress
+from pilothouse.fleet.job import Attempt, JobSpec, Progress
 from pilothouse.fleet.stages import Stage
-from pilothouse.ids import BootId, Epoch, FactoryName, JobId
+from pilothouse.ids import BootId, FactoryName
+from pilothouse.testing import values
 from tests.campaigns.world import CAMPAIGN, PRODUCT, START, little_definition, trial
 
 NOW = START + timedelta(seconds=100)
@@ -47,23 +48,7 @@ def snapshot(
 
 def current(kind: str, progress: Progress | None) -> Current:
     """Return a job that has run for ten seconds."""
-    job = Job(
-        id=JobId("job-1"),
-        product=PRODUCT,
-        pool="local",
-        key="k#0",
-        stage=Stage.BUILDING,
-        epoch=Epoch(1),
-        priority=Priority.MEDIUM,
-        created_at=START,
-        seats=1,
-        factory=FactoryName("f"),
-        boot=BootId("b"),
-        lease_expires_at=None,
-        failures=0,
-        preemptions=0,
-        losses=0,
-    )
+    job = values.make_job(stage=Stage.BUILDING, epoch=1, created_at=START)
     attempt = Attempt(
         job=job.id,
         epoch=job.epoch,
@@ -107,11 +92,11 @@ def test_the_state_is_what_the_owner_and_the_halt_say(halt: Halt | None, alive: 
 
 def test_the_status_has_every_promised_field() -> None:
     """Scripts read these names."""
-    values = status_json(snapshot(campaign(halt=Halt.FAILED)), now=NOW, best_checkpoint=None)
+    told = status_json(snapshot(campaign(halt=Halt.FAILED)), now=NOW, best_checkpoint=None)
 
-    assert {"campaign", "kind", "state", "iterations", "best_checkpoint", "last_error", "next_action"} <= values.keys()
-    assert (values["last_error"], values["next_action"]) == ("it broke", "mend it")
-    assert values["metrics"] == {"gap": "min"}
+    assert {"campaign", "kind", "state", "iterations", "best_checkpoint", "last_error", "next_action"} <= told.keys()
+    assert (told["last_error"], told["next_action"]) == ("it broke", "mend it")
+    assert told["metrics"] == {"gap": "min"}
 
 
 def test_the_eta_extrapolates_the_step_and_remembers_the_later_ones() -> None:
@@ -134,12 +119,12 @@ def test_a_running_campaign_tells_who_and_what() -> None:
     """Host, pid, step and total stand in the status."""
     seen = snapshot(campaign(owner=OWNER), alive=True, current=current("train", Progress(step=3, total=9, values={})))
 
-    values = status_json(seen, now=NOW, best_checkpoint="/blobs/x")
+    told = status_json(seen, now=NOW, best_checkpoint="/blobs/x")
 
-    assert values["owner"] == {"host": "here", "pid": 7, "started": 1.0}
-    now_running = cast("dict[str, object]", values["current"])
+    assert told["owner"] == {"host": "here", "pid": 7, "started": 1.0}
+    now_running = cast("dict[str, object]", told["current"])
     assert (now_running["step"], now_running["done"], now_running["total"]) == ("train", 3, 9)
-    assert values["eta_seconds"] == pytest.approx(20.0)
+    assert told["eta_seconds"] == pytest.approx(20.0)
 
 
 def test_without_a_living_owner_nothing_runs() -> None:
@@ -153,6 +138,6 @@ def test_without_a_living_owner_nothing_runs() -> None:
 
 def test_what_to_do_next_is_said_as_the_person_calls_it() -> None:
     """A home of its own belongs into the hint, or the hint leads into another, empty one."""
-    values = status_json(snapshot(campaign()), now=NOW, best_checkpoint=None, command="pilothouse --home there")
+    told = status_json(snapshot(campaign()), now=NOW, best_checkpoint=None, command="pilothouse --home there")
 
-    assert values["next_action"] == "go on: pilothouse --home there campaign run FILE"
+    assert told["next_action"] == "go on: pilothouse --home there campaign run FILE"

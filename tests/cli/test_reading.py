@@ -14,9 +14,10 @@ import pytest
 from pilothouse.canonical import Json
 from pilothouse.cli import main as command_line
 from pilothouse.engine.ownership import own_engine
-from pilothouse.fleet.job import Outcome
+from pilothouse.fleet.claim import Grant, attempt_folder
+from pilothouse.fleet.job import Outcome, Placed
 from pilothouse.fleet.stages import Stage
-from pilothouse.ids import BootId, Epoch, FactoryName, ProductId
+from pilothouse.ids import BootId, FactoryName, JobId, ProductId
 from pilothouse.logbook.chain import link
 from pilothouse.ports.store import Transaction
 from pilothouse.store.sqlite.store import SqliteStore
@@ -26,7 +27,7 @@ from pilothouse.testing.values import CAMPAIGN, PRODUCT
 
 Say = Callable[..., tuple[int, str, str]]
 ESCAPE = "\x1b]0;owned\x07\x1b[2J\x9b31m"
-FOLDER = "runs/job/attempt-1"
+FOLDER = attempt_folder(values.make_new_job(1).id, 1)
 
 
 @pytest.fixture(name="home")
@@ -59,17 +60,9 @@ def _say(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
 
 def assigned(tx: Transaction) -> str:
     """Store a job that a factory holds, and return its id."""
-    job = tx.jobs.insert(values.make_new_job(1), stage=Stage.QUEUED, now=BEGIN)
-    held = tx.jobs.assign(
-        job.id,
-        epoch=job.epoch,
-        factory=FactoryName("f"),
-        boot=BootId("b"),
-        expires=BEGIN,
-        folder=FOLDER,
-        now=BEGIN,
-    )
-    assert held is not None
+    (job,) = tx.jobs.insert([Placed(new=values.make_new_job(1), stage=Stage.QUEUED)], now=BEGIN)
+    session = tx.factories.open_session(PRODUCT, FactoryName("f"), BootId("b"), now=BEGIN, expires=BEGIN)
+    assert not tx.jobs.assign([Grant(job.number, job.epoch, session)], now=BEGIN)
     tx.campaigns.add_run(values.make_run(1, job.id))
     return job.id
 
@@ -77,10 +70,11 @@ def assigned(tx: Transaction) -> str:
 def failed(store: SqliteStore, *, metrics: dict[str, float] | None = None, detail: str = "") -> str:
     """Store a run whose attempt has failed with these last words and an incident, and return its job."""
     with store.write() as tx:
-        job = values.make_new_job(1).id
-        assigned(tx)
+        job = JobId(assigned(tx))
         report = values.make_report(Outcome.CRASHED, metrics=metrics, detail=detail)
-        assert tx.jobs.finish(job, epoch=Epoch(1), stage=Stage.FAILED, report=report, now=BEGIN) is not None
+        held = tx.jobs.by_id(job)
+        assert held is not None
+        assert tx.jobs.finish(held, stage=Stage.FAILED, report=report, now=BEGIN) is not None
         tx.campaigns.add_incident(values.make_incident(job))
     return job
 

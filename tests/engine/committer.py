@@ -14,8 +14,10 @@ from pathlib import Path
 from time import monotonic
 
 from pilothouse.engine.engine import Engine
+from pilothouse.fleet.board import EVERY_PRODUCT
+from pilothouse.fleet.factory import Factory
 from pilothouse.fleet.job import Outcome
-from pilothouse.ids import BootId
+from pilothouse.ids import BootId, FactoryName
 from pilothouse.store.sqlite.store import SqliteStore
 from pilothouse.testing import values
 from pilothouse.testing.values import FACTORY
@@ -54,16 +56,20 @@ class Committer:
             sys.stdout.write(line + "\n")
             sys.stdout.flush()
 
+    def factory(self, thread: int) -> FactoryName:
+        """Return the name under which a thread claims; a factory knows what it holds, so no two threads are one."""
+        return FactoryName(f"{FACTORY}-{thread}")
+
     def work(self, thread: int) -> None:
         """Submit a job, claim one, end it, and begin again."""
         for count in range(10**6):
             number = (self.round_number * THREADS + thread) * 10**6 + count
             job = self.engine.submit(values.make_new_job(number))
             self.say(f"submitted {job.id} 0")
-            offer = self.engine.claim(factory=FACTORY, boot=self.boot, wait_seconds=0)
-            if offer is None:
+            offers = self.engine.claim(factory=self.factory(thread), boot=self.boot, wait_seconds=0, seats=1)
+            if not offers:
                 continue
-            taken, epoch = offer.job.id, offer.job.epoch
+            taken, epoch = offers[0].job, offers[0].epoch
             self.say(f"claimed {taken} {epoch}")
             self.engine.start(taken, epoch=epoch, pid=1, pid_started=1.0)
             self.say(f"started {taken} {epoch}")
@@ -77,8 +83,10 @@ def main(database: str, round_number: str) -> None:
     """Work on several threads until the end, which is a SIGKILL."""
     with Engine(SqliteStore(Path(database)), RealClock()) as engine:
         committer = Committer(engine, int(round_number))
-        for before in range(int(round_number)):
-            engine.rescue_boot(FACTORY, BootId(f"boot-{before}"))
+        for thread in range(THREADS):
+            # The first word of the new boot takes back what the killed one held.
+            engine.enrol(Factory(product=EVERY_PRODUCT, name=committer.factory(thread)))
+            engine.beat(factory=committer.factory(thread), boot=committer.boot, held=())
         threads = [threading.Thread(target=committer.work, args=(number,), daemon=True) for number in range(THREADS)]
         for thread in threads:
             thread.start()

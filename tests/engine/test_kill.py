@@ -15,7 +15,7 @@ from pilothouse.ports.store import Transaction
 from pilothouse.store.sqlite.store import SqliteStore
 from pilothouse.testing.values import PRODUCT
 
-KILLS = 10
+KILLS = 6
 WORD_STAGES = {"submitted": Stage.QUEUED, "claimed": Stage.ASSIGNED, "started": Stage.BUILDING}
 
 
@@ -68,7 +68,7 @@ def test_nothing_that_was_answered_is_lost(tmp_path: Path) -> None:
         store = SqliteStore(database)
         assert list(store.damage()) == []
         with store.read() as tx:
-            stored = {job.id: job for job in tx.jobs.listed(PRODUCT, campaign=None, limit=10**6)}
+            stored = {job.id: job for job in tx.jobs.listed(PRODUCT, limit=10**6)}
             assert said.keys() <= stored.keys()
             for job in stored.values():
                 check_job(tx, job, said[job.id])
