@@ -11,8 +11,8 @@ calls one method at a time. The database is the truth; a core that is thrown awa
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import ExitStack, nullcontext
 from datetime import datetime, timedelta
 
 from pilothouse.engine.beats import answer_beat
@@ -21,7 +21,7 @@ from pilothouse.engine.funds import Funds
 from pilothouse.engine.rooms import restore_rooms
 from pilothouse.engine.roster import Roster
 from pilothouse.engine.turn import Turn
-from pilothouse.errors import LeaseLost, StorageFailed
+from pilothouse.errors import PilothouseError, StorageFailed
 from pilothouse.fleet.board import Board, HeldJob, Place, microseconds
 from pilothouse.fleet.claim import DEPENDED_ON, NEEDS_MORE, Ending, Grant, Ready
 from pilothouse.fleet.factory import Factory, Session
@@ -60,6 +60,7 @@ class Core:
         self._owed = False
         self._told = False
         self._rebuild = False
+        self._refunded = False
         self.urgent = False
 
     def load(self) -> None:
@@ -99,10 +100,16 @@ class Core:
         self._news = self.urgent = True
 
     def refund(self) -> None:
-        """Read every budget anew, once a change of them is stored."""
+        """Have every budget read anew, once a change of them is stored.
+
+        It waits for the end of the batch that asks: what that has reserved and settled is in no table before.
+        """
+        self._refunded = self._news = True
+
+    def _read_funds(self) -> None:
         with self._store.read() as tx:
             self.funds.load(tx, now=self._clock.now())
-        self._news = True
+        self._refunded = False
 
     # --- a batch
 
@@ -114,6 +121,8 @@ class Core:
         try:
             if self._rebuild:
                 self._load_anew()
+            if self._refunded:
+                self._read_funds()
             turn = self._run(batch)
         except Exception as error:  # noqa: BLE001  whatever it is, it belongs to the askers
             for command in batch:
@@ -137,7 +146,11 @@ class Core:
             # The board was told ahead of a commit that did not come. The database knows better: it is read again.
             self._rebuild = turn.ahead or self._told or isinstance(error, StorageFailed)
             raise
-        self._settle(turn)
+        try:
+            self._settle(turn)
+        except Exception as error:  # noqa: BLE001  whatever it is, the commit stands, and so do its answers
+            _log.warning("memory is read anew: %s", error, extra={"action": "settle_failed"})
+            self._rebuild = True
         return turn
 
     def _load_anew(self) -> None:
@@ -186,7 +199,9 @@ class Core:
         try:
             # A boot that speaks for the first time stays open, whatever becomes of what it says.
             place = self.place(command.factory, command.boot, turn)
-        except LeaseLost as error:
+        except StorageFailed:
+            raise
+        except PilothouseError as error:
             command.refuse(error)
         else:
             self._guard(command, turn, lambda: command.answer(answer_beat(self, command, place, turn)), alone=alone)
@@ -260,10 +275,13 @@ class Core:
         factory = self.roster.known(name)
         self._flush(turn)
         expires = turn.now + timedelta(seconds=self.roster.lease_seconds)
-        # A boot that is over is refused here, before it could end the one that came after it.
-        number = turn.tx.factories.open_session(factory.product, name, boot, now=turn.now, expires=expires)
-        for older in self.roster.others(name, boot):
-            rescue_session(turn.tx, older, why=f"the factory has booted anew as {boot}", now=turn.now)
+        earlier = self.roster.others(name, boot)
+        with turn.tx.savepoint():
+            # A boot that is over is refused here, before it could end the one that came after it.
+            number = turn.tx.factories.open_session(factory.product, name, boot, now=turn.now, expires=expires)
+            for older in earlier:
+                rescue_session(turn.tx, older, why=f"the factory has booted anew as {boot}", now=turn.now)
+        for older in earlier:
             self.roster.close(older)
         session = Session(
             number=number, factory=name, boot=boot, opened_at=turn.now, beat_at=turn.now, expires_at=expires
@@ -384,6 +402,9 @@ class Core:
             self._mend(missed, turn)
         gone = set(missed)
         lines = [line for line in turn.reservations if line.job not in gone]
+        for line in turn.reservations:
+            if line.job in gone:
+                self.funds.release(line)
         turn.reservations = []
         if lines:
             turn.tx.budgets.reserve_many(lines)
@@ -396,7 +417,7 @@ class Core:
 
     def _store_endings(self, turn: Turn) -> None:
         endings, turn.endings = turn.endings, []
-        missed = set(turn.tx.jobs.ship([ending for _, _, ending in endings], now=turn.now))
+        missed = self._ship([ending for _, _, ending in endings], turn)
         for command, position, ending in endings:
             if ending.number not in missed:
                 turn.shipped.append(ending)
@@ -404,9 +425,22 @@ class Core:
             job, epoch, report = command.ended[position]
             turn.results[id(command)][position] = self._end(job, epoch, report, turn, factory=command.factory)
 
+    def _ship(self, endings: Sequence[Ending], turn: Turn) -> Collection[JobNumber]:
+        """Return those that were not shipped: all of them if one report cannot be stored, so that it fails alone."""
+        # What cannot be stored is found before anything is, but for artifacts, which follow.
+        follows = any(ending.report.artifacts for ending in endings)
+        try:
+            with turn.tx.savepoint() if follows else nullcontext():
+                return set(turn.tx.jobs.ship(endings, now=turn.now))
+        except StorageFailed:
+            raise
+        except Exception:  # noqa: BLE001  it comes again, to the one whose report it was
+            return {ending.number for ending in endings}
+
     def _mend(self, numbers: Iterable[JobNumber], turn: Turn) -> None:
         """Take jobs as the database has them, after it has shown that the board was wrong about them."""
         for number in numbers:
+            self._gone(number)
             self.board.forget(number)
             job = turn.tx.jobs.by_number(number)
             if job is not None:
@@ -437,7 +471,9 @@ class Core:
             self._gone(ending.number)
         for job in {job.number: job for job in turn.touched}.values():
             self._note(job)
-        if self.funds.products:
+        if self._refunded:
+            self._read_funds()
+        elif self.funds.products:
             self._renew_funds(turn)
         self.counters["claimed"] += len(turn.stored)
         self.counters["completed"] += len(turn.shipped)

@@ -102,6 +102,17 @@ class Funds:
                 self._balances[key] = self._balances[key].reserve(cost)
         return line
 
+    def release(self, line: Reservation) -> None:
+        """Count a line no more that never came into the ledger."""
+        self._reserved.pop((line.job, line.epoch), None)
+        for budget in self._budgets.get(line.product, ()):
+            if budget.applies(line.engine):
+                key = (budget.product, budget.engine)
+                self._balances[key] = self._balances[key].end(reserved=line.cost, settled=_NOTHING)
+
     def is_reserved(self, number: JobNumber, epoch: Epoch) -> bool:
         """Whether the attempt has reserved something, which its end has to settle."""
         return (number, epoch) in self._reserved
+
+
+_NOTHING = Cost(usd=0.0, gpu_hours=0.0, tokens=0.0)

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from datetime import datetime
 
 from pilothouse.engine.commands import Claim, Complete
+from pilothouse.errors import LeaseLost, StorageFailed
 from pilothouse.fleet.board import Place
 from pilothouse.fleet.claim import Ending, Ready
 from pilothouse.fleet.job import Job
@@ -39,7 +40,11 @@ class Turn:
     def tx(self) -> Transaction:
         """The transaction, begun if it has not been."""
         if self._tx is None:
-            self._tx = self._stack.enter_context(self._store.write())
+            try:
+                self._tx = self._stack.enter_context(self._store.write())
+            except LeaseLost as error:
+                # It is the server that may not write any more; no asker has lost a lease by that.
+                raise StorageFailed(error.message, fix="ask the server that leads now") from error
         return self._tx
 
     @property

@@ -24,7 +24,7 @@ def complete(
     found = find_job(tx, job)
     if found.epoch != epoch or found.stage not in LEASED:
         attempt = tx.jobs.attempt(job, epoch=epoch)
-        if attempt is not None and _says_the_same(attempt, report):
+        if attempt is not None and factory in {None, attempt.factory} and _says_the_same(attempt, report):
             return found
         raise lease_lost(found, held=epoch)
     if factory is not None and found.factory != factory:
