@@ -1,29 +1,31 @@
-"""The engine as factories and loops use it, over a real store."""
+"""The engine as factories and loops use it, on its own thread over a real store."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tests.engine.world import ONE, TWO, make_factory
 
+from pilothouse.engine.commands import Look
 from pilothouse.engine.engine import Engine
-from pilothouse.errors import LeaseLost, StorageFailed
+from pilothouse.errors import Conflict, LeaseLost, StillPending, StorageFailed
 from pilothouse.fleet.job import Job, Outcome, Priority
-from pilothouse.fleet.lease import BEATS_MISSED_MAX
 from pilothouse.fleet.stages import Stage
-from pilothouse.ids import BootId, Epoch, JobId
+from pilothouse.ids import BootId, FactoryName, JobId
 from pilothouse.operations.submit import submit
-from pilothouse.ports.dispatch import Dispatch, Offer
+from pilothouse.ports.dispatch import Dispatch, Held, Offer, Word
 from pilothouse.store.sqlite.store import SqliteStore
 from pilothouse.testing import values
 from pilothouse.testing.clock import BEGIN, FrozenClock
-from pilothouse.testing.values import BOOT, FACTORY, PRODUCT
+from pilothouse.testing.values import BOOT, PRODUCT
 
 LEASE_SECONDS = 3000.0
-"""Long, so that the engine's own sweeper never wakes; the tests sweep."""
+PATIENCE_SECONDS = 30.0
 
 
 @pytest.fixture(name="clock")
@@ -34,6 +36,9 @@ def _clock() -> FrozenClock:
 @pytest.fixture(name="store")
 def _store(tmp_path: Path) -> Iterator[SqliteStore]:
     store = SqliteStore(tmp_path / "pilothouse.db")
+    with store.write() as tx:
+        for name in (ONE, TWO):
+            tx.factories.put(make_factory(name, seats=4), now=BEGIN)
     yield store
     store.close()
 
@@ -44,16 +49,19 @@ def _engine(store: SqliteStore, clock: FrozenClock) -> Iterator[Engine]:
         yield engine
 
 
-def take(dispatch: Dispatch, *, wait_seconds: float = 0, boot: str = BOOT) -> Offer | None:
-    """Claim as a factory does."""
-    return dispatch.claim(factory=FACTORY, boot=BootId(boot), wait_seconds=wait_seconds)
+def take(
+    dispatch: Dispatch, *, factory: FactoryName = ONE, boot: str = BOOT, wait_seconds: float = 0.0
+) -> Offer | None:
+    """Claim one job as a factory does that holds nothing."""
+    offers = dispatch.claim(factory=factory, boot=BootId(boot), wait_seconds=wait_seconds, seats=4)
+    return offers[0] if offers else None
 
 
-def run(engine: Engine, *, boot: str = BOOT) -> Offer:
+def run(engine: Engine, *, factory: FactoryName = ONE, boot: str = BOOT) -> Offer:
     """Claim and start the next job."""
-    offer = take(engine, boot=boot)
+    offer = take(engine, factory=factory, boot=boot)
     assert offer is not None
-    engine.start(offer.job.id, epoch=offer.job.epoch, pid=1, pid_started=2.5)
+    engine.start(offer.job, epoch=offer.epoch, pid=1, pid_started=2.5)
     return offer
 
 
@@ -65,20 +73,15 @@ def stored(engine: Engine, job: JobId) -> Job:
     return found
 
 
-def sweep_until_overdue(engine: Engine, clock: FrozenClock) -> list[JobId]:
-    """Let the leases run out and sweep as often as a silent holder is allowed; return what was taken back."""
-    clock.advance(LEASE_SECONDS + 1)
-    return [job.id for _ in range(BEATS_MISSED_MAX) for job in engine.sweep()]
-
-
 def test_a_job_goes_its_whole_way(engine: Engine) -> None:
-    """Submitted, claimed, started, renewed, completed."""
+    """Submitted, claimed, started, heard of, completed."""
     job = engine.submit(values.make_new_job(1))
     offer = run(engine)
-    engine.renew(job.id, epoch=offer.job.epoch, progress=None)
-    engine.complete(job.id, epoch=offer.job.epoch, report=values.make_report())
+    beat = engine.beat(factory=ONE, boot=BOOT, held=[Held(job=job.id, epoch=offer.epoch)])
+    engine.complete(job.id, epoch=offer.epoch, report=values.make_report())
 
-    assert (offer.job.id, offer.spec, offer.lease_seconds) == (job.id, values.make_spec(), LEASE_SECONDS)
+    assert (offer.job, offer.spec, offer.lease_seconds) == (job.id, values.make_spec(), LEASE_SECONDS)
+    assert (beat.lease_seconds, beat.commands) == (LEASE_SECONDS, ())
     assert stored(engine, job.id).stage is Stage.SHIPPED
     assert take(engine) is None
 
@@ -89,7 +92,8 @@ def test_jobs_are_claimed_by_urgency_then_age(engine: Engine, clock: FrozenClock
         engine.submit(values.make_new_job(number, priority=priority))
         clock.advance(1)
 
-    assert [run(engine).job.key for _ in range(4)] == ["step/2", "step/1", "step/3", "step/0"]
+    offers = engine.claim(factory=ONE, boot=BOOT, wait_seconds=0, seats=4, jobs=4)
+    assert [offer.key for offer in offers] == ["step/2", "step/1", "step/3", "step/0"]
 
 
 def test_a_claim_takes_only_what_fits_its_pools_and_seats(engine: Engine) -> None:
@@ -98,12 +102,16 @@ def test_a_claim_takes_only_what_fits_its_pools_and_seats(engine: Engine) -> Non
     small = engine.submit(values.make_new_job(2))
     elsewhere = engine.submit(values.make_new_job(3, pool="large"))
 
-    claims = [
-        engine.claim(factory=FACTORY, boot=BOOT, wait_seconds=0, pools=pools, seats=seats)
-        for pools, seats in (({"local"}, 1), ({"local"}, 1), ({"large"}, 1), (None, None))
-    ]
+    def claim(factory: FactoryName, pools: tuple[str, ...] | None, seats: int) -> list[JobId]:
+        offers = engine.claim(factory=factory, boot=BOOT, wait_seconds=0, pools=pools, seats=seats)
+        for offer in offers:
+            engine.start(offer.job, epoch=offer.epoch, pid=1, pid_started=1.0)
+        return [offer.job for offer in offers]
 
-    assert [None if offer is None else offer.job.id for offer in claims] == [small.id, None, elsewhere.id, wide.id]
+    assert claim(ONE, ("local",), 1) == [small.id]
+    assert claim(ONE, ("local",), 1) == []
+    assert claim(ONE, ("large",), 1) == [elsewhere.id]
+    assert claim(TWO, None, 4) == [wide.id]
 
 
 def test_a_waiting_claim_is_woken_by_a_submission(engine: Engine) -> None:
@@ -111,21 +119,24 @@ def test_a_waiting_claim_is_woken_by_a_submission(engine: Engine) -> None:
     with ThreadPoolExecutor(1) as pool:
         claim = pool.submit(take, engine, wait_seconds=60)
         job = engine.submit(values.make_new_job(1))
-        offer = claim.result(30)
+        offer = claim.result(PATIENCE_SECONDS)
 
     assert offer is not None
-    assert offer.job.id == job.id
+    assert offer.job == job.id
 
 
 def test_no_job_is_claimed_twice_by_many(engine: Engine) -> None:
     """Every job goes to exactly one of the claimants, and each claimant that got none was told so."""
     count = 40
+    names = [FactoryName(f"factory-{number}") for number in range(count + 10)]
+    for name in names:
+        engine.enrol(make_factory(name, seats=1))
     for number in range(count):
         engine.submit(values.make_new_job(number))
     with ThreadPoolExecutor(16) as pool:
-        offers = list(pool.map(lambda _: take(engine), range(count + 10)))
+        offers = list(pool.map(lambda name: take(engine, factory=name), names))
 
-    claimed = [offer.job.id for offer in offers if offer is not None]
+    claimed = [offer.job for offer in offers if offer is not None]
     assert len(claimed) == len(set(claimed)) == count
 
 
@@ -135,12 +146,11 @@ def test_jobs_that_are_submitted_inside_something_larger_are_ready_too(engine: E
 
     engine.apply(lambda tx: [submit(tx, new, now=BEGIN) for new in both])
 
-    assert [run(engine).job.key for _ in range(2)] == ["step/1", "step/2"]
+    assert [run(engine).key for _ in range(2)] == ["step/1", "step/2"]
 
 
 def test_a_command_that_fails_makes_nothing_ready(engine: Engine) -> None:
     """What was undone was never there."""
-    before = engine.changes
 
     def act_and_fail() -> None:
         engine.apply(lambda tx: (submit(tx, values.make_new_job(1), now=BEGIN), 1 // 0))
@@ -149,7 +159,6 @@ def test_a_command_that_fails_makes_nothing_ready(engine: Engine) -> None:
         act_and_fail()
 
     assert take(engine) is None
-    assert engine.changes == before
 
 
 def test_a_cancelled_job_is_not_offered_and_its_holder_is_told(engine: Engine) -> None:
@@ -161,112 +170,79 @@ def test_a_cancelled_job_is_not_offered_and_its_holder_is_told(engine: Engine) -
     running = engine.submit(values.make_new_job(2))
     offer = run(engine)
     engine.cancel(running.id)
-    with pytest.raises(LeaseLost):
-        engine.renew(running.id, epoch=offer.job.epoch, progress=None)
+    (order,) = engine.beat(factory=ONE, boot=BOOT, held=[Held(job=running.id, epoch=offer.epoch)]).commands
+    assert (order.job, order.word) == (running.id, Word.LOST)
+    engine.complete(engine.submit(values.make_new_job(3)).id, epoch=run(engine).epoch, report=values.make_report())
+    with pytest.raises(Conflict):
+        engine.cancel(JobId("job-demo-3"))
 
 
 def test_a_job_that_goes_back_is_offered_again(engine: Engine) -> None:
     """With the folder of the attempt before it."""
     job = engine.submit(values.make_new_job(1))
     first = run(engine)
-    engine.complete(job.id, epoch=first.job.epoch, report=values.make_report(Outcome.PREEMPTED))
+    engine.complete(job.id, epoch=first.epoch, report=values.make_report(Outcome.PREEMPTED))
     second = run(engine)
 
-    assert (second.job.id, second.resume_folder) == (job.id, first.folder)
-    assert second.job.epoch > first.job.epoch
-
-
-def test_a_silent_holder_loses_its_job_and_a_beating_one_keeps_it(engine: Engine, clock: FrozenClock) -> None:
-    """The late word of the silent one is refused; the job goes on elsewhere."""
-    silent, beating = engine.submit(values.make_new_job(1)), engine.submit(values.make_new_job(2))
-    offers = [run(engine), run(engine)]
-    clock.advance(LEASE_SECONDS + 1)
-    assert engine.sweep() == []
-    engine.renew(beating.id, epoch=offers[1].job.epoch, progress=None)
-
-    rescued = [job.id for job in engine.sweep()]
-
-    assert rescued == [silent.id]
-    with pytest.raises(LeaseLost):
-        engine.complete(silent.id, epoch=offers[0].job.epoch, report=values.make_report())
-    again = run(engine, boot="boot-2")
-    assert (again.job.id, again.job.losses) == (silent.id, 1)
-    assert stored(engine, beating.id).stage is Stage.BUILDING
-
-
-def test_a_machine_that_slept_past_its_lease_may_go_on(engine: Engine, clock: FrozenClock) -> None:
-    """One sweep after waking is not yet a loss."""
-    job = engine.submit(values.make_new_job(1))
-    offer = run(engine)
-    clock.advance(LEASE_SECONDS * 100)
-    assert engine.sweep() == []
-
-    engine.renew(job.id, epoch=offer.job.epoch, progress=None)
-
-    assert sweep_until_overdue(engine, clock) == [job.id]
+    assert (second.job, second.resume_folder) == (job.id, first.folder)
+    assert second.epoch > first.epoch
 
 
 def test_a_dead_boot_is_rescued_at_once(engine: Engine) -> None:
-    """Without waiting for a lease; another boot keeps its job."""
+    """Without waiting for a lease; another factory keeps its job, and a boot that was never heard holds nothing."""
     lost, kept = engine.submit(values.make_new_job(1)), engine.submit(values.make_new_job(2))
-    run(engine, boot="old")
-    run(engine, boot="new")
+    old = run(engine, factory=ONE)
+    run(engine, factory=TWO)
 
-    rescued = engine.rescue_boot(FACTORY, BootId("old"))
+    rescued = engine.rescue_boot(ONE, BOOT)
 
     assert [job.id for job in rescued] == [lost.id]
+    assert list(engine.rescue_boot(ONE, BootId("never"))) == []
     assert stored(engine, kept.id).stage is Stage.BUILDING
-    assert run(engine, boot="new").job.id == lost.id
+    with pytest.raises(LeaseLost):
+        engine.complete(lost.id, epoch=old.epoch, report=values.make_report())
+    assert run(engine, boot="new").job == lost.id
+
+
+def test_a_silent_session_is_swept_by_the_engine_itself(store: SqliteStore, clock: FrozenClock) -> None:
+    """On its own thread, as often as beats should come."""
+    with Engine(store, clock, lease_seconds=0.3) as engine:
+        job = engine.submit(values.make_new_job(1))
+        run(engine)
+        seen = engine.changes
+        for _ in range(400):
+            clock.advance(0.1)
+            seen = engine.wait_change(seen, timeout_seconds=0.05)
+            if stored(engine, job.id).losses:
+                break
+
+        assert stored(engine, job.id).losses == 1
+        assert stored(engine, job.id).stage is Stage.QUEUED
 
 
 def test_a_loop_is_woken_by_any_change_of_a_job(engine: Engine) -> None:
     """It says what it has seen, so nothing between two waits is missed."""
     seen = engine.changes
-    assert engine.wait_change(seen, timeout_seconds=0.001) == seen
     job = engine.submit(values.make_new_job(1))
-    assert engine.wait_change(seen, timeout_seconds=30) > seen
+    assert engine.wait_change(seen, timeout_seconds=PATIENCE_SECONDS) > seen
     seen = engine.changes
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(engine.wait_change, seen, timeout_seconds=60)
         engine.cancel(job.id)
-        assert waiting.result(30) > seen
+        assert waiting.result(PATIENCE_SECONDS) > seen
 
 
 def test_an_engine_finds_what_the_last_one_left(store: SqliteStore, clock: FrozenClock) -> None:
-    """Queued jobs are ready, and leases that nobody renews any more are swept."""
+    """Queued jobs are ready, and what is held stays with its holder."""
     with Engine(store, clock, lease_seconds=LEASE_SECONDS) as first:
         held = first.submit(values.make_new_job(1))
         waiting = first.submit(values.make_new_job(2))
-        run(first)
+        offer = run(first)
     with Engine(store, clock, lease_seconds=LEASE_SECONDS) as second:
-        assert run(second, boot="other").job.id == waiting.id
-        second.renew(waiting.id, epoch=Epoch(1), progress=None)
+        assert run(second, factory=TWO).job == waiting.id
+        second.complete(held.id, epoch=offer.epoch, report=values.make_report())
 
-        rescued = sweep_until_overdue(second, clock)
-
-    assert set(rescued) == {held.id, waiting.id}
-
-
-def test_a_stale_entry_is_skipped(engine: Engine, store: SqliteStore) -> None:
-    """A job that another process moved meanwhile is passed over for the next one."""
-    moved = engine.submit(values.make_new_job(1))
-    next_one = engine.submit(values.make_new_job(2))
-    with store.write() as tx:
-        tx.jobs.cancel(moved.id, epoch=Epoch(0), now=BEGIN)
-
-    assert run(engine).job.id == next_one.id
-
-
-def test_a_claim_that_cannot_be_stored_loses_no_job(engine: Engine, store: SqliteStore) -> None:
-    """The entry goes back, and the next claim gets it."""
-    job = engine.submit(values.make_new_job(1))
-    store._writer.run("PRAGMA query_only = ON")
-
-    with pytest.raises(StorageFailed):
-        take(engine)
-    store._writer.run("PRAGMA query_only = OFF")
-
-    assert run(engine).job.id == job.id
+        assert stored(second, held.id).stage is Stage.SHIPPED
 
 
 def test_a_closed_engine_refuses(store: SqliteStore, clock: FrozenClock) -> None:
@@ -288,15 +264,61 @@ def test_closing_sends_home_whoever_waits(store: SqliteStore, clock: FrozenClock
     seen = engine.changes
     with ThreadPoolExecutor(2) as pool:
         claim = pool.submit(take, engine, wait_seconds=3600)
+        # The claim waits inside the engine as soon as another command behind it was answered.
+        while not engine.look(lambda core: core.due_at):
+            assert not claim.done()
         change = pool.submit(engine.wait_change, seen, timeout_seconds=3600)
         engine.close()
 
-        assert claim.result(30) is None
-        assert change.result(30) > seen
+        assert claim.result(PATIENCE_SECONDS) is None
+        assert isinstance(change.result(PATIENCE_SECONDS), int)
+
+
+def test_coroutines_ask_the_same_engine(engine: Engine) -> None:
+    """They claim, beat, complete, apply and look; refusals are raised, those of single reports are answers."""
+
+    async def work() -> list[object]:
+        job = await engine.apply_async(lambda tx: submit(tx, values.make_new_job(1), now=BEGIN))
+        (handover,) = await engine.claim_async(factory=ONE, boot=BOOT, wait_seconds=0, seats=1)
+        beat = await engine.beat_async(factory=ONE, boot=BOOT, held=[Held(job=job.id, epoch=handover.epoch)])
+        ended = (job.id, handover.epoch, values.make_report())
+        wrong = await engine.complete_async([ended], factory=TWO)
+        right = await engine.complete_async([ended], factory=ONE)
+        waiting = await engine.look_async(lambda core: len(core.board))
+        offer = engine.offer(handover)
+        with pytest.raises(ZeroDivisionError):
+            await engine.apply_async(lambda _: 1 // 0)
+        return [offer.spec == values.make_spec(), beat.commands, type(wrong[0]), right[0], waiting]
+
+    assert asyncio.run(work()) == [True, (), LeaseLost, None, 0]
+
+
+def test_many_coroutines_are_woken_together(engine: Engine) -> None:
+    """Claims that wait are answered when their jobs come, each with its own."""
+
+    async def work() -> set[JobId]:
+        names = [FactoryName(f"factory-{number}") for number in range(20)]
+        for name in names:
+            await asyncio.to_thread(engine.enrol, make_factory(name, seats=1))
+        claims = [engine.claim_async(factory=name, boot=BOOT, wait_seconds=60, seats=1) for name in names]
+        waiting = asyncio.gather(*claims)
+        news = [values.make_new_job(number) for number in range(20)]
+        await asyncio.gather(*(engine.apply_async(lambda tx, new=new: submit(tx, new, now=BEGIN)) for new in news))
+        return {handover.job for handed in await waiting for handover in handed}
+
+    assert len(asyncio.run(work())) == 20
+
+
+def test_a_coroutine_does_not_wait_for_ever(store: SqliteStore, clock: FrozenClock) -> None:
+    """An engine that was never opened answers nothing, and says that the change may still be made."""
+    engine = Engine(store, clock, lease_seconds=LEASE_SECONDS)
+
+    with pytest.raises(StillPending, match="may still be made"):
+        asyncio.run(engine._ask(Look(lambda _: None), timeout_seconds=0.001))
 
 
 def test_listing_shows_what_was_submitted(engine: Engine) -> None:
     """A reading transaction sees every answered command."""
     engine.submit(values.make_new_job(1))
     with engine.read() as tx:
-        assert [job.key for job in tx.jobs.listed(PRODUCT, campaign=None, limit=10)] == ["step/1"]
+        assert [job.key for job in tx.jobs.listed(PRODUCT, limit=10)] == ["step/1"]
