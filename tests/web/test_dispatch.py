@@ -129,6 +129,22 @@ def test_a_report_that_no_store_could_hold_is_refused(world: World, said: dict[s
     refused(world.complete(key, world.claim(key)[0], **said), 422, "BadValue")
 
 
+def test_what_a_program_has_written_is_no_harm_to_the_store(world: World) -> None:
+    """Texts of programs hold whatever bytes they like; every store must take them or refuse them."""
+    job = world.submit()["id"]
+    key = world.factory()
+    offer = world.claim(key)[0]
+    odd = "a\x00b\x1b[31m\u202e\U0001f600"
+    held = [{"job": job, "epoch": 1, "progress": {"step": 1, "total": None, "values": {odd: 1.0}}}]
+    beat = world.ask("POST", "/fleet/factories/heartbeat", token=key, json={**SAID, "held": held})
+    artifacts = [{"name": "m", "digest": "0" * 64, "size_bytes": 1, "meta": {odd: odd}}]
+    said = {"detail": odd, "evidence": odd, "metrics": {odd: 1.0}, "artifacts": artifacts}
+    answer = world.complete(key, offer, **said)
+
+    assert (beat.status_code, answer.status_code) == (200, 200), answer.text
+    assert world.ask("GET", f"/fleet/jobs/{job}/runs", token=world.owner).status_code == 200
+
+
 def test_another_factory_completes_nothing_of_mine(world: World) -> None:
     world.submit()
     offer = world.claim(world.factory())[0]
