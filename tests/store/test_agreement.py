@@ -27,8 +27,8 @@ from pilothouse.testing import values
 from pilothouse.testing.clock import BEGIN
 from pilothouse.testing.values import PRODUCT
 
-JOBS = st.integers(1, 8).map(JobNumber)
-LAGS = st.sampled_from([0, 0, 0, 0, 0, 1, 2, -1])
+JOBS = st.integers(1, 5).map(JobNumber)
+LAGS = st.sampled_from([0, 0, 0, 0, 0, 0, 1, -1])
 """How far the epoch that a client names lies behind the true one; mostly it is right."""
 COUNTED = {Outcome.CRASHED: "failures", Outcome.PREEMPTED: "preemptions", Outcome.LOST: "losses"}
 HELD = st.sampled_from(sorted(LEASED))
@@ -90,6 +90,7 @@ class Agreement(RuleBasedStateMachine):
         self.postgres._shapes.clear()
         for boot in ("b1", "b2"):
             self.open(BootId(boot))
+        self.insert(keys=[101, 102, 103], blocked=False, priority=Priority.HIGH, seats=1)
 
     def open(self, boot: BootId) -> None:
         """Open a session on both."""
@@ -119,7 +120,11 @@ class Agreement(RuleBasedStateMachine):
     def named(self, number: JobNumber, lag: int) -> tuple[Model, Job, bool]:
         """Return the job, as a client knows it, and whether it knows its true epoch."""
         model = self.jobs.get(number) or Model(stage=Stage.CANCELLED, epoch=-99)
-        job = replace(values.make_job(number=number, stage=model.stage), epoch=Epoch(model.epoch - lag))
+        job = replace(
+            values.make_job(number=number, stage=model.stage),
+            id=values.make_new_job(number).id,
+            epoch=Epoch(model.epoch - lag),
+        )
         return model, job, lag == 0 and number in self.jobs
 
     @rule(
@@ -370,6 +375,7 @@ def compare(tx: Transaction, number: JobNumber, model: Model) -> None:
     assert steps == model.steps
 
 
+@pytest.mark.timeout(400)
 def test_the_model_and_both_databases_agree(shared: tuple[str, psycopg.Connection]) -> None:
     """After every step, in every answer and in every row."""
     dsn, cleaner = shared
@@ -380,6 +386,6 @@ def test_the_model_and_both_databases_agree(shared: tuple[str, psycopg.Connectio
             super().__init__(postgres, cleaner)
 
     try:
-        run_state_machine_as_test(Bound, settings=settings(max_examples=30, stateful_step_count=40, deadline=None))
+        run_state_machine_as_test(Bound, settings=settings(max_examples=15, stateful_step_count=40, deadline=None))
     finally:
         postgres.close()

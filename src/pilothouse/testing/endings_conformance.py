@@ -97,6 +97,20 @@ class EndingsConformance:
         assert published == shipped.artifacts
         assert intact == [False, True]
 
+    def test_a_batch_ends_the_attempt_of_its_epoch_and_no_other(self, store: Store) -> None:
+        """A job that was lost once ships in its second attempt, and the first stays lost."""
+        with store.write() as tx:
+            back = finish(tx, assigned(tx), Outcome.LOST, stage=Stage.QUEUED)
+            assert back is not None
+            again = assign(tx, back)
+            assert again is not None
+            early = Ending(again.number, again.epoch, Stage.BUILDING, values.make_report())
+            assert list(tx.jobs.ship([early], now=LATER)) == [again.number]
+            assert list(tx.jobs.ship([early._replace(stage=Stage.ASSIGNED)], now=LATER)) == []
+            attempts = tx.jobs.attempts(back.id)
+
+        assert [(each.epoch, each.outcome) for each in attempts] == [(1, Outcome.LOST), (3, Outcome.SUCCEEDED)]
+
     def test_a_log_in_a_broken_encoding_cannot_block_a_report(self, store: Store) -> None:
         """Lone surrogates and zero bytes, which no store can keep, are replaced; other scripts are kept."""
         report = values.make_report(Outcome.CRASHED, detail="bad \ud800 byte, \x00 and 日本")

@@ -196,8 +196,8 @@ class PostgresConnection:
             self._execute("COMMIT", None, prepare=False)
         except StorageFailed as error:
             raise (commit_unknown(self.where, error) if self._raw.closed else error) from error
-        if self._cursor.statusmessage != "COMMIT":
-            raise spoiled(self.where)
+        # PostgreSQL answers the commit of a failed transaction with a quiet ROLLBACK; such a one never gets here.
+        assert self._cursor.statusmessage == "COMMIT", f"a commit was answered with {self._cursor.statusmessage}"
 
     def _roll_back(self) -> None:
         """Take back what was begun; on a connection that broke, the server does so by itself."""
