@@ -54,6 +54,7 @@ class SmallServer:
         self.breaks: list[int] = []
         self.spoils = False
         self.raw: tuple[int, bytes] | None = None
+        self.raw_given = 0
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.fleet = self
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
@@ -178,6 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
     def tell(self, act: Callable[[], tuple[int, Any]]) -> None:
         if self.server.fleet.raw is not None:
             self.give(*self.server.fleet.raw)
+            self.server.fleet.raw_given += 1
             return
         try:
             status, value = act()

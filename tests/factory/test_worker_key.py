@@ -98,9 +98,10 @@ def test_an_old_key_is_replaced_while_the_factory_works(tmp_path: Path, monkeypa
         server.raw = (503, b"")
         keeper = threading.Thread(target=remote._keep_key, args=(given, line, KEY, clock, ended), daemon=True)
         keeper.start()
-        threading.Event().wait(0.1)
+        bench = Bench(tmp_path)
+        bench.until(lambda: server.raw_given)
         server.raw = None
-        Bench(tmp_path).until(lambda: read_key(tmp_path / "far" / KEY_FILE))
+        bench.until(lambda: read_key(tmp_path / "far" / KEY_FILE))
         found = read_key(tmp_path / "far" / KEY_FILE)
         ended.set()
         keeper.join(20)
