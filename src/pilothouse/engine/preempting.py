@@ -50,9 +50,8 @@ class Preemption:
         for number, shape in list(board.shapes.items()):
             if product_switch and not self._core.settings_of(shape.product).preemption:
                 continue
-            for job in board.heads(number, HEADS_MAX):
-                if job.priority == Priority.CRITICAL.rank:
-                    yield self.plan(job)
+            for job in board.critical(number, HEADS_MAX):
+                yield self.plan(job)
 
     def plan(self, job: Ready) -> Planned:
         """Return what is decided for one job that waits."""

@@ -18,6 +18,7 @@ import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from pilothouse.fleet.capability import Offer, fit, parse, unmet
 from pilothouse.fleet.claim import Ready
@@ -142,7 +143,9 @@ class Board:
         self.shapes: dict[ShapeNumber, Shape] = {}
         self.places: dict[SessionNumber, Place] = {}
         self.held: dict[JobNumber, HeldJob] = {}
+        # Only shapes of which something waits have a heap, since every pick looks at all of these.
         self._heaps: dict[ShapeNumber, list[Entry]] = {}
+        self._critical: dict[ShapeNumber, list[Entry]] = {}
         self._epochs: dict[JobNumber, Epoch] = {}
         self._shape_of: dict[JobNumber, ShapeNumber] = {}
         self._locks: dict[tuple[ProductId, str], JobNumber] = {}
@@ -168,9 +171,8 @@ class Board:
             order = by_age[shape] * created_us - by_rank[shape][priority]
             lists[shape].append((order, priority, created_us, number, epoch, marks, preemptions))
         for shape, entries in lists.items():
-            heap = self._heaps.setdefault(shape, [])
-            heap += entries
-            heapq.heapify(heap)
+            _join(self._heaps, shape, entries)
+            _join(self._critical, shape, [entry for entry in entries if entry[1] == 0])
 
     def _by_rank(self, product: ProductId) -> tuple[float, ...]:
         weight = self.weights(product).priority
@@ -188,7 +190,11 @@ class Board:
             self._late_marks[job.number] = job.marks
             return
         self._epochs[job.number] = job.epoch
-        heapq.heappush(self._heaps.setdefault(job.shape, []), self._entry(job))
+        entry = self._entry(job)
+        heapq.heappush(self._heaps.setdefault(job.shape, []), entry)
+        if job.priority == 0:
+            self._first(self._critical, job.shape)  # which takes away what waits no longer
+            heapq.heappush(self._critical.setdefault(job.shape, []), entry)
 
     def forget(self, number: JobNumber) -> None:
         """Let a job wait no longer, and nobody hold it."""
@@ -200,30 +206,40 @@ class Board:
     def waiting(self) -> Iterator[tuple[ShapeNumber, int]]:
         """Yield how many entries each shape's heap has; some of them may be out of date."""
         for shape, heap in self._heaps.items():
-            if heap:
-                yield shape, len(heap)
+            yield shape, len(heap)
 
     def head(self, shape: ShapeNumber) -> Ready | None:
         """Return the first job of a shape."""
-        heap = self._heaps.get(shape)
-        while heap:
-            _, rank, created, number, epoch, marks, preemptions = heap[0]
-            if self._epochs.get(number) == epoch:
-                late = self._late_marks.get(number, marks) if self._late_marks else marks
-                return Ready(number, shape, rank, created, epoch, late, preemptions)
-            heapq.heappop(heap)
-        return None
+        entry = self._first(self._heaps, shape)
+        return None if entry is None else self._ready(entry, shape)
 
     def heads(self, shape: ShapeNumber, limit: int) -> list[Ready]:
         """Return the first few jobs of a shape in their order."""
-        if self.head(shape) is None:  # which also takes away the stale entries before it
+        return self._several(self._heaps, shape, limit)
+
+    def critical(self, shape: ShapeNumber, limit: int) -> list[Ready]:
+        """Return the first few critical jobs of a shape, whatever older ones come before them."""
+        return self._several(self._critical, shape, limit)
+
+    def _first(self, heaps: dict[ShapeNumber, list[Entry]], shape: ShapeNumber) -> Entry | None:
+        """Return the first entry of a heap that is up to date; those before it are taken away."""
+        heap = heaps.get(shape)
+        while heap:
+            if self._epochs.get(heap[0][3]) == heap[0][4]:
+                return heap[0]
+            _pop(heaps, shape)
+        return None
+
+    def _several(self, heaps: dict[ShapeNumber, list[Entry]], shape: ShapeNumber, limit: int) -> list[Ready]:
+        if self._first(heaps, shape) is None:
             return []
-        found: dict[JobNumber, Ready] = {}
-        for _, rank, created, number, epoch, marks, preemptions in heapq.nsmallest(2 * limit, self._heaps[shape]):
-            if self._epochs.get(number) == epoch:
-                late = self._late_marks.get(number, marks)
-                found.setdefault(number, Ready(number, shape, rank, created, epoch, late, preemptions))
-        return list(found.values())[:limit]
+        current = (entry for entry in _in_order(heaps[shape]) if self._epochs.get(entry[3]) == entry[4])
+        return [self._ready(entry, shape) for entry in islice(current, limit)]
+
+    def _ready(self, entry: Entry, shape: ShapeNumber) -> Ready:
+        _, rank, created, number, epoch, marks, preemptions = entry
+        late = self._late_marks.get(number, marks) if self._late_marks else marks
+        return Ready(number, shape, rank, created, epoch, late, preemptions)
 
     # --- weights
 
@@ -234,7 +250,7 @@ class Board:
     def set_weights(self, product: ProductId, weights: Weights) -> None:
         """Weigh a product's jobs anew, and sort what waits of it."""
         self._weights[product] = weights
-        for number, heap in self._heaps.items():
+        for number, heap in (*self._heaps.items(), *self._critical.items()):
             if self.shapes[number].product == product:
                 heap[:] = [
                     self._entry(Ready(job, number, rank, created, epoch, marks, preemptions))
@@ -362,12 +378,12 @@ class Board:
         for job, shape in eligible:
             total = 0.0 if alone else self.score(job, place, now_us=now_us, weights=weights)
             key = (-total, job.priority, job.created_us, job)
-            if shape.seats > free or shape.gpus > gpus:
+            if not _has_room(place, shape):
                 large = key if large is None or key < large else large
-            elif best is None or key < best:
+            elif shape.seats <= free and (best is None or key < best):
                 best = key
         if large is not None:
-            self._reserve(place, large[3], now_us=now_us)
+            self._reserve(place, large[3], now_us=now_us, funds=funds)
         if place.reserved_for is not None:
             best = self._around(place, best, eligible, free=free, gpus=gpus, now_us=now_us, funds=funds)
         if best is None:
@@ -381,9 +397,7 @@ class Board:
         """Yield the head of every shape that could run here if there were room."""
         if not place.open:
             return
-        for number, heap in self._heaps.items():
-            if not heap:
-                continue
+        for number in list(self._heaps):
             shape = self.shapes[number]
             if (pools is not None and shape.pool not in pools) or not self.may_start(place, number, funds=funds):
                 continue
@@ -401,7 +415,7 @@ class Board:
         return funds is None or funds(shape, place) is None
 
     def _take(self, job: Ready, session: SessionNumber, *, now_us: int) -> None:
-        heapq.heappop(self._heaps[job.shape])
+        _pop(self._heaps, job.shape)
         self.hold(
             HeldJob(
                 number=job.number,
@@ -438,7 +452,8 @@ class Board:
         """Return the job that the place is kept for if there is room, else the best that leaves its room as it is.
 
         It stands for its whole shape: a more urgent job of the same needs may go before it. A reservation for a job
-        that could not start here even with room is dropped, since nobody knows for how long it would be in vain.
+        that could not start here even with room is dropped, since nobody knows for how long it would be in vain; so is
+        one for which there is room, while the factory says that it has less: it may say so for ever.
         """
         number = self._wanted(place)
         wanted = None if number is None else next((job for job, _ in eligible if job.shape == number), None)
@@ -447,8 +462,11 @@ class Board:
             place.reserved_for = None
             return best
         shape = self.shapes[number]
-        if wanted is not None and shape.seats <= free and shape.gpus <= gpus:
-            return self._candidate(wanted, place, now_us=now_us)
+        if wanted is not None and _has_room(place, shape):
+            if shape.seats <= free:
+                return self._candidate(wanted, place, now_us=now_us)
+            self._unreserve(place.reserved_for)
+            return best
         start_us = _could_start_us(place, shape, now_us=now_us)
         short = [
             self._candidate(job, place, now_us=now_us)
@@ -474,8 +492,11 @@ class Board:
         if place is not None and place.reserved_for == number:
             place.reserved_for = None
 
-    def _reserve(self, place: Place, job: Ready, *, now_us: int) -> None:
+    def _reserve(self, place: Place, job: Ready, *, now_us: int, funds: Funds | None) -> None:
         """Keep the place for a large job that has waited long, unless another is kept for it or has room sooner."""
+        kept = self.places.get(self._reserved[job.number]) if job.number in self._reserved else None
+        if kept is not None and not kept.open:
+            self._unreserve(job.number)  # a draining factory asks for nothing, and would keep its seats for ever
         if place.reserved_for is not None or job.number in self._reserved:
             return
         if now_us - job.created_us < RESERVE_AFTER_SECONDS * 1e6:
@@ -485,13 +506,48 @@ class Board:
         others = (
             _could_start_us(other, shape, now_us=now_us)
             for other in self.places.values()
-            if other.open and other.reserved_for is None and self.suits(other, job.shape) is not None
+            if other.open and other.reserved_for is None and self._takes(other, job.shape, funds=funds)
         )
         if mine > min(others, default=mine):
             return
         place.reserved_for = job.number
         self._reserved[job.number] = place.session
         self._shape_of[job.number] = job.shape
+
+    def _takes(self, place: Place, number: ShapeNumber, *, funds: Funds | None) -> bool:
+        """Whether a job of the shape could start there if there were room, going by the pools of its last claim."""
+        pool = self.shapes[number].pool
+        return (place.pools is None or pool in place.pools) and self.may_start(place, number, funds=funds)
+
+
+def _join(heaps: dict[ShapeNumber, list[Entry]], shape: ShapeNumber, entries: list[Entry]) -> None:
+    if entries:
+        heap = heaps.setdefault(shape, [])
+        heap += entries
+        heapq.heapify(heap)
+
+
+def _pop(heaps: dict[ShapeNumber, list[Entry]], shape: ShapeNumber) -> None:
+    """Take the first entry away, and the heap with its last one."""
+    heap = heaps[shape]
+    heapq.heappop(heap)
+    if not heap:
+        del heaps[shape]
+
+
+def _in_order(heap: Sequence[Entry]) -> Iterator[Entry]:
+    """Yield the entries of a heap in their order; each costs the same, however many there are."""
+    around = [(heap[0], 0)]
+    while around:
+        entry, position = heapq.heappop(around)
+        yield entry
+        for below in (2 * position + 1, 2 * position + 2):
+            if below < len(heap):
+                heapq.heappush(around, (heap[below], below))
+
+
+def _has_room(place: Place, shape: Shape) -> bool:
+    return shape.seats <= place.seats_free and shape.gpus <= place.gpus_free
 
 
 def _suits(place: Place, shape: Shape) -> float | None:
