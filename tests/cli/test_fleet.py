@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from pilothouse.cli.main import app
 from pilothouse.errors import PilothouseError
+from pilothouse.testing.simulation.world import World
 
 FIGURES = {
     "mean_completion_s",
@@ -95,6 +96,7 @@ def test_a_person_gets_a_table_and_is_told_what_was_left_out(trace: str) -> None
     ("words", "said"),
     [
         (("--cluster", "8"), "nothing to simulate"),
+        (("--workload", "TRACE", "--seeds", "1"), "a workload is replayed"),
         (("--workload", "absent.csv", "--cluster", "8"), "absent.csv does not exist"),
         (("--workload", "TRACE", "--cluster", "8", "--policies", "lottery"), "no policy 'lottery'"),
         (("--workload", "TRACE", "--cluster", "8", "--policies", ","), "no policy is named"),
@@ -110,3 +112,28 @@ def test_a_bad_request_is_told(trace: str, words: tuple[str, ...], said: str) ->
 
     assert said in error.message
     assert error.fix
+
+
+def test_seeds_run_the_engine_under_trouble() -> None:
+    found = _json("--seeds", "2", "--events", "60", "--seed", "5")
+
+    assert (found["seeds"], found["events"], found["violations"]) == (2, 60, [])
+    assert found["counts"]["jobs"] > 5
+    assert found == _json("--seeds", "2", "--events", "60", "--seed", "5")
+    shown = CliRunner().invoke(app, ["fleet", "simulate", "--seeds", "1", "--events", "40"])
+    assert shown.exit_code == 0
+    assert "violations       0" in shown.stdout
+
+
+def test_a_violation_fails_the_command_and_says_how_to_see_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def complain(self: World) -> None:
+        self.watch.complain("planted", "on purpose")
+
+    monkeypatch.setattr(World, "pass_time", complain)
+
+    said = CliRunner().invoke(app, ["fleet", "simulate", "--seeds", "1", "--events", "50", "--seed", "3"])
+    asked = CliRunner().invoke(app, ["fleet", "simulate", "--seeds", "1", "--events", "50", "--seed", "3", "--json"])
+
+    assert (said.exit_code, asked.exit_code) == (1, 1)
+    assert "pilothouse fleet simulate --seeds 1 --seed 3 --events 50" in said.stdout
+    assert json.loads(asked.stdout)["violations"][0]["what"] == "planted"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pilothouse.cli.context import AsJson, note, print_json
+from pilothouse.cli.context import AsJson, note, print_json, say
 
 app = typer.Typer(help="Try the fleet's rules: replay a workload, or invent trouble.", no_args_is_help=True)
 
@@ -31,16 +31,29 @@ def simulate(
     shake_by: Annotated[str, typer.Option(help="By how much submissions move either way.")] = "30m",
     checkpoint_every: Annotated[str, typer.Option(help="Work since the last one is lost at a preemption.")] = "15m",
     restart_cost: Annotated[str, typer.Option(help="What every start after a preemption takes.")] = "60s",
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same figures.")] = 1,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, help="Without a workload: run the engine under invented trouble, so many times."),
+    ] = None,
+    events: Annotated[int, typer.Option(min=1, help="How much happens in each of these runs.")] = 500,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same figures; the first of --seeds.")] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Replay a workload under several policies."""
+    """Replay a workload under several policies, or search the engine for broken promises.
+
+    With --workload, a trace is played on a cluster of equal GPUs and every policy gets its figures. With --seeds, the
+    real engine runs on a store in memory while servers and factories crash, networks part, words are lost, doubled and
+    late, and clocks jump; the command fails when something happened that must never.
+    """
     from pilothouse.cli.fleet_replay import Order, measure, mix_named, policies_named, seconds_named, show
     from pilothouse.errors import BadValue
     from pilothouse.fleet.replay import Checkpoints
 
+    if seeds is not None:
+        _search(seeds=seeds, events=events, first=seed, workload=workload, as_json=as_json)
+        return
     if workload is None or cluster is None:
-        raise BadValue("there is nothing to simulate", fix="give --workload FILE and --cluster GPUS")
+        raise BadValue("there is nothing to simulate", fix="give --workload FILE with --cluster GPUS, or --seeds N")
     if shakes == 1:
         raise BadValue("one shaken replay has no interval", fix="give --shakes 2 or more")
     figures = measure(
@@ -63,3 +76,28 @@ def simulate(
         print_json(figures)
     else:
         show(figures)
+
+
+def _search(*, seeds: int, events: int, first: int, workload: Path | None, as_json: bool) -> None:
+    from pilothouse.errors import BadValue
+    from pilothouse.testing.simulation.run import simulate as run
+
+    if workload is not None:
+        raise BadValue("a workload is replayed, and seeds invent one", fix="give --workload or --seeds, not both")
+
+    def progress(done: int) -> None:
+        if done % 10 == 0 or done == seeds:
+            note(f"{done} of {seeds} seeds")
+
+    found = run(seeds=seeds, events=events, first=first, progress=progress)
+    if as_json:
+        print_json(found.as_json())
+    else:
+        for name, count in sorted(found.counts.items()):
+            say(f"{name:<16} {count}")
+        for violation in found.violations:
+            say(f"violation        {violation.what}: job {violation.job}: {violation.detail}")
+            say(f"  again          pilothouse fleet simulate --seeds 1 --seed {violation.seed} --events {events}")
+        say(f"violations       {len(found.violations)}")
+    if found.violations:
+        raise typer.Exit(1)
