@@ -253,6 +253,8 @@ def of_events(events: Iterable[Event], *, holders: Mapping[tuple[JobId, Epoch], 
         job, epoch, stage = event.job, event.epoch, event.stage
         if event.previous is None:
             yield Submitted(job=job, stage=stage)
+        elif stage is event.previous and epoch == epochs.get(job):
+            continue  # a word about the job that moved nothing, such as that it shall stop
         elif stage is Stage.ASSIGNED:
             yield Claimed(job=job, epoch=epoch, factory=holders.get((job, epoch), FactoryName("")))
         elif epoch > epochs.get(job, FIRST):
