@@ -83,10 +83,10 @@ def main(database: str, round_number: str) -> None:
     """Work on several threads until the end, which is a SIGKILL."""
     with Engine(SqliteStore(Path(database)), RealClock()) as engine:
         committer = Committer(engine, int(round_number))
-        for thread in range(THREADS):
+        for number in range(THREADS):
             # The first word of the new boot takes back what the killed one held.
-            engine.enrol(Factory(product=EVERY_PRODUCT, name=committer.factory(thread)))
-            engine.beat(factory=committer.factory(thread), boot=committer.boot, held=())
+            engine.enrol(Factory(product=EVERY_PRODUCT, name=committer.factory(number)))
+            engine.beat(factory=committer.factory(number), boot=committer.boot, held=())
         threads = [threading.Thread(target=committer.work, args=(number,), daemon=True) for number in range(THREADS)]
         for thread in threads:
             thread.start()

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -303,7 +304,7 @@ def test_many_coroutines_are_woken_together(engine: Engine) -> None:
         claims = [engine.claim_async(factory=name, boot=BOOT, wait_seconds=60, seats=1) for name in names]
         waiting = asyncio.gather(*claims)
         news = [values.make_new_job(number) for number in range(20)]
-        await asyncio.gather(*(engine.apply_async(lambda tx, new=new: submit(tx, new, now=BEGIN)) for new in news))
+        await asyncio.gather(*(engine.apply_async(partial(submit, new=new, now=BEGIN)) for new in news))
         return {handover.job for handed in await waiting for handover in handed}
 
     assert len(asyncio.run(work())) == 20

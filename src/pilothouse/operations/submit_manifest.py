@@ -43,7 +43,7 @@ def submit_manifest(
     if last is not None:
         wanted = plan(_keyed(manifest, last.key), product=product, ids=ids, deps=deps)
         stored = _stored(tx, wanted)
-        if stored is not None:
+        if stored is not None and _count_born(tx, stored[0]) == len(stored):
             return Submitted(job=stored[0], below=stored[1:], made=False)
         _supersede(tx, last, by=f"{free}", now=now)
     jobs = _store(tx, plan(_keyed(manifest, free), product=product, ids=ids, deps=deps), parents={}, now=now)
@@ -98,6 +98,17 @@ def _stored(tx: Transaction, wanted: Plan) -> Sequence[Job] | None:
     """Return the stored jobs if every one that is wanted is there, and as it is wanted."""
     found = {job.key: job for job in tx.jobs.by_keys(wanted.jobs[0].product, [new.key for new in wanted.jobs])}
     return [found[new.key] for new in wanted.jobs] if all(_is_there(tx, new, found) for new in wanted.jobs) else None
+
+
+def _count_born(tx: Transaction, root: Job) -> int:
+    """Return how many jobs came with this one, itself included; children that it was given later came at other times.
+
+    A body that lacks some of them is another body, though everything it asks for is there.
+    """
+    tree = [root]
+    for job in tree:
+        tree.extend(child for child in tx.jobs.children(job) if child.created_at == root.created_at)
+    return len(tree)
 
 
 def _is_there(tx: Transaction, new: NewJob, found: Mapping[str, Job]) -> bool:
