@@ -138,7 +138,7 @@ def test_what_a_program_has_written_is_no_harm_to_the_store(world: World) -> Non
     held = [{"job": job, "epoch": 1, "progress": {"step": 1, "total": None, "values": {odd: 1.0}}}]
     beat = world.ask("POST", "/fleet/factories/heartbeat", token=key, json={**SAID, "held": held})
     artifacts = [{"name": "m", "digest": "0" * 64, "size_bytes": 1, "meta": {odd: odd}}]
-    said = {"detail": odd, "evidence": odd, "metrics": {odd: 1.0}, "artifacts": artifacts}
+    said: dict[str, Any] = {"detail": odd, "evidence": odd, "metrics": {odd: 1.0}, "artifacts": artifacts}
     answer = world.complete(key, offer, **said)
 
     assert (beat.status_code, answer.status_code) == (200, 200), answer.text

@@ -188,6 +188,18 @@ def test_the_same_tree_is_the_same_jobs_and_another_supersedes_all_of_it(world: 
     assert {world.stage(each) for each in (first["id"], *first["children"])} == {"cancelled"}
 
 
+def test_a_tree_that_lacks_a_child_is_another_body_and_one_that_was_given_a_child_is_not(world: World) -> None:
+    tree: dict[str, Any] = {"idempotency_key": "tree", "children": [child("a"), child("b")]}
+    first = world.submit(**tree)
+    world.wait(1)
+    world.do("POST", f"/fleet/jobs/{first['id']}/children", json={"children": [child("late")]})
+    again = world.submit(**tree)
+    less = world.submit(idempotency_key="tree", children=[child("a")])
+
+    assert again["id"] == first["id"]
+    assert less["id"] != first["id"]
+
+
 def test_a_dependency_by_key_is_waited_for(world: World) -> None:
     world.submit(idempotency_key="data")
     job = world.submit(deps=["data"])
