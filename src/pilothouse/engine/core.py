@@ -20,6 +20,7 @@ from pilothouse.engine.commands import Act, Asked, Claim, Complete, Heartbeat, L
 from pilothouse.engine.funds import Funds
 from pilothouse.engine.rooms import restore_rooms
 from pilothouse.engine.roster import Roster
+from pilothouse.engine.slips import Slips
 from pilothouse.engine.turn import Turn
 from pilothouse.errors import PilothouseError, StorageFailed
 from pilothouse.fleet.board import Board, HeldJob, Place, microseconds
@@ -54,6 +55,7 @@ class Core:
         self.counters: dict[str, int] = dict.fromkeys(("claimed", "completed", "rescued", "preempted"), 0)
         self._store = store
         self._clock = clock
+        self._slips = Slips(clock)
         self._numbers: dict[JobId, JobNumber] = {}
         self._parked: dict[int, Claim] = {}
         self._news = False
@@ -67,6 +69,7 @@ class Core:
         """Rebuild what is kept in memory from the database."""
         with self._store.read() as tx:
             now = self._clock.now()
+            self.keep_time(now)
             self.board.shapes.update(tx.jobs.shapes())
             self.roster.load(tx)
             for product, settings in tx.fleet_settings.listed().items():
@@ -80,6 +83,13 @@ class Core:
             restore_rooms(self.board, tx)
             self.funds.load(tx, now=now)
         self.urgent = True
+
+    def keep_time(self, now: datetime) -> None:
+        """Move the times of what is held along with a wall clock that was moved."""
+        moved_us = self._slips.since(microseconds(now))
+        if moved_us:
+            _log.warning("the clock was moved by %.0f s", moved_us / 1e6, extra={"action": "clock_moved"})
+            self.board.shift(moved_us)
 
     def settings_of(self, product: ProductId) -> FleetSettings:
         """Return a product's fleet settings."""
@@ -133,6 +143,7 @@ class Core:
 
     def _run(self, batch: Sequence[Asked]) -> Turn:
         now = self._clock.now()
+        self.keep_time(now)
         stack = ExitStack()
         turn = Turn(self._store, stack, now=now, now_us=microseconds(now))
         self._told = False

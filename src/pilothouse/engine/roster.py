@@ -28,6 +28,7 @@ class Roster:
         self._board = board
         self._by_boot: dict[tuple[FactoryName, BootId], SessionNumber] = {}
         self.breakers: dict[tuple[FactoryName, str], Breaker] = {} if breakers is None else breakers
+        self._probes: dict[JobNumber, tuple[FactoryName, str]] = {}
         self._swept_at: datetime | None = None
 
     @property
@@ -36,7 +37,9 @@ class Roster:
         return self.lease_seconds / 3
 
     def load(self, tx: Transaction) -> None:
-        """Read who has enrolled and who was alive."""
+        """Read who has enrolled and who was alive; no engine waits for a job that an earlier roster tried it with."""
+        for tried, breaker in self.breakers.items():
+            self.breakers[tried] = replace(breaker, probe=None)
         for factory in tx.factories.listed(None):
             self.factories[factory.name] = factory
         for session in tx.factories.open_sessions():
@@ -144,11 +147,13 @@ class Roster:
 
     def let_go(self, number: JobNumber, *, now: datetime) -> None:
         """Wait no longer for a job that was to try an engine out, and left without telling anything of it."""
-        for (factory, engine), breaker in list(self.breakers.items()):
-            if breaker.probe == number:
-                self.breakers[factory, engine] = replace(breaker, probe=None)
-                for place in self._places(factory):
-                    place.health[engine] = _health(self.breakers[factory, engine], now=now)
+        tried = self._probes.pop(number, None)
+        if tried is None or self.breakers[tried].probe != number:
+            return
+        self.breakers[tried] = breaker = replace(self.breakers[tried], probe=None)
+        factory, engine = tried
+        for place in self._places(factory):
+            place.health[engine] = _health(breaker, now=now)
 
     def probe(self, *, now: datetime) -> None:
         """Let engines try again whose time of rest is over."""
@@ -158,6 +163,8 @@ class Roster:
 
     def _keep(self, place: Place, engine: str, breaker: Breaker, *, now: datetime) -> None:
         self.breakers[place.factory, engine] = breaker
+        if breaker.probe is not None:
+            self._probes[breaker.probe] = (place.factory, engine)
         place.health[engine] = _health(breaker, now=now)
 
     def _places(self, factory: FactoryName) -> Iterable[Place]:

@@ -30,6 +30,7 @@ class Sweep:
 
     def __init__(self, core: Core, *, now: datetime) -> None:
         self._core = core
+        core.keep_time(now)
         core.roster.probe(now=now)
         now_us = microseconds(now)
         self.stale: Sequence[Session] = core.roster.sweep(now=now)

@@ -119,6 +119,14 @@ class HeldJob:
     stops_for: JobNumber | None = None
     waits_for: tuple[JobNumber, ...] = ()
 
+    def shift(self, moved_us: int) -> None:
+        """Move its times along with a clock that was moved."""
+        self.claimed_us += moved_us
+        for name in ("checkpoint_us", "stop_us", "heard_us"):
+            time_us = getattr(self, name)
+            if time_us is not None:
+                setattr(self, name, time_us + moved_us)
+
     @property
     def deadline_us(self) -> int:
         """When its own time limit ends it at the latest."""
@@ -316,6 +324,11 @@ class Board:
         place = self.places.get(job.session)
         if place is not None:
             place.stopping -= 1
+
+    def shift(self, moved_us: int) -> None:
+        """Let nobody who holds a job have run for longer, or shorter, because a clock was moved."""
+        for job in self.held.values():
+            job.shift(moved_us)
 
     def ask_to_stop(self, number: JobNumber, *, by_us: int, stops_for: JobNumber | None) -> None:
         """Note that a held job makes room for another one."""
