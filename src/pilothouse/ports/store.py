@@ -404,7 +404,9 @@ class Store(Protocol):
 
     What a transaction refuses: `NotFound` for a change or a child of something that is not there, `Conflict` for a row
     that breaks a rule of the tables, `KeyReused` for a second job under one key, `BadValue` for a value that no column
-    can hold, and `StorageFailed` when the database itself fails; after `StorageFailed` nothing of it is kept.
+    can hold, and `StorageFailed` when the database itself fails; after `StorageFailed` nothing of it is kept, unless a
+    connection was lost during the commit: then nobody knows, which the message says. A statement that fails spoils its
+    transaction: what may fail and be survived belongs into a savepoint.
     """
 
     def write(self) -> AbstractContextManager[Transaction]:
