@@ -10,7 +10,15 @@ import pytest
 from typer.testing import CliRunner
 
 from pilothouse.cli.main import app
+from pilothouse.engine.commands import Claim, Complete
+from pilothouse.engine.core import Core
 from pilothouse.errors import PilothouseError
+from pilothouse.fleet.factory import Factory
+from pilothouse.fleet.job import Priority
+from pilothouse.operations.submit import submit
+from pilothouse.store.sqlite.store import SqliteStore
+from pilothouse.testing import values
+from pilothouse.testing.clock import FrozenClock
 from pilothouse.testing.simulation.world import World
 
 FIGURES = {
@@ -137,3 +145,57 @@ def test_a_violation_fails_the_command_and_says_how_to_see_it_again(monkeypatch:
     assert (said.exit_code, asked.exit_code) == (1, 1)
     assert "pilothouse fleet simulate --seeds 1 --seed 3 --events 50" in said.stdout
     assert json.loads(asked.stdout)["violations"][0]["what"] == "planted"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Give a home whose fleet has run three jobs on one seat, one after the other, and not a fourth one."""
+    home = tmp_path / "home"
+    clock = FrozenClock()
+    store = SqliteStore(home / "pilothouse.db")
+    core = Core(store, clock)
+    factory = Factory(product=values.PRODUCT, name=values.FACTORY)
+    with store.write() as tx:
+        tx.factories.put(factory, now=clock.now())
+        for number, priority in enumerate((Priority.MEDIUM, Priority.LOW, Priority.CRITICAL), start=1):
+            submit(tx, values.make_new_job(number, priority=priority), now=clock.now())
+    core.load()
+    for _ in range(3):
+        claim = Claim(factory=factory.name, boot=values.BOOT, seats=1, deadline=0.0)
+        core.run([claim])
+        clock.advance(60)
+        core.run([Complete([(claim.value()[0].job, claim.value()[0].epoch, values.make_report())])])
+    with store.write() as tx:
+        submit(tx, values.make_new_job(4), now=clock.now())
+    store.close()
+    return home
+
+
+def test_the_record_of_a_home_is_replayed_under_other_weights(home: Path) -> None:
+    words = ["--home", str(home), "fleet", "what-if", "--product", values.PRODUCT, "--weights", "priority=0"]
+
+    said = CliRunner().invoke(app, [*words, "--json"])
+    shown = CliRunner().invoke(app, words)
+
+    assert said.exit_code == 0, said
+    found = json.loads(said.stdout)
+    assert (found["jobs"], found["left_out"], found["seats"]) == (3, 1, 1)
+    assert found["weights"] == {"recorded": {"age": 1.0, "priority": 10.0}, "other": {"age": 1.0, "priority": 0.0}}
+    assert set(found["recorded"]) == set(found["replayed"]) == set(found["other"]) == FIGURES
+    # The low one came last, and would have come second without a weight of priority: all three were there at once.
+    assert found["recorded"]["longest_wait_lowest_s"] == found["replayed"]["longest_wait_lowest_s"] == 120
+    assert found["other"]["longest_wait_lowest_s"] == 60
+    assert shown.exit_code == 0
+    assert "replayed" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"), [("load=1", "no weight 'load'"), ("age=soon", "the weight age is 'soon'"), ("age=-1", "age")]
+)
+def test_weights_that_order_nothing_are_told(home: Path, weights: str, said: str) -> None:
+    told = CliRunner().invoke(
+        app, ["--home", str(home), "fleet", "what-if", "--product", values.PRODUCT, "--weights", weights]
+    )
+
+    assert isinstance(told.exception, PilothouseError)
+    assert said in told.exception.message

@@ -1,4 +1,4 @@
-"""`pilothouse fleet`: try the fleet's rules on recorded and on invented trouble."""
+"""`pilothouse fleet`: try the fleet's rules on recorded work and on invented trouble."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pilothouse.cli.context import AsJson, note, print_json, say
+from pilothouse.cli.context import AsJson, note, open_existing, print_json, say
 
 app = typer.Typer(help="Try the fleet's rules: replay a workload, or invent trouble.", no_args_is_help=True)
 
@@ -72,6 +72,33 @@ def simulate(
         ),
         note,
     )
+    if as_json:
+        print_json(figures)
+    else:
+        show(figures)
+
+
+@app.command("what-if")
+def ask_what_if(
+    ctx: typer.Context,
+    weights: Annotated[str, typer.Option(metavar="age=1,priority=20", help="The weights to try.")],
+    product: Annotated[str | None, typer.Option(help="Whose jobs; the home's own product by default.")] = None,
+    seats: Annotated[
+        int | None, typer.Option(min=1, help="Seats of the replay; by default as many as were ever held at once.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replay what the fleet of a home has recorded, under other weights.
+
+    Shown are the record, its replay under its own weights, and the replay under the others; the two replays compare.
+    """
+    from pilothouse.cli.fleet_what_if import measure, show, weights_named
+    from pilothouse.ids import ProductId
+
+    asked = weights_named(weights)
+    workspace = open_existing(ctx)
+    with workspace.store.read() as tx:
+        figures = measure(tx, ProductId(product) if product else workspace.product, weights=asked, seats=seats)
     if as_json:
         print_json(figures)
     else:

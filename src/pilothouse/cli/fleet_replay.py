@@ -175,14 +175,15 @@ def show(figures: Mapping[str, Json]) -> None:
     """Print the policies side by side."""
     policies = figures["policies"]
     assert isinstance(policies, Mapping)
-    rows = [_row(name, found) for name, found in policies.items() if isinstance(found, Mapping)]
+    rows = [row(name, found) for name, found in policies.items() if isinstance(found, Mapping)]
     print_table(list(rows[0]), rows)
     shakes = figures.get("shakes")
     if isinstance(shakes, Mapping):
         _show_shakes(shakes)
 
 
-def _row(name: str, found: Mapping[str, Json]) -> dict[str, Json]:
+def row(name: str, found: Mapping[str, Json]) -> dict[str, Json]:
+    """Return the line of a table that shows one result."""
     return {
         "policy": name,
         "mean completion": duration(_number(found["mean_completion_s"])),
