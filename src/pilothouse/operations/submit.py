@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -10,11 +11,12 @@ from pilothouse.errors import BadValue, KeyReused, NotFound
 from pilothouse.fleet.graph import dependency_kind, hopeless, met
 from pilothouse.fleet.job import EdgeKind, Job, NewJob, Placed
 from pilothouse.fleet.stages import Stage
-from pilothouse.ids import JobNumber
+from pilothouse.ids import JobNumber, ProductId
 from pilothouse.operations.cancel import cancel
 from pilothouse.ports.store import Transaction
 
 _UNSTARTED = frozenset({Stage.BLOCKED, Stage.QUEUED})
+_SUCCESSOR = re.compile(r"~[0-9]+$")
 
 
 def submit(tx: Transaction, new: NewJob, *, now: datetime) -> Job:
@@ -24,7 +26,7 @@ def submit(tx: Transaction, new: NewJob, *, now: datetime) -> Job:
     one job for ever, the new one stands under the key with the next generation behind it. One that has started holds
     the key, and the new spec is `KeyReused`.
     """
-    last, generation = _last_generation(tx, new)
+    last, free = generations(tx, new.product, new.key)
     if last is None:
         return tx.jobs.insert([place(tx, new)], now=now)[0]
     if tx.jobs.spec(last.id).digest() == new.spec.digest():
@@ -36,19 +38,22 @@ def submit(tx: Transaction, new: NewJob, *, now: datetime) -> Job:
             f"the key {new.key!r} belongs to job {last.id}, which is {last.stage.value} and has another spec",
             fix="take a new key for the new spec, or send the first spec again",
         )
-    renamed = replace(new, key=f"{new.key}~{generation + 1}")
-    return tx.jobs.insert([place(tx, renamed)], now=now)[0]
+    return tx.jobs.insert([place(tx, replace(new, key=free))], now=now)[0]
 
 
-def _last_generation(tx: Transaction, new: NewJob) -> tuple[Job | None, int]:
-    """Return the newest job that goes by this key, and how many were superseded before it."""
-    last, generation = tx.jobs.by_key(new.product, new.key), 0
-    while last is not None:
-        later = tx.jobs.by_key(new.product, f"{new.key}~{generation + 1}")
-        if later is None:
-            break
-        last, generation = later, generation + 1
-    return last, generation
+def generations(tx: Transaction, product: ProductId, key: str) -> tuple[Job | None, str]:
+    """Return the newest job that goes by the key, and the name that a successor would have."""
+    if _SUCCESSOR.search(key):
+        raise BadValue(
+            f"the key {key!r} is that of a job which has superseded another one",
+            fix="send the key without ~ and its number, or take one that does not end so",
+        )
+    last: Job | None = None
+    name, generation = key, 0
+    while (found := tx.jobs.by_key(product, name)) is not None:
+        last, generation = found, generation + 1
+        name = f"{key}~{generation}"
+    return last, name
 
 
 def submit_many(tx: Transaction, news: Sequence[NewJob], *, now: datetime) -> Sequence[Job]:

@@ -14,6 +14,7 @@ from pilothouse.fleet.stages import Stage
 from pilothouse.ids import JobId, JobNumber, ProductId
 from pilothouse.operations.cancel import cancel
 from pilothouse.operations.find_job import find_job
+from pilothouse.operations.submit import generations
 from pilothouse.ports.store import Transaction
 
 _UNSTARTED = frozenset({Stage.BLOCKED, Stage.QUEUED})
@@ -39,7 +40,7 @@ def submit_manifest(
     """
     deps = _deps(tx, external_deps(manifest), product=product)
     key = manifest.idempotency_key
-    last, free = (None, key) if key is None else _generations(tx, product, key)
+    last, free = (None, key) if key is None else generations(tx, product, key)
     if last is not None:
         wanted = plan(_keyed(manifest, last.key), product=product, ids=ids, deps=deps)
         stored = _stored(tx, wanted)
@@ -78,16 +79,6 @@ def add_children(
         found = moved
     below = _store(tx, wanted, parents={found.id: found.number}, now=now)
     return Submitted(job=find_job(tx, job, product=product), below=below, made=True)
-
-
-def _generations(tx: Transaction, product: ProductId, key: str) -> tuple[Job | None, str]:
-    """Return the newest job that goes by the key, and the name that a successor would have."""
-    last: Job | None = None
-    name, generation = key, 0
-    while (found := tx.jobs.by_key(product, name)) is not None:
-        last, generation = found, generation + 1
-        name = f"{key}~{generation}"
-    return last, name
 
 
 def _keyed(manifest: Manifest, key: str | None) -> Manifest:
