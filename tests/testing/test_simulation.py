@@ -67,30 +67,33 @@ PLANTED = {
         "SET stage = 2, epoch = epoch + 1,",
         "SET stage = 2, epoch = epoch,",
         "every runnable job runs",
+        40,
     ),
     "the first thing that is there is enough": (
         "SET waiting = waiting - 1",
         "SET waiting = 0",
         "parents after children",
+        EVENTS,
     ),
     "what has ended still waits": (
         "AND waiting > 0 AND stage < 6",
         "AND waiting > 0",
         "every runnable job runs",
+        EVENTS,
     ),
 }
 
 
 @pytest.mark.parametrize("bug", PLANTED)
 def test_a_bug_that_was_planted_is_found(bug: str) -> None:
-    right, wrong, what = PLANTED[bug]
+    right, wrong, what, events = PLANTED[bug]
     planted = []
 
     def rewrite(statement: str) -> str:
         planted.extend([statement] if right in statement else [])
         return statement.replace(right, wrong)
 
-    found = simulate(seeds=12, events=EVENTS, first=1, rewrite=rewrite, until_found=True)
+    found = simulate(seeds=12, events=events, first=5, rewrite=rewrite, until_found=True)
 
     assert planted, "the statement is not written like this any more"
     assert what in {violation.what for violation in found.violations}

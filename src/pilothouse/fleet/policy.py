@@ -9,6 +9,9 @@ Slices are least-attained-service scheduling (Tiresias, NSDI 2019) with a single
 has had its slice counts as submitted `Slices.delay_seconds` later than it was. Ageing goes on, so only what was
 submitted before that much later moment passes it, and nothing starves. No policy but the oracle knows a duration; the
 only guess, where a trace has no time limits, is how long jobs of the same size have run that have ended (`Limits`).
+
+The engine's board does `backfill`, on many factories. A slice is one more occasion for what the engine does when it
+preempts for a critical job: ask for a checkpoint, take the job back, queue it under a higher epoch.
 """
 
 from __future__ import annotations
