@@ -67,7 +67,7 @@ class MemoryMachine(RuleBasedStateMachine):
         self.number = 0
         self.gathering = False
 
-    @initialize(preemption=st.booleans(), ceiling=st.sampled_from((None, 100.0)))
+    @initialize(preemption=st.sampled_from((True, True, False)), ceiling=st.sampled_from((None, 100.0)))
     def set_up(self, preemption: bool, ceiling: float | None) -> None:
         """Let the product have preemption and a budget, or not."""
         self.fleet.configure(preemption=preemption, min_running_seconds=0.0, stop_grace_seconds=40.0)
@@ -212,17 +212,27 @@ class MemoryMachine(RuleBasedStateMachine):
         self.fleet.ask(Look(lambda _: None))
         self._answered(self.fleet.retry(), failing=False)
 
-    @rule()
-    def make_room(self) -> None:
-        """Let urgent jobs preempt."""
+    @rule(seats=st.integers(1, 3), restarts=st.booleans())
+    def make_room(self, seats: int, restarts: bool) -> None:
+        """Let an urgent job come and preempt, and the engine begin anew before the victims have stopped."""
+        new = self._new(make_spec(seats=seats), priority=Priority.CRITICAL)
+        self.batch.append(Act(partial(submit, new=new, now=self.fleet.clock.now())))
         self._commit()
         self.fleet.preempt()
+        if restarts:
+            self.restart()
         self._answered(self.fleet.retry(), failing=False)
 
-    @rule(factory=st.sampled_from(sorted(FACTORIES)))
-    def boot(self, factory: FactoryName) -> None:
-        """Let a factory begin anew; it is not heard before it says something."""
+    @rule(factory=st.sampled_from(sorted(FACTORIES)), zombie=st.booleans())
+    def boot(self, factory: FactoryName, zombie: bool) -> None:
+        """Let a factory begin anew, and the boot before it say something yet."""
+        old = Heartbeat(factory=factory, boot=BootId(self._boot(factory)), held=())
         self.boots[factory] += 1
+        self._put(Heartbeat(factory=factory, boot=BootId(self._boot(factory)), held=()))
+        if zombie:
+            self._put(old)
+            if not self.gathering:
+                assert self.fleet.core.roster.find(factory, BootId(self._boot(factory))) is not None
 
     @rule(factory=st.sampled_from(sorted(FACTORIES)), drains=st.booleans())
     def change(self, factory: FactoryName, drains: bool) -> None:
