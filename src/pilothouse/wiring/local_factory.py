@@ -16,7 +16,7 @@ from pilothouse.factory.orphans import sweep_orphans
 from pilothouse.fleet.board import EVERY_PRODUCT
 from pilothouse.fleet.factory import Factory
 from pilothouse.ids import BootId, FactoryName
-from pilothouse.settings import Settings, search_path
+from pilothouse.settings import search_path
 from pilothouse.wiring.workspace import Workspace
 
 STOP_SECONDS = 45.0
@@ -24,14 +24,14 @@ STOP_SECONDS = 45.0
 
 @contextmanager
 def local_factory(
-    settings: Settings, workspace: Workspace, engine: Engine, *, seats: int, given_up: Callable[[], None]
+    workspace: Workspace, engine: Engine, *, seats: int, given_up: Callable[[], None]
 ) -> Iterator[FactoryKeeper]:
     """Keep one factory with so many seats at work for the block; `given_up` is called when it keeps dying.
 
     What an earlier owner of the home left behind is ended and taken back first, so that nothing runs twice.
     """
     name = FactoryName(f"local-{socket.gethostname()}")
-    table = settings.factory
+    table = workspace.factory
     sweep_orphans(workspace.home)
     with engine.read() as tx:
         dead = [kept.session for kept in tx.factories.open_sessions() if kept.session.factory == name]

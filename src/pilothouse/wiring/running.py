@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -20,26 +19,21 @@ from pilothouse.campaigns.record import Campaign, Owner, TrialState
 from pilothouse.canonical import Json
 from pilothouse.engine.campaign_loop import CampaignLoop, Ending, LoopParts
 from pilothouse.engine.engine import Engine
-from pilothouse.engine.leadership import leading
 from pilothouse.engine.loop_events import LoopEvent, TrialJudged
-from pilothouse.engine.ownership import leader_name, own_engine
+from pilothouse.engine.ownership import own_engine
 from pilothouse.errors import Refused, StorageFailed
-from pilothouse.factory.child import FactoryChild
 from pilothouse.factory.keeper import FactoryKeeper
 from pilothouse.factory.loop import SEATS
-from pilothouse.factory.orphans import sweep_orphans
-from pilothouse.fleet.board import EVERY_PRODUCT
-from pilothouse.fleet.factory import Factory
-from pilothouse.ids import BootId, FactoryName
 from pilothouse.operations.admit_proposal import recheck_open_trial
 from pilothouse.operations.campaign_facts import Session
 from pilothouse.operations.halt_campaign import resume_campaign
 from pilothouse.operations.open_campaign import check_overrides, check_seeds, open_campaign, unheeded_defaults
 from pilothouse.operations.read_logbook import thread_markdown
 from pilothouse.ports.store import Transaction
+from pilothouse.wiring.lead import lead
+from pilothouse.wiring.local_factory import local_factory
 from pilothouse.wiring.workspace import Workspace, write_text
 
-FACTORY_STOP_SECONDS = 45.0
 GIT_SECONDS = 10.0
 LEASE_SECONDS = 30.0
 UNTRACKED_BYTES_MAX = 1 << 20
@@ -117,42 +111,29 @@ def running_engine(workspace: Workspace, stop: threading.Event, *, warn: Callabl
     What an earlier owner left behind is ended and taken back first, so that nothing runs twice. A factory that dies is
     replaced; when that does not help, `stop` is set and the keeper holds the reason.
     """
-    factory = FactoryName(f"local-{socket.gethostname()}")
-    with own_engine(workspace.home, boot=secrets.token_hex(8)) as owner, _leading(workspace, owner, stop, warn=warn):
-        sweep_orphans(workspace.home)
+    with own_engine(workspace.home, boot=secrets.token_hex(8)) as owner, _lead(workspace, owner, stop, warn=warn):
         engine = Engine(workspace.store, workspace.clock, lease_seconds=LEASE_SECONDS)
         with engine:
-            with engine.read() as tx:
-                dead = [kept.session for kept in tx.factories.open_sessions() if kept.session.factory == factory]
-            for session in dead:
-                engine.rescue_boot(session.factory, session.boot)
-            engine.enrol(Factory(product=EVERY_PRODUCT, name=factory, seats=SEATS))
-            keeper = FactoryKeeper(
-                lambda boot: FactoryChild(engine, home=workspace.home, work_folder=Path.cwd(), name=factory, boot=boot),
-                rescue=lambda boot: engine.rescue_boot(factory, boot),
-                new_boot=lambda: BootId(secrets.token_hex(8)),
-                monotonic=workspace.clock.monotonic,
-                given_up=stop.set,
-            )
-            keeper.open()
-            running = Running(engine=engine, owner=owner, keeper=keeper)
+            running: Running | None = None
             try:
-                yield running
+                with local_factory(workspace, engine, seats=SEATS, given_up=stop.set) as keeper:
+                    running = Running(engine=engine, owner=owner, keeper=keeper)
+                    yield running
             finally:
-                keeper.close(grace_seconds=FACTORY_STOP_SECONDS)
-                _leave(workspace, running, warn=warn)
+                if running is not None:
+                    _leave(workspace, running, warn=warn)
 
 
-def _leading(
+def _lead(
     workspace: Workspace, owner: Owner, stop: threading.Event, *, warn: Callable[[str], None]
 ) -> AbstractContextManager[None]:
     """Lead the database for a block; a lead that is lost ends the loop like any other stop."""
-    return leading(
-        workspace.store,
-        holder=leader_name(owner),
-        stop=stop,
-        lost=stop.set,
+    return lead(
+        workspace,
+        owner,
+        stop.set,
         waiting=lambda name: warn(f"note: {name} leads this database; waiting for the lead"),
+        stop=stop,
     )
 
 

@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import TypeVar
@@ -18,21 +18,18 @@ from starlette.types import ASGIApp
 
 from pilothouse.access.roles import Role
 from pilothouse.access.token import ENTROPY_BYTES, Grant, Token, TokenKind, mint_token
-from pilothouse.campaigns.record import Owner
 from pilothouse.engine.core import Core
 from pilothouse.engine.engine import Engine
-from pilothouse.engine.leadership import leading
-from pilothouse.engine.ownership import leader_name, own_engine
+from pilothouse.engine.ownership import own_engine
 from pilothouse.errors import AlreadyOwned, Conflict, LeaseLost, OperationFailed, Refused
-from pilothouse.ports.leadership import Leadership
 from pilothouse.ports.store import Transaction
 from pilothouse.settings import Settings
-from pilothouse.store.sqlite.store import SqliteStore
 from pilothouse.web.app import Face, build_app
 from pilothouse.web.edge import loopback_hosts
 from pilothouse.web.figures import Figures
 from pilothouse.web.identity import Gate, Tokens
 from pilothouse.web.parts import Parts
+from pilothouse.wiring.lead import lead
 from pilothouse.wiring.local_factory import local_factory
 from pilothouse.wiring.server_file import leave_note, living_server, take_note_away
 from pilothouse.wiring.workspace import Workspace, open_workspace
@@ -130,7 +127,7 @@ def serve(
         with Engine(workspace.store, workspace.clock) as engine, ExitStack() as stack:
             keeper = None
             if order.local_seats:
-                local = local_factory(settings, workspace, engine, seats=order.local_seats, given_up=ended.set)
+                local = local_factory(workspace, engine, seats=order.local_seats, given_up=ended.set)
                 keeper = stack.enter_context(local)
             caught = _run(workspace, engine, listening, authenticate=authenticate, ready=ready, ended=ended)
     if keeper is not None and keeper.failure is not None:
@@ -178,37 +175,6 @@ def _run(
     finally:
         take_note_away(workspace.home)
     return server.caught
-
-
-def lead(
-    workspace: Workspace,
-    owner: Owner,
-    deposed: Callable[[], None],
-    *,
-    waiting: Callable[[str], None] = lambda _: None,
-    stop: threading.Event | None = None,
-) -> AbstractContextManager[None]:
-    """Lead the workspace's database for a block, standing by until it is free; `deposed` is called when it is lost.
-
-    Whoever owns the engine of a home alone has its file to themselves: a lead that is left there is a dead process's.
-    """
-    if isinstance(workspace.store, SqliteStore):
-        bury_leader(workspace.store)
-    return leading(
-        workspace.store,
-        holder=leader_name(owner),
-        stop=stop or threading.Event(),
-        lost=deposed,
-        waiting=waiting,
-    )
-
-
-def bury_leader(store: Leadership) -> None:
-    """Give up the lead of a process that is known to be dead."""
-    left = store.leader()
-    if left is not None and left.holder and left.seconds > 0:
-        store.lead(left.holder, seconds=left.seconds)
-        store.resign()
 
 
 def _leave_when(ended: threading.Event, server: _Server) -> None:

@@ -25,7 +25,7 @@ from pilothouse.ports.blobs import Blobs
 from pilothouse.ports.clock import Clock
 from pilothouse.ports.leadership import Leadership
 from pilothouse.ports.store import Store
-from pilothouse.settings import Settings
+from pilothouse.settings import FactoryTable, Settings
 from pilothouse.store.sqlite.connection import OLDEST_SQLITE
 from pilothouse.store.sqlite.store import SqliteStore
 from pilothouse.trainer.durable import write_bytes
@@ -67,12 +67,16 @@ class Pages:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """One home with its database and its blobs; `named_product` is the one that the settings name, if they do."""
+    """One home with its database and its blobs.
+
+    `factory` is what the settings say of this machine; `named_product` is the product that they name, if they do.
+    """
 
     home: Path
     store: LedStore
     blobs: Blobs
     clock: Clock
+    factory: FactoryTable
     named_product: ProductId | None
 
     @property
@@ -133,6 +137,7 @@ def open_workspace(settings: Settings, *, create: bool) -> Workspace:
         store=_open_store(settings),
         blobs=LocalBlobs(settings.home / "blobs"),
         clock=SystemClock(),
+        factory=settings.factory,
         named_product=None if settings.product is None else ProductId(settings.product),
     )
 
