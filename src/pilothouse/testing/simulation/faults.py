@@ -81,6 +81,11 @@ class SimulatedStore(Database[FaultyConnection]):
         migrate(SqliteSchema(self.connection), steps=migrations("sqlite"))
         super().__init__("memory", writer=self.connection, reader=lambda: self.connection, alone=True)
 
+    def moves(self) -> Mapping[int, tuple[int, int, int]]:
+        """Return where every job stands by its number: its stage, its epoch and how many events it has."""
+        rows = self.connection.rows("SELECT number, stage, epoch, sequence FROM jobs")
+        return {row[0]: (row[1], row[2], row[3]) for row in rows}
+
     def damage(self) -> Sequence[str]:
         """Return what SQLite's own check finds wrong."""
         return [text for text in (str(row[0]) for row in self.connection.rows("PRAGMA quick_check")) if text != "ok"]

@@ -13,6 +13,7 @@ When the faults are over, every job must come to an end, and the recorded histor
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -22,7 +23,7 @@ from pilothouse.fleet.graph import met
 from pilothouse.fleet.history import Claimed, Completed, Submitted, Told, check
 from pilothouse.fleet.job import Attempt, EdgeKind, Job, Outcome, Report
 from pilothouse.fleet.stages import ENDS, LEASED, Stage
-from pilothouse.ids import BootId, Epoch, FactoryName, JobId, ProductId
+from pilothouse.ids import BootId, Epoch, FactoryName, JobId, JobNumber, ProductId
 from pilothouse.operations.budgets import standings
 from pilothouse.operations.claim import Handover
 from pilothouse.ports.store import Transaction
@@ -59,6 +60,8 @@ class Watch:
     ceilings: dict[ProductId, float] = field(default_factory=dict)
     told: list[Told] = field(default_factory=list)
     jobs: dict[JobId, Job] = field(default_factory=dict)
+    _moves: Mapping[int, tuple[int, int, int]] = field(default_factory=dict)
+    _names: dict[int, JobId] = field(default_factory=dict)
     _met: set[tuple[JobId, EdgeKind]] = field(default_factory=set)
     _handed: dict[Attempted, tuple[FactoryName, BootId]] = field(default_factory=dict)
     _taken: set[Attempted] = field(default_factory=set)
@@ -104,17 +107,20 @@ class Watch:
 
     # --- what the store holds
 
-    def look(self, tx: Transaction, *, now: datetime) -> None:
-        """Compare the store with what it was at the last look."""
-        found = {job.id: job for product in self.products for job in jobs_of(tx, product)}
-        for name in self.jobs.keys() - found.keys():
-            self.complain("no lost job", "it was there, and is gone", job=name)
-        moved = [(self.jobs.get(job.id), job) for job in found.values() if job != self.jobs.get(job.id)]
-        self._met.update((job.id, kind) for _, job in moved for kind in EdgeKind if met(kind, job.stage))
-        for before, job in moved:
+    def look(self, tx: Transaction, *, moves: Mapping[int, tuple[int, int, int]], now: datetime) -> None:
+        """Compare the store with what it was at the last look; `moves` tell which jobs have to be read again."""
+        for number in self._moves.keys() - moves.keys():
+            self.complain("no lost job", "it was there, and is gone", job=self._names[number])
+        changed = [tx.jobs.by_number(JobNumber(each)) for each, move in moves.items() if self._moves.get(each) != move]
+        self._moves = moves
+        jobs = [job for job in changed if job is not None]
+        self._met.update((job.id, kind) for job in jobs for kind in EdgeKind if met(kind, job.stage))
+        for job in jobs:
+            before = self.jobs.get(job.id)
             if before is not None:
                 self._compare(before, job)
-        self.jobs = found
+            self.jobs[job.id] = job
+            self._names[job.number] = job.id
         self._look_at_budgets(tx, now=now)
         self._look_at_capacity(tx)
 

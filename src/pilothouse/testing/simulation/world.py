@@ -114,7 +114,7 @@ class World:
         if changes != self._changes:
             self._changes = changes
             with self.server.store.read() as tx:
-                self.watch.look(tx, now=self.clock.now())
+                self.watch.look(tx, moves=self.server.store.moves(), now=self.clock.now())
 
     def _any_factory(self) -> SimulatedFactory:
         return self.factories[int(self.rng.integers(len(self.factories)))]
