@@ -130,7 +130,8 @@ class MemoryMachine(RuleBasedStateMachine):
         told = [(job, epoch) for job, epoch, _ in self.attempts[-8:]]
         held = {(job.id, job.epoch) for job in self.fleet.core.board.held.values()}
         live = [each for each in told if each in held]
-        return data.draw(st.sampled_from(live if live and data.draw(st.integers(0, 4)) else told))
+        stale = data.draw(st.sampled_from((False, False, False, True)))
+        return data.draw(st.sampled_from(told if stale or not live else live))
 
     @precondition(lambda self: self.attempts)
     @rule(data=st.data(), outcomes=st.lists(st.sampled_from(OUTCOMES), min_size=1, max_size=3), named=st.booleans())
