@@ -27,6 +27,12 @@ QUICK = {
     "web": ("web",),
 }
 """The folders of tests that are to notice, by the room that the guard stands in."""
+FIRST = {
+    "operations": ("web/test_access.py", "web/test_jobs.py"),
+    "engine": ("engine/test_core.py",),
+    "web": ("web/test_access.py", "web/test_dispatch.py", "web/test_jobs.py"),
+}
+"""The tests that are likely to notice what no test file names."""
 WORKERS = 2
 RUN_SECONDS = 900.0
 
@@ -70,7 +76,8 @@ def nearest(tree: Path, mutant: Mutant) -> list[str]:
         dotted = ".".join(("pilothouse", *place.with_suffix("").parts))
         files = [file for name in QUICK[place.parts[0]] for file in (tree / "tests" / name).glob("test_*.py")]
         found = sorted(file for file in files if dotted in file.read_text(encoding="utf-8"))
-    return [str(file.relative_to(tree)) for file in found if file.is_file()]
+        found += [tree / "tests" / name for name in FIRST.get(place.parts[0], ())]
+    return list(dict.fromkeys(str(file.relative_to(tree)) for file in found if file.is_file()))
 
 
 def notice(tree: Path, mutant: Mutant) -> str:

@@ -1,0 +1,80 @@
+"""Guards that only a rare order of events needs, each on both stores: what is left of them is what stands between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from pilothouse.fleet.claim import Grant
+from pilothouse.fleet.job import Cost, Job, Outcome, Placed
+from pilothouse.fleet.ledger import Reservation
+from pilothouse.fleet.stages import Stage
+from pilothouse.ids import Epoch
+from pilothouse.ports.store import Store, Transaction
+from pilothouse.store.postgres.store import PostgresStore
+from pilothouse.store.sqlite.store import SqliteStore
+from pilothouse.testing import values
+from pilothouse.testing.clock import BEGIN
+from pilothouse.testing.values import BOOT, FACTORY, PRODUCT
+
+LATER = BEGIN + timedelta(seconds=1)
+COST = Cost(usd=1.0)
+
+
+@pytest.fixture(name="store", params=["sqlite", "postgres"])
+def _store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    dsn = request.getfixturevalue("dsn") if request.param == "postgres" else None
+    store: Store = SqliteStore(tmp_path / "pilothouse.db") if dsn is None else PostgresStore(dsn)
+    yield store
+    store.close()
+
+
+def queued(tx: Transaction) -> Job:
+    """Store one job that waits."""
+    [job] = tx.jobs.insert([Placed(new=values.make_new_job(1), stage=Stage.QUEUED)], now=BEGIN)
+    return job
+
+
+def claimed(tx: Transaction, job: Job) -> Job:
+    """Give a job to the factory."""
+    session = tx.factories.open_session(PRODUCT, FACTORY, BOOT, now=BEGIN, expires=LATER)
+    assert not tx.jobs.assign([Grant(job.number, job.epoch, session)], now=BEGIN)
+    found = tx.jobs.by_id(job.id)
+    assert found is not None
+    return found
+
+
+def test_a_waiting_job_is_not_moved_on_old_knowledge(store: Store) -> None:
+    """A job that was claimed and given back waits under another epoch; whoever knew it before moves nothing."""
+    with store.write() as tx:
+        before = queued(tx)
+        held = claimed(tx, before)
+        again = tx.jobs.finish(held, stage=Stage.QUEUED, report=values.make_report(Outcome.LOST), now=LATER)
+        assert again is not None
+        assert again.stage is before.stage is Stage.QUEUED
+
+        assert tx.jobs.move(before, stage=Stage.FAILED, now=LATER, why="") is None
+        assert tx.jobs.by_id(before.id) == again
+
+
+def test_each_attempt_of_a_job_is_settled_by_itself(store: Store) -> None:
+    """The second attempt's settlement says what the second one spent, and leaves the first as it is."""
+    with store.write() as tx:
+        job = queued(tx)
+        for number in (1, 2):
+            held = claimed(tx, job)
+            assert held.epoch == number * 2 - 1
+            tx.budgets.reserve(
+                Reservation(job=job.number, epoch=held.epoch, product=PRODUCT, engine="", cost=COST, at=BEGIN)
+            )
+            assert tx.budgets.settle(job.number, epoch=held.epoch, cost=Cost(usd=float(number)), now=LATER)
+            found = tx.jobs.finish(held, stage=Stage.QUEUED, report=values.make_report(Outcome.LOST), now=LATER)
+            assert found is not None
+            job = found
+
+        (balance,) = tx.budgets.balances(PRODUCT, since=BEGIN).values()
+        assert balance.spent.usd == 3_000_000
+        assert not tx.budgets.settle(job.number, epoch=Epoch(1), cost=COST, now=LATER)
