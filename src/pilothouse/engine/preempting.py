@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pilothouse.engine.rooms import makes_room
 from pilothouse.fleet.board import HeldJob, Place, microseconds
 from pilothouse.fleet.claim import Grant, Ready
-from pilothouse.fleet.job import Job, Priority
+from pilothouse.fleet.job import Job, Priority, Shape
 from pilothouse.fleet.preemption import Eviction, NoEviction, Room, Running, Wanted, plan
 from pilothouse.ids import JobNumber
 from pilothouse.operations.claim import assign
@@ -71,7 +71,12 @@ class Preemption:
             gpus=shape.gpus,
             factories=frozenset(places),
         )
-        running = [self._running(held, place) for place in places.values() for held in place.held.values()]
+        running = [
+            self._running(held, place)
+            for place in places.values()
+            for held in place.held.values()
+            if self._may_yield(held, to=shape)
+        ]
         rooms = [
             Room(factory=name, seats=max(0, place.seats_free), gpus=max(0, place.gpus_free))
             for name, place in places.items()
@@ -79,6 +84,10 @@ class Preemption:
         decision = plan(wanted, running, rooms)
         place = places[decision.factory] if isinstance(decision, Eviction) else None
         return Planned(job=job, decision=decision, place=place)
+
+    def _may_yield(self, held: HeldJob, *, to: Shape) -> bool:
+        """Whether a job's own product lets it be stopped; where it has not said so, everything is as it always was."""
+        return held.shape.product == to.product or self._core.settings_of(held.shape.product).preemption
 
     def _running(self, held: HeldJob, place: Place) -> Running:
         now_us = microseconds(self._now)

@@ -24,6 +24,8 @@ RIVALS_MAX = 20
 """How many waiting jobs of each shape are weighed against the job."""
 ANYWHERE = FactoryName("anywhere")
 """The factory at which a budget is asked about that is the same at each."""
+ANOTHERS = JobId("another-products")
+"""What is told of a job that belongs to another product."""
 _LASTING = frozenset({Hold.PAUSED, Hold.EXHAUSTED})
 
 
@@ -53,7 +55,7 @@ async def explained(parts: Parts, asked: Asked, *, now: datetime) -> Explanation
     """Return why the job stands where it stands."""
     found = await parts.engine.look_async(lambda core: remembered(core, asked, now=now))
     numbers = {*found.reserved, *found.best, found.lock_holder} - {None}
-    ids = await parts.read(lambda tx: {each: _id(tx, each) for each in numbers if each is not None})
+    ids = await parts.read(lambda tx: {each: _id(tx, each, asked.job) for each in numbers if each is not None})
 
     def named(number: JobNumber | None) -> JobId | None:
         return None if number is None else ids[number]
@@ -185,7 +187,7 @@ def _serves(factory: Factory, shape: Shape) -> bool:
     return factory.product in {EVERY_PRODUCT, shape.product} and factory.state is not FactoryState.REVOKED
 
 
-def _id(tx: Transaction, number: JobNumber) -> JobId:
+def _id(tx: Transaction, number: JobNumber, asker: Job) -> JobId:
     found = tx.jobs.by_number(number)
     assert found is not None, f"the board knows a job that is not stored: {number}"
-    return found.id
+    return found.id if found.product == asker.product else ANOTHERS

@@ -24,6 +24,7 @@ from pilothouse.ports.store import Transaction
 from pilothouse.web.answers import ExplainAnswer, PreemptionAnswer, SettingsAnswer
 from pilothouse.web.bodies import FleetTable, PreemptionOrder, take
 from pilothouse.web.explaining import Asked, explained, stored
+from pilothouse.web.identity import Caller
 from pilothouse.web.job_routes import seen_job
 from pilothouse.web.parts import JobPath, ProductPath, parts_of, route, told
 
@@ -63,7 +64,7 @@ async def preempt(request: Request) -> Response:
         )
     if not body.dry_run:
         await parts.engine.look_async(_hurry)
-    value = await parts.read(lambda tx: _told(tx, job, planned))
+    value = await parts.read(lambda tx: _told(tx, caller, job, planned))
     return told(value | {"dry_run": body.dry_run, "enabled": enabled})
 
 
@@ -99,7 +100,7 @@ def _hurry(core: Core) -> None:
     core.urgent = True
 
 
-def _told(tx: Transaction, job: Job, planned: Planned) -> dict[str, Json]:
+def _told(tx: Transaction, caller: Caller, job: Job, planned: Planned) -> dict[str, Json]:
     decision = planned.decision
     if not isinstance(decision, Eviction):
         return {"job": job.id, "factory": None, "victims": [], "lost_seat_seconds": 0.0, "detail": decision.detail}
@@ -107,6 +108,8 @@ def _told(tx: Transaction, job: Job, planned: Planned) -> dict[str, Json]:
     for victim in decision.victims:
         stored_victim = tx.jobs.by_number(victim.job)
         assert stored_victim is not None, f"the board knows a job that is not stored: {victim.job}"
+        if not caller.sees(stored_victim.product):
+            continue
         victims.append(
             {
                 "job": stored_victim.id,
@@ -121,5 +124,5 @@ def _told(tx: Transaction, job: Job, planned: Planned) -> dict[str, Json]:
         "factory": decision.factory,
         "victims": victims,
         "lost_seat_seconds": decision.lost_seat_seconds,
-        "detail": f"{len(victims)} jobs on {decision.factory} would make room for it",
+        "detail": f"{len(decision.victims)} jobs on {decision.factory} would make room for it",
     }
