@@ -143,7 +143,7 @@ def _engine(settings: Settings) -> Finding:
     if owner is None:
         return Finding(check="engine", level="ok", detail="no campaign runs here")
     if is_alive(owner):
-        return Finding(check="engine", level="ok", detail=f"pid {owner.pid} on {owner.host} runs a campaign")
+        return Finding(check="engine", level="ok", detail=f"pid {owner.pid} on {owner.host} works here")
     return Finding(
         check="engine",
         level="warn",

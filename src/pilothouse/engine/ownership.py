@@ -71,11 +71,11 @@ def _text(owner: Owner) -> str:
 
 def _owned(home: Path, owner: Owner | None) -> AlreadyOwned:
     if owner is None:
-        return AlreadyOwned(f"another process runs a campaign in {home}", fix="wait until it ends, or stop it")
+        return AlreadyOwned(f"another process works in {home}", fix="wait until it ends, or stop it")
     since = datetime.fromtimestamp(owner.started, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     return AlreadyOwned(
-        f"pid {owner.pid} on {owner.host}, started {since}, runs a campaign in {home}",
-        fix="wait until it ends, stop it with `pilothouse campaign stop`, or give this one its own --home",
+        f"pid {owner.pid} on {owner.host}, started {since}, works in {home}",
+        fix="wait until it ends, stop it (a campaign by `pilothouse campaign stop`), or give this one its own --home",
     )
 
 
