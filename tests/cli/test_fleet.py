@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from pilothouse.cli.main import app
 from pilothouse.engine.commands import Claim, Complete
-from pilothouse.engine.core import Core
+from pilothouse.engine.scheduler import Scheduler
 from pilothouse.errors import PilothouseError
 from pilothouse.fleet.factory import Factory
 from pilothouse.fleet.job import Priority
@@ -153,18 +153,18 @@ def home(tmp_path: Path) -> Path:
     home = tmp_path / "home"
     clock = FrozenClock()
     store = SqliteStore(home / "pilothouse.db")
-    core = Core(store, clock)
+    scheduler = Scheduler(store, clock)
     factory = Factory(product=values.PRODUCT, name=values.FACTORY)
     with store.write() as tx:
         tx.factories.put(factory, now=clock.now())
         for number, priority in enumerate((Priority.MEDIUM, Priority.LOW, Priority.CRITICAL), start=1):
             submit(tx, values.make_new_job(number, priority=priority), now=clock.now())
-    core.load()
+    scheduler.load()
     for _ in range(3):
         claim = Claim(factory=factory.name, boot=values.BOOT, seats=1, deadline=0.0)
-        core.run([claim])
+        scheduler.run([claim])
         clock.advance(60)
-        core.run([Complete([(claim.value()[0].job, claim.value()[0].epoch, values.make_report())])])
+        scheduler.run([Complete([(claim.value()[0].job, claim.value()[0].epoch, values.make_report())])])
     with store.write() as tx:
         submit(tx, values.make_new_job(4), now=clock.now())
     store.close()

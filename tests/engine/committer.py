@@ -14,9 +14,9 @@ from pathlib import Path
 from time import monotonic
 
 from pilothouse.engine.engine import Engine
-from pilothouse.fleet.board import EVERY_PRODUCT
 from pilothouse.fleet.factory import Factory
 from pilothouse.fleet.job import Outcome
+from pilothouse.fleet.place import EVERY_PRODUCT
 from pilothouse.ids import BootId, FactoryName
 from pilothouse.store.sqlite.store import SqliteStore
 from pilothouse.testing import values

@@ -1,4 +1,4 @@
-"""Budgets as the core counts them: reserved with the claim, settled with the end, and nobody else held back."""
+"""Budgets as the scheduler counts them: reserved with the claim, settled with the end, and nobody else held back."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _fleet() -> Fleet:
 
 def same(fleet: Fleet) -> None:
     """Compare the memory with the database."""
-    assert memory(fleet.core) == memory(fleet.fresh())
+    assert memory(fleet.scheduler) == memory(fleet.fresh())
 
 
 def tokens(fleet: Fleet) -> tuple[float, float]:
@@ -108,13 +108,13 @@ def test_a_pause_holds_until_it_is_lifted(fleet: Fleet) -> None:
     fleet.budget(replace(BUDGET, enforced=False))
     pause = Pause(by="ada", why="a look at the bill", at=fleet.clock.now())
     fleet.ask(Act(lambda tx: tx.budgets.pause(PRODUCT, "", pause=pause)))
-    fleet.core.refund()
+    fleet.scheduler.refund()
     submit(fleet, 1, 1000.0)
     claim = fleet.claim_of(wait_seconds=60)
     fleet.run(claim)
     assert fleet.retry() == []
     fleet.ask(Act(lambda tx: tx.budgets.resume(PRODUCT, "")))
-    fleet.ask(Look(lambda core: core.refund()))
+    fleet.ask(Look(lambda scheduler: scheduler.refund()))
 
     assert fleet.retry() == [claim]
     assert len(claim.value()) == 1

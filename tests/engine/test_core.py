@@ -36,7 +36,7 @@ def _fleet() -> Fleet:
 
 def same(fleet: Fleet) -> None:
     """Compare the memory with the database."""
-    assert memory(fleet.core) == memory(fleet.fresh())
+    assert memory(fleet.scheduler) == memory(fleet.fresh())
 
 
 def cancelling(fleet: Fleet, job: JobId) -> Act[Job]:
@@ -133,7 +133,7 @@ class TestClaims:
         """Alone or in a batch with others, who get their jobs."""
         fleet.submit(1)
         revoked = make_factory(THREE, state=FactoryState.REVOKED)
-        fleet.core.enrol(revoked)
+        fleet.scheduler.enrol(revoked)
         for stranger, error in ((FactoryName("nobody"), NotFound), (THREE, LeaseLost)):
             with pytest.raises(error, match=stranger):
                 fleet.claim(stranger)
@@ -164,12 +164,12 @@ class TestClaims:
         fleet.submit(1)
         held = fleet.take()
         fleet.submit(2)
-        fleet.core.enrol(make_factory(ONE, state=FactoryState.DRAINING))
+        fleet.scheduler.enrol(make_factory(ONE, state=FactoryState.DRAINING))
 
         assert list(fleet.claim(held=[(held.job, held.epoch)])) == []
         assert fleet.beat(held=[held]).draining
         assert fleet.complete(held) is None
-        fleet.core.enrol(make_factory(ONE))
+        fleet.scheduler.enrol(make_factory(ONE))
         assert fleet.take().job == "job-demo-2"
 
     def test_a_job_that_another_hand_has_moved_is_passed_over(self, fleet: Fleet) -> None:
@@ -190,13 +190,13 @@ class TestWaitingClaims:
         claim = fleet.claim_of(wait_seconds=30)
         assert fleet.run(claim) == []
         assert fleet.retry() == []
-        assert fleet.core.due_at == 30
+        assert fleet.scheduler.due_at == 30
 
         fleet.submit(1)
 
         assert fleet.retry() == [claim]
         assert [each.job for each in claim.value()] == ["job-demo-1"]
-        assert fleet.core.due_at is None
+        assert fleet.scheduler.due_at is None
 
     def test_it_is_woken_by_a_seat_that_is_free_again(self, fleet: Fleet) -> None:
         """Or by a lock."""
@@ -217,7 +217,7 @@ class TestWaitingClaims:
         fleet.submit(1, seats=3)
         claim = fleet.claim_of(wait_seconds=30, seats=3)
         fleet.run(claim)
-        fleet.core.enrol(make_factory(ONE, seats=3))
+        fleet.scheduler.enrol(make_factory(ONE, seats=3))
 
         assert fleet.retry() == [claim]
 
@@ -231,8 +231,8 @@ class TestWaitingClaims:
 
         assert fleet.retry() == [short]
         assert list(short.value()) == []
-        assert fleet.core.due_at == 31
-        assert list(fleet.core.release_parked()) == [long]
+        assert fleet.scheduler.due_at == 31
+        assert list(fleet.scheduler.release_parked()) == [long]
         assert list(long.value()) == []
 
     def test_the_claim_of_an_older_boot_ends_nothing(self, fleet: Fleet) -> None:
@@ -411,12 +411,12 @@ class TestEnds:
 
     def test_an_act_that_fails_alone_costs_no_scan_of_the_database(self, fleet: Fleet) -> None:
         """A refused request must not make the engine read everything anew."""
-        board = fleet.core.board
+        board = fleet.scheduler.board
         with pytest.raises(Conflict):
             fleet.ask(Act(submit_and_fail))
         fleet.submit(2)
 
-        assert fleet.core.board is board
+        assert fleet.scheduler.board is board
         same(fleet)
 
 
@@ -588,7 +588,7 @@ class TestSweeps:
         """With every loss as evidence."""
         with fleet.store.write() as tx:
             tx.campaigns.put(values.make_campaign())
-        fleet.core.enrol(make_factory(THREE))
+        fleet.scheduler.enrol(make_factory(THREE))
         with fleet.store.write() as tx:
             tx.factories.put(make_factory(THREE), now=fleet.clock.now())
         job = fleet.submit(1)
@@ -629,7 +629,7 @@ class TestBreakers:
         held = [(JobId("job-demo-12"), Epoch(1))]
         fleet.clock.advance(OPEN_SECONDS)
         fleet.beat()
-        fleet.core.roster.probe(now=fleet.clock.now())
+        fleet.scheduler.roster.probe(now=fleet.clock.now())
 
         (probe,) = fleet.claim(jobs=3, held=held)
         assert list(fleet.claim(jobs=3, held=[*held, (probe.job, probe.epoch)])) == []
@@ -648,7 +648,7 @@ class TestBreakers:
         fleet.submit(10, engine="codex", priority=Priority.HIGH)
         fleet.submit(11, engine="codex")
         fleet.clock.advance(OPEN_SECONDS)
-        fleet.core.roster.probe(now=fleet.clock.now())
+        fleet.scheduler.roster.probe(now=fleet.clock.now())
         probe = fleet.take()
         if how == "cancelled":
             fleet.ask(cancelling(fleet, probe.job))
@@ -665,9 +665,9 @@ class TestBreakers:
         one, other = fleet.claim(jobs=2)
         for handover, times in ((one, 1), (other, 3)):
             report = values.make_report(Outcome.NO_ENGINE)
-            before = fleet.core.roster.breaker(ONE, "codex").average
+            before = fleet.scheduler.roster.breaker(ONE, "codex").average
             fleet.run(*(Complete([(handover.job, handover.epoch, report)]) for _ in range(times)))
-            assert fleet.core.roster.breaker(ONE, "codex").average == pytest.approx(0.8 * before)
+            assert fleet.scheduler.roster.breaker(ONE, "codex").average == pytest.approx(0.8 * before)
 
 
 class TestFailingCommits:
@@ -695,7 +695,7 @@ class TestFailingCommits:
             with pytest.raises(StorageFailed, match="the disk is full"):
                 command.value()
         fleet.ask(Look(lambda _: None))
-        assert memory(fleet.core) == before
+        assert memory(fleet.scheduler) == before
         assert fleet.complete(held) is None
         assert len(fleet.claim(TWO)) == 1
         same(fleet)

@@ -266,7 +266,7 @@ def test_closing_sends_home_whoever_waits(store: SqliteStore, clock: FrozenClock
     with ThreadPoolExecutor(2) as pool:
         claim = pool.submit(take, engine, wait_seconds=3600)
         # The claim waits inside the engine as soon as another command behind it was answered.
-        while not engine.look(lambda core: core.due_at):
+        while not engine.look(lambda scheduler: scheduler.due_at):
             assert not claim.done()
         change = pool.submit(engine.wait_change, seen, timeout_seconds=3600)
         engine.close()
@@ -285,7 +285,7 @@ def test_coroutines_ask_the_same_engine(engine: Engine) -> None:
         ended = (job.id, handover.epoch, values.make_report())
         wrong = await engine.complete_async([ended], factory=TWO)
         right = await engine.complete_async([ended], factory=ONE)
-        waiting = await engine.look_async(lambda core: len(core.board))
+        waiting = await engine.look_async(lambda scheduler: len(scheduler.board))
         offer = engine.offer(handover)
         with pytest.raises(ZeroDivisionError):
             await engine.apply_async(lambda _: 1 // 0)

@@ -42,9 +42,7 @@ def test_a_second_server_stands_by_until_the_first_resigns(stores: tuple[SqliteS
             told.append(name)
             stands_by.set()
 
-        with leading(
-            second, holder="second", stop=threading.Event(), lost=lambda: None, waiting=waiting, seconds=1.0
-        ):
+        with leading(second, holder="second", stop=threading.Event(), lost=lambda: None, waiting=waiting, seconds=1.0):
             leads.set()
             write(second)
 
@@ -76,9 +74,7 @@ def test_a_lead_that_cannot_be_kept_is_told_and_the_deposed_one_changes_nothing(
 ) -> None:
     first, second = stores
     lost = threading.Event()
-    with leading(
-        first, holder="first", stop=threading.Event(), lost=lost.set, waiting=lambda _: None, seconds=0.3
-    ):
+    with leading(first, holder="first", stop=threading.Event(), lost=lost.set, waiting=lambda _: None, seconds=0.3):
         # The same holder elsewhere takes the lead under a new epoch: what a copy of this server would do.
         assert second.lead("first", seconds=WAIT_SECONDS) is not None
         with pytest.raises(LeaseLost):

@@ -1,4 +1,4 @@
-"""Whatever happens, the core knows what a core knows that has just read the database."""
+"""Whatever happens, the scheduler knows what a scheduler knows that has just read the database."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tests.engine.world import LEASE_SECONDS, ONE, TWO, Fleet, make_factory, mak
 
 from pilothouse.engine.commands import Act, Claim, Command, Complete, Heartbeat, Look
 from pilothouse.errors import PilothouseError, StorageFailed
-from pilothouse.fleet.board import EVERY_PRODUCT
 from pilothouse.fleet.budget import Budget, Pause
 from pilothouse.fleet.factory import FactoryState
 from pilothouse.fleet.job import Cost, DepsMode, Job, JobSpec, NewJob, Outcome, Priority, Progress, Report, Ship
+from pilothouse.fleet.place import EVERY_PRODUCT
 from pilothouse.fleet.stages import ENDS, LEASED, Stage
 from pilothouse.ids import BootId, Epoch, FactoryName, JobId
 from pilothouse.operations import operate
@@ -128,7 +128,7 @@ class MemoryMachine(RuleBasedStateMachine):
     def _attempt(self, data: st.DataObject) -> tuple[JobId, Epoch]:
         """Draw an attempt, most often one that is not over."""
         told = [(job, epoch) for job, epoch, _ in self.attempts[-8:]]
-        held = {(job.id, job.epoch) for job in self.fleet.core.board.held.values()}
+        held = {(job.id, job.epoch) for job in self.fleet.scheduler.board.held.values()}
         live = [each for each in told if each in held]
         stale = data.draw(st.sampled_from((False, False, False, True)))
         return data.draw(st.sampled_from(told if stale or not live else live))
@@ -233,14 +233,14 @@ class MemoryMachine(RuleBasedStateMachine):
         if zombie:
             self._put(old)
             if not self.gathering:
-                assert self.fleet.core.roster.find(factory, BootId(self._boot(factory))) is not None
+                assert self.fleet.scheduler.roster.find(factory, BootId(self._boot(factory))) is not None
 
     @rule(factory=st.sampled_from(sorted(FACTORIES)), drains=st.booleans())
     def change(self, factory: FactoryName, drains: bool) -> None:
         """Let a factory drain, or resume."""
         changed = replace(FACTORIES[factory], state=FactoryState.DRAINING if drains else FactoryState.ACTIVE)
         self.fleet.ask(Act(lambda tx: tx.factories.put(changed, now=self.fleet.clock.now())))
-        self.fleet.ask(Look(lambda core: core.enrol(changed)))
+        self.fleet.ask(Look(lambda scheduler: scheduler.enrol(changed)))
 
     @rule(paused=st.booleans())
     def pause(self, paused: bool) -> None:
@@ -253,11 +253,11 @@ class MemoryMachine(RuleBasedStateMachine):
             self.fleet.ask(Act(lambda tx: tx.budgets.pause(PRODUCT, "", pause=pause)))
         else:
             self.fleet.ask(Act(lambda tx: tx.budgets.resume(PRODUCT, "")))
-        self.fleet.ask(Look(lambda core: core.refund()))
+        self.fleet.ask(Look(lambda scheduler: scheduler.refund()))
 
     @rule()
     def restart(self) -> None:
-        """Throw the core away, with whatever waits in it."""
+        """Throw the scheduler away, with whatever waits in it."""
         self.fleet.restart()
         self.claims = []
 
@@ -266,13 +266,13 @@ class MemoryMachine(RuleBasedStateMachine):
     @invariant()
     def the_memory_is_what_the_database_is(self) -> None:
         """Bit by bit."""
-        known, fresh = memory(self.fleet.core), memory(self.fleet.fresh())
+        known, fresh = memory(self.fleet.scheduler), memory(self.fleet.fresh())
         assert {name: (known[name], fresh[name]) for name in known if known[name] != fresh[name]} == {}
 
     @invariant()
     def no_factory_is_overfull(self) -> None:
         """Of what was handed over."""
-        for place in self.fleet.core.board.places.values():
+        for place in self.fleet.scheduler.board.places.values():
             running = [job for job in place.held.values() if not job.waits_for]
             assert sum(job.shape.seats for job in running) <= FACTORIES[place.factory].seats
             assert place.product == EVERY_PRODUCT
@@ -288,7 +288,7 @@ class MemoryMachine(RuleBasedStateMachine):
                     assert job.waiting == len(needs) > 0
                     assert all(found[edge.needs].stage not in ENDS for edge in needs)
                 if job.stage in LEASED:
-                    assert job.session in self.fleet.core.roster.sessions
+                    assert job.session in self.fleet.scheduler.roster.sessions
 
 
 TestMemory = MemoryMachine.TestCase

@@ -1,4 +1,4 @@
-"""Making room through the core: one commit marks and assigns, and the seats are nobody else's in between."""
+"""Making room through the scheduler: one commit marks and assigns, and the seats are nobody else's in between."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def urgent(fleet: Fleet, number: int = 9) -> Job:
 
 def same(fleet: Fleet) -> None:
     """Compare the memory with the database."""
-    assert memory(fleet.core) == memory(fleet.fresh())
+    assert memory(fleet.scheduler) == memory(fleet.fresh())
 
 
 def test_nothing_happens_while_the_switch_is_off(fleet: Fleet) -> None:
@@ -57,11 +57,11 @@ def test_nothing_happens_while_the_switch_is_off(fleet: Fleet) -> None:
     victim = run_low(fleet)
     fleet.configure(preemption=False)
     critical = urgent(fleet)
-    before = memory(fleet.core), fleet.job(victim.job), fleet.job(critical.id)
+    before = memory(fleet.scheduler), fleet.job(victim.job), fleet.job(critical.id)
 
     assert list(fleet.preempt()) == []
-    assert (memory(fleet.core), fleet.job(victim.job), fleet.job(critical.id)) == before
-    (preview,) = Preemption(fleet.core, now=fleet.clock.now()).planned(product_switch=False)
+    assert (memory(fleet.scheduler), fleet.job(victim.job), fleet.job(critical.id)) == before
+    (preview,) = Preemption(fleet.scheduler, now=fleet.clock.now()).planned(product_switch=False)
     assert preview.place is not None
     assert preview.place.factory == ONE
 
@@ -302,7 +302,7 @@ def test_no_room_is_made_where_the_job_would_not_be_given(why: str) -> None:
     }
     states[why]()
     if why == "drains":
-        fleet.core.enrol(make_factory(ONE, seats=1, state=FactoryState.DRAINING))
+        fleet.scheduler.enrol(make_factory(ONE, seats=1, state=FactoryState.DRAINING))
 
     assert list(fleet.preempt()) == []
     assert fleet.beat(held=[victim]).commands == ()

@@ -11,7 +11,7 @@ import pytest
 from tests.engine.world import ONE, TWO, FailingStore, Fleet, make_factory, memory
 
 from pilothouse.engine.commands import Act, Command, Complete, Heartbeat, Look
-from pilothouse.engine.core import Core
+from pilothouse.engine.scheduler import Scheduler
 from pilothouse.errors import BadValue, LeaseLost, NotFound, PilothouseError, StorageFailed
 from pilothouse.fleet.budget import Budget
 from pilothouse.fleet.factory import FAILURES_MAX, OPEN_SECONDS
@@ -90,7 +90,7 @@ def test_a_report_that_no_store_can_keep_is_refused_alone(fleet: Fleet, wrong: s
     assert isinstance(refused, BadValue)
     assert taken is None
     assert [fleet.job(each.job).stage.value for each in (first, second)] == ["assigned", "shipped"]
-    assert memory(fleet.core) == memory(fleet.fresh())
+    assert memory(fleet.scheduler) == memory(fleet.fresh())
 
 
 def test_a_commit_stands_although_memory_could_not_follow_it(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +108,7 @@ def test_a_commit_stands_although_memory_could_not_follow_it(fleet: Fleet, monke
 
     assert good.value().id == "job-demo-1"
     assert fleet.take().job == "job-demo-1"
-    assert memory(fleet.core) == memory(fleet.fresh())
+    assert memory(fleet.scheduler) == memory(fleet.fresh())
 
 
 def test_a_claim_that_lost_its_job_within_a_batch_is_tried_again(fleet: Fleet) -> None:
@@ -132,7 +132,7 @@ def test_a_claim_that_lost_its_job_within_a_batch_reserves_nothing(fleet: Fleet)
 
     fleet.run(cancelling(fleet, job.id), fleet.claim_of())
 
-    assert memory(fleet.core) == memory(fleet.fresh())
+    assert memory(fleet.scheduler) == memory(fleet.fresh())
 
 
 def test_an_engine_on_probation_does_not_wait_for_a_job_that_it_never_got(fleet: Fleet) -> None:
@@ -141,7 +141,7 @@ def test_an_engine_on_probation_does_not_wait_for_a_job_that_it_never_got(fleet:
         fleet.submit(number, restarts=0)
         fleet.complete(fleet.take(), replace(values.make_report(), outcome=Outcome.CRASHED, exit_code=1))
     fleet.clock.advance(OPEN_SECONDS)
-    fleet.core.roster.probe(now=fleet.clock.now())
+    fleet.scheduler.roster.probe(now=fleet.clock.now())
     gone = fleet.submit(8)
 
     fleet.run(cancelling(fleet, gone.id), fleet.claim_of())
@@ -162,10 +162,10 @@ def test_budgets_are_read_anew_only_when_the_batch_is_stored(tmp_path: Path) -> 
     fleet.submit(1, cost=Cost(usd=1.0))
     claim = fleet.claim_of()
 
-    fleet.run(claim, Look(lambda core: core.refund()))
+    fleet.run(claim, Look(lambda scheduler: scheduler.refund()))
 
     (handover,) = claim.value()
-    assert memory(fleet.core) == memory(fleet.fresh())
+    assert memory(fleet.scheduler) == memory(fleet.fresh())
     fleet.complete(handover)
     with fleet.store.read() as tx:
         assert tx.budgets.unsettled() == []
@@ -175,12 +175,12 @@ def test_budgets_are_read_anew_only_when_the_batch_is_stored(tmp_path: Path) -> 
 def test_budgets_are_read_anew_although_the_batch_writes(fleet: Fleet) -> None:
     """A store of one connection can read nothing while it writes."""
     fleet.budget(BUDGET)
-    refund = Look(Core.refund)
+    refund = Look(Scheduler.refund)
 
     fleet.run(submitting(fleet, 1), refund)
 
     refund.value()
-    assert memory(fleet.core) == memory(fleet.fresh())
+    assert memory(fleet.scheduler) == memory(fleet.fresh())
 
 
 def test_a_factory_loses_no_lease_when_its_server_loses_the_lead(fleet: Fleet) -> None:

@@ -9,8 +9,8 @@ import pytest
 from tests.engine.world import Fleet, make_factory, make_spec
 
 from pilothouse.engine.slips import SLIP_US
-from pilothouse.fleet.board import microseconds
 from pilothouse.fleet.job import Priority
+from pilothouse.fleet.place import microseconds
 from pilothouse.ids import JobId
 from pilothouse.testing import values
 
@@ -63,15 +63,15 @@ def test_the_drift_of_a_clock_that_is_kept_right_moves_nothing_by_itself() -> No
     """It moves what is held once it has come to something."""
     fleet = Fleet()
     job = running(fleet)
-    held = fleet.core.held(job)
+    held = fleet.scheduler.held(job)
     assert held is not None
     claimed_us = held.claimed_us
     almost = timedelta(microseconds=SLIP_US - 1)
 
     fleet.clock.set_wall(fleet.clock.now() + almost)
-    fleet.core.keep_time(fleet.clock.now())
+    fleet.scheduler.keep_time(fleet.clock.now())
     assert held.claimed_us == claimed_us
 
     fleet.clock.set_wall(fleet.clock.now() + almost)
-    fleet.core.keep_time(fleet.clock.now())
+    fleet.scheduler.keep_time(fleet.clock.now())
     assert held.claimed_us == claimed_us + 2 * (SLIP_US - 1) == microseconds(fleet.clock.now())

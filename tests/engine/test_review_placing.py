@@ -15,7 +15,7 @@ from pilothouse.testing import values
 
 def kept(fleet: Fleet) -> dict[str, int | None]:
     """Return for which job each factory is kept."""
-    return {place.factory: place.reserved_for for place in fleet.core.board.places.values()}
+    return {place.factory: place.reserved_for for place in fleet.scheduler.board.places.values()}
 
 
 def in_pool(number: int, pool: str, **spec: object) -> NewJob:
@@ -48,8 +48,8 @@ def test_a_draining_factory_is_kept_for_nobody() -> None:
     assert fleet.claim(ONE, seats=1, held=[(first.job, first.epoch)]) == []
     assert kept(fleet) == {ONE: 3, TWO: None}
 
-    draining = replace(fleet.core.roster.factories[ONE], state=FactoryState.DRAINING)
-    fleet.ask(Look(lambda core: core.enrol(draining)))
+    draining = replace(fleet.scheduler.roster.factories[ONE], state=FactoryState.DRAINING)
+    fleet.ask(Look(lambda scheduler: scheduler.enrol(draining)))
     fleet.submit(4)
 
     assert fleet.claim(TWO, seats=1, held=[(second.job, second.epoch)]) == []
@@ -95,7 +95,7 @@ def test_what_waits_no_longer_takes_no_room_on_the_board() -> None:
     for number in range(1, 4):
         fleet.submit(number, priority=Priority.CRITICAL, timeout_seconds=60.0 + number)
         fleet.complete(fleet.take())
-    board = fleet.core.board
+    board = fleet.scheduler.board
 
     assert list(board.waiting()) == []
     assert [board.critical(shape, 9) for shape in board.shapes] == [[], [], []]
@@ -108,7 +108,7 @@ def test_the_first_of_many_are_found_in_their_order() -> None:
     for number in range(1, 40):
         fleet.submit(number, priority=list(Priority)[number % 4])
     gone = fleet.take()
-    board = fleet.core.board
+    board = fleet.scheduler.board
     (shape,) = board.shapes
 
     ranks = [(job.priority, job.number) for job in board.heads(shape, 20)]

@@ -12,7 +12,7 @@ import pytest
 from tests.engine.world import LEASE_SECONDS, ONE, TWO, FailingStore, make_factory
 
 from pilothouse.engine.commands import Act
-from pilothouse.engine.core import Core
+from pilothouse.engine.scheduler import Scheduler
 from pilothouse.engine.writer import BATCH_MAX, Writer
 from pilothouse.errors import KeyReused, StillPending, StorageFailed
 from pilothouse.fleet.job import Placed, Priority
@@ -53,9 +53,9 @@ class Bench:
             for name in (ONE, TWO):
                 tx.factories.put(make_factory(name, seats=1), now=BEGIN)
         self.store.commits.clear()
-        self.core = Core(self.store, self.clock, lease_seconds=LEASE_SECONDS)
-        self.core.load()
-        self.writer = Writer(self.core, self.clock, settled=self._settle)
+        self.scheduler = Scheduler(self.store, self.clock, lease_seconds=LEASE_SECONDS)
+        self.scheduler.load()
+        self.writer = Writer(self.scheduler, self.clock, settled=self._settle)
         self.thread = threading.Thread(target=self.writer.run, args=(self.stop,), daemon=True)
 
     def _settle(self) -> None:

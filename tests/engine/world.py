@@ -1,4 +1,4 @@
-"""A core over a real store in memory, driven by one command after the other, and what it keeps in memory."""
+"""A scheduler over a real store in memory, driven by one command after the other, and what it keeps in memory."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from pilothouse.engine.commands import Act, Asked, Claim, Command, Complete, Heartbeat, Look
-from pilothouse.engine.core import Core
 from pilothouse.engine.preempting import Preemption
+from pilothouse.engine.scheduler import Scheduler
 from pilothouse.engine.sweeps import Sweep
 from pilothouse.errors import StorageFailed
-from pilothouse.fleet.board import EVERY_PRODUCT
 from pilothouse.fleet.budget import Budget, amount
 from pilothouse.fleet.factory import Factory
 from pilothouse.fleet.job import Job, JobSpec, NewJob, Priority, Progress, Report
+from pilothouse.fleet.place import EVERY_PRODUCT
 from pilothouse.fleet.settings import FleetSettings
 from pilothouse.ids import BootId, Epoch, FactoryName, JobId
 from pilothouse.operations.claim import Handover
@@ -70,7 +70,7 @@ def make_factory(name: FactoryName = ONE, *, seats: int = 2, **changes: Any) -> 
 
 
 class Fleet:
-    """A core, its store and its clock. Each method is one batch of one command."""
+    """A scheduler, its store and its clock. Each method is one batch of one command."""
 
     def __init__(self, *factories: Factory) -> None:
         self.store = FailingStore(SqliteStore(":memory:"))
@@ -78,35 +78,35 @@ class Fleet:
         with self.store.write() as tx:
             for factory in factories or (make_factory(),):
                 tx.factories.put(factory, now=self.clock.now())
-        self.core = self._core()
+        self.scheduler = self._scheduler()
 
-    def _core(self) -> Core:
-        core = Core(self.store, self.clock, lease_seconds=LEASE_SECONDS)
-        core.load()
-        return core
+    def _scheduler(self) -> Scheduler:
+        scheduler = Scheduler(self.store, self.clock, lease_seconds=LEASE_SECONDS)
+        scheduler.load()
+        return scheduler
 
     def restart(self) -> None:
-        """Throw the core away and build another one."""
-        self.core = self._core()
+        """Throw the scheduler away and build another one."""
+        self.scheduler = self._scheduler()
 
-    def fresh(self) -> Core:
-        """Return another core that has just read the same database."""
-        return self._core()
+    def fresh(self) -> Scheduler:
+        """Return another scheduler that has just read the same database."""
+        return self._scheduler()
 
     def ask(self, command: Command[T]) -> T:
         """Return the answer to a command that is alone in its batch."""
-        answered = self.core.run([command])
+        answered = self.scheduler.run([command])
         assert list(answered) == [command], "the command waits"
         return command.value()
 
     def run(self, *commands: Asked) -> list[Asked]:
         """Return those commands of one batch that were answered."""
-        return list(self.core.run(commands))
+        return list(self.scheduler.run(commands))
 
     def retry(self) -> list[Claim]:
         """Try the waiting claims again, and return those that were answered."""
-        again = self.core.retry()
-        answered = self.core.run(again) if again else ()
+        again = self.scheduler.retry()
+        answered = self.scheduler.run(again) if again else ()
         return [claim for claim in answered if isinstance(claim, Claim)]
 
     def submit(
@@ -161,7 +161,7 @@ class Fleet:
         self, factory: FactoryName = ONE, *, boot: str = BOOT, held: Collection[tuple[JobId, Epoch]] = ()
     ) -> Handover:
         """Return the one job that a factory is handed; what it holds already is told."""
-        place = self.core.roster.find(factory, BootId(boot))
+        place = self.scheduler.roster.find(factory, BootId(boot))
         known = [] if place is None else [(job.id, job.epoch) for job in place.held.values() if job.id is not None]
         (handover,) = self.claim(factory, boot=boot, held=[*held, *known])
         return handover
@@ -195,7 +195,7 @@ class Fleet:
 
     def sweep(self) -> Sequence[JobId]:
         """Return the jobs that one sweep takes back."""
-        sweep = Sweep(self.core, now=self.clock.now())
+        sweep = Sweep(self.scheduler, now=self.clock.now())
         if not sweep:
             return []
         taken = self.ask(Act(sweep.carry_out))
@@ -204,18 +204,18 @@ class Fleet:
 
     def preempt(self) -> Sequence[JobId]:
         """Return the jobs that are asked to make room now."""
-        return [job.id for job in self.ask(Act(Preemption(self.core, now=self.clock.now()).carry_out))]
+        return [job.id for job in self.ask(Act(Preemption(self.scheduler, now=self.clock.now()).carry_out))]
 
     def configure(self, **settings: Any) -> None:
         """Change the settings of the product."""
         changed = replace(FleetSettings(), **settings)
         self.ask(Act(lambda tx: tx.fleet_settings.put(PRODUCT, changed, who="ada", now=self.clock.now())))
-        self.ask(Look(lambda core: core.configure(PRODUCT, changed)))
+        self.ask(Look(lambda scheduler: scheduler.configure(PRODUCT, changed)))
 
     def budget(self, budget: Budget) -> None:
         """Set a budget."""
         self.ask(Act(lambda tx: tx.budgets.put(budget)))
-        self.ask(Look(lambda core: core.refund()))
+        self.ask(Look(lambda scheduler: scheduler.refund()))
 
     def job(self, job: JobId) -> Job:
         """Return a job as the database has it."""
@@ -235,9 +235,9 @@ def make_spec(**changes: Any) -> JobSpec:
     return replace(values.make_spec(), **changes)
 
 
-def memory(core: Core) -> Mapping[str, object]:
-    """Return all that a core knows and that a fresh one must know as well, in a form that compares and prints."""
-    board, roster, funds = core.board, core.roster, core.funds
+def memory(scheduler: Scheduler) -> Mapping[str, object]:
+    """Return all that a scheduler knows and that a fresh one must know as well, in a form that compares and prints."""
+    board, roster, funds = scheduler.board, scheduler.roster, scheduler.funds
     waiting = [job for shape in board.shapes for job in board.heads(shape, 10**6)]
     return {
         "waiting": {job.number: job for job in waiting},
@@ -264,8 +264,8 @@ def memory(core: Core) -> Mapping[str, object]:
         },
         "boots": dict(roster._by_boot),
         "factories": dict(roster.factories),
-        "ids": dict(core._numbers),
-        "weights": {product: board.weights(product) for product in core.settings},
+        "ids": dict(scheduler._numbers),
+        "weights": {product: board.weights(product) for product in scheduler.settings},
         # The ledger counts in millionths.
         "reserved": {
             attempt: (line.product, line.engine, amount(line.cost), line.at)

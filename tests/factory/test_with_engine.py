@@ -11,9 +11,9 @@ import pytest
 
 from pilothouse.engine.engine import Engine
 from pilothouse.factory.child import ChildWork, FactoryChild
-from pilothouse.fleet.board import EVERY_PRODUCT
 from pilothouse.fleet.factory import Factory
 from pilothouse.fleet.job import Job, JobSpec, NewJob
+from pilothouse.fleet.place import EVERY_PRODUCT
 from pilothouse.fleet.stages import ENDS, Stage
 from pilothouse.ids import BootId, FactoryName, JobId, ProductId
 from pilothouse.store.sqlite.connection import MEMORY

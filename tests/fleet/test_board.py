@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from pilothouse.fleet.board import EVERY_PRODUCT, RESERVE_AFTER_SECONDS, Board, HeldJob, Place, counts
+from pilothouse.fleet.board import RESERVE_AFTER_SECONDS, Board, counts
 from pilothouse.fleet.capability import Offer
 from pilothouse.fleet.claim import Ready
 from pilothouse.fleet.job import Cost, Priority, Shape
+from pilothouse.fleet.place import EVERY_PRODUCT, HeldJob, Place
 from pilothouse.fleet.score import DEFAULT, FactoryFacts, JobFacts, Weights, score, static_order
 from pilothouse.ids import Epoch, FactoryName, JobNumber, ProductId, SessionNumber, ShapeNumber
 

@@ -78,7 +78,7 @@ def _graphs() -> Graphs:
 
 def same(graphs: Graphs) -> None:
     """Compare the memory with the database."""
-    assert memory(graphs.core) == memory(graphs.fresh())
+    assert memory(graphs.scheduler) == memory(graphs.fresh())
 
 
 def test_a_parent_runs_after_its_children_and_they_in_their_order(graphs: Graphs) -> None:

@@ -11,32 +11,32 @@ from pilothouse.ports.dispatch import Beat, Command, Held, Word
 
 if TYPE_CHECKING:
     from pilothouse.engine.commands import Heartbeat
-    from pilothouse.engine.core import Core
+    from pilothouse.engine.scheduler import Scheduler
     from pilothouse.engine.turn import Turn
-    from pilothouse.fleet.board import HeldJob, Place
+    from pilothouse.fleet.place import HeldJob, Place
 
 
-def answer_beat(core: Core, command: Heartbeat, place: Place, turn: Turn) -> Beat:
+def answer_beat(scheduler: Scheduler, command: Heartbeat, place: Place, turn: Turn) -> Beat:
     """Renew the session, and with it every lease it holds; keep the signs of life; return the orders that are due."""
-    lease = core.roster.lease_seconds
+    lease = scheduler.roster.lease_seconds
     if not turn.tx.factories.beat(place.session, now=turn.now, expires=turn.now + timedelta(seconds=lease)):
-        core.roster.close(place.session)
+        scheduler.roster.close(place.session)
         raise LeaseLost(
             f"the session of boot {command.boot} of factory {command.factory} is over",
             fix="stop what runs under it, and begin anew under another boot",
         )
-    core.roster.heard(place.session, now=turn.now)
-    orders = [_hear(core, place, told, turn) for told in command.held]
+    scheduler.roster.heard(place.session, now=turn.now)
+    orders = [_hear(scheduler, place, told, turn) for told in command.held]
     return Beat(
         lease_seconds=lease,
         commands=tuple(order for order in orders if order is not None),
-        draining=core.roster.known(command.factory).state is FactoryState.DRAINING,
+        draining=scheduler.roster.known(command.factory).state is FactoryState.DRAINING,
     )
 
 
-def _hear(core: Core, place: Place, told: Held, turn: Turn) -> Command | None:
+def _hear(scheduler: Scheduler, place: Place, told: Held, turn: Turn) -> Command | None:
     """Take in what is said of one attempt, and return what its factory has to do about it."""
-    held = core.held(told.job)
+    held = scheduler.held(told.job)
     if held is None or held.epoch != told.epoch or held.session != place.session:
         return Command(
             job=told.job, epoch=told.epoch, word=Word.LOST, why="the attempt is over: a later one counts, or none"

@@ -16,7 +16,7 @@ from pilothouse.ports.dispatch import Beat, Held
 from pilothouse.ports.store import Transaction
 
 if TYPE_CHECKING:
-    from pilothouse.engine.core import Core
+    from pilothouse.engine.scheduler import Scheduler
 
 T = TypeVar("T")
 Loops = dict[asyncio.AbstractEventLoop, list["asyncio.Future[None]"]]
@@ -114,13 +114,13 @@ class Look(Command[T]):
 
     __slots__ = ("_look",)
 
-    def __init__(self, look: Callable[[Core], T]) -> None:
+    def __init__(self, look: Callable[[Scheduler], T]) -> None:
         super().__init__()
         self._look = look
 
-    def perform(self, core: Core) -> None:
+    def perform(self, scheduler: Scheduler) -> None:
         """Do it, and keep the answer."""
-        self.answer(self._look(core))
+        self.answer(self._look(scheduler))
 
 
 class Claim(Command[Sequence[Handover]]):

@@ -1,4 +1,4 @@
-"""The engine: the core on a thread of its own, behind the words that a factory, a campaign and a server use."""
+"""The engine: the scheduler on a thread of its own, behind the words that a factory, a campaign and a server use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from pilothouse.canonical import Json
 from pilothouse.engine.changes import Changes
 from pilothouse.engine.commands import Act, Claim, Command, Complete, Ended, Heartbeat, Look
-from pilothouse.engine.core import LEASE_SECONDS, Core
+from pilothouse.engine.memory import LEASE_SECONDS
+from pilothouse.engine.scheduler import Scheduler
 from pilothouse.engine.writer import ANSWER_SECONDS, Writer
 from pilothouse.errors import OperationFailed, StillPending
 from pilothouse.fleet.factory import Factory
@@ -48,10 +49,10 @@ class Engine:
     def __init__(self, store: Store, clock: Clock, *, lease_seconds: float = LEASE_SECONDS) -> None:
         self._store = store
         self._clock = clock
-        self._core = Core(store, clock, lease_seconds=lease_seconds)
+        self._scheduler = Scheduler(store, clock, lease_seconds=lease_seconds)
         self._lease_seconds = lease_seconds
         self._changes = Changes()
-        self._writer = Writer(self._core, clock, settled=self._changes.bump)
+        self._writer = Writer(self._scheduler, clock, settled=self._changes.bump)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -60,7 +61,7 @@ class Engine:
     def open(self) -> None:
         """Rebuild what is kept in memory by one scan, then start the writer."""
         assert self._thread is None, "the engine is open already"
-        self._core.load()
+        self._scheduler.load()
         self._thread = threading.Thread(
             target=self._writer.run, args=(self._stop,), name="pilothouse-writer", daemon=True
         )
@@ -101,12 +102,12 @@ class Engine:
         """Return what the act returned, once it is committed; raise what it raised, with nothing of it kept."""
         return await self._ask(Act(act))
 
-    def look(self, look: Callable[[Core], T]) -> T:
-        """Return what is read from the engine's memory; the core must not be kept."""
+    def look(self, look: Callable[[Scheduler], T]) -> T:
+        """Return what is read from the engine's memory; the scheduler must not be kept."""
         return self._writer.ask(Look(look))
 
-    async def look_async(self, look: Callable[[Core], T]) -> T:
-        """Return what is read from the engine's memory; the core must not be kept."""
+    async def look_async(self, look: Callable[[Scheduler], T]) -> T:
+        """Return what is read from the engine's memory; the scheduler must not be kept."""
         return await self._ask(Look(look))
 
     def read(self) -> AbstractContextManager[Transaction]:
@@ -142,11 +143,11 @@ class Engine:
     def enrol(self, factory: Factory) -> None:
         """Keep a factory, or what has changed about it; from now on it may claim."""
         self.apply(lambda tx: tx.factories.put(factory, now=self._clock.now()))
-        self.look(lambda core: core.enrol(factory))
+        self.look(lambda scheduler: scheduler.enrol(factory))
 
     def rescue_boot(self, factory: FactoryName, boot: BootId) -> Sequence[Job]:
         """Return the jobs taken back from a boot of a factory that is known to be dead; no lease is waited for."""
-        place = self.look(lambda core: core.roster.find(factory, boot))
+        place = self.look(lambda scheduler: scheduler.roster.find(factory, boot))
         if place is None:
             return ()
         why = f"boot {boot} of factory {factory} is dead"
@@ -154,7 +155,7 @@ class Engine:
         def act(tx: Transaction) -> Sequence[Job]:
             rescued = rescue_session(tx, place.session, why=why, now=self._clock.now())
             # In the same turn: a claim of that boot that still waits would be given what was just taken back from it.
-            self._core.roster.close(place.session)
+            self._scheduler.roster.close(place.session)
             return rescued
 
         return self.apply(act)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pilothouse.fleet.board import Place
 from pilothouse.fleet.budget import Balance, Budget, Held, Rates, estimate, may_reserve_all
 from pilothouse.fleet.job import Cost, Shape
 from pilothouse.fleet.ledger import Reservation, Settlement
+from pilothouse.fleet.place import Place
 from pilothouse.ids import Epoch, JobNumber, ProductId
 from pilothouse.ports.store import Transaction
 

@@ -8,15 +8,15 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pilothouse.engine.rooms import makes_room
-from pilothouse.fleet.board import HeldJob, Place, microseconds
 from pilothouse.fleet.claim import Grant, Ready
 from pilothouse.fleet.job import Job, Priority, Shape
+from pilothouse.fleet.place import HeldJob, Place, microseconds
 from pilothouse.fleet.preemption import Eviction, NoEviction, Room, Running, Wanted, plan
 from pilothouse.ids import JobNumber
 from pilothouse.operations.claim import assign
 
 if TYPE_CHECKING:
-    from pilothouse.engine.core import Core
+    from pilothouse.engine.scheduler import Scheduler
     from pilothouse.ports.store import Transaction
 
 HEADS_MAX = 4
@@ -40,29 +40,29 @@ class Preemption:
     reported, or was fenced at its deadline. Nobody else gets the seats in between.
     """
 
-    def __init__(self, core: Core, *, now: datetime) -> None:
-        self._core = core
+    def __init__(self, scheduler: Scheduler, *, now: datetime) -> None:
+        self._scheduler = scheduler
         self._now = now
 
     def planned(self, *, product_switch: bool = True) -> Iterator[Planned]:
         """Yield what is decided for each critical job that waits; without the switch, as if all products allowed it."""
-        board = self._core.board
+        board = self._scheduler.board
         for number, shape in list(board.shapes.items()):
-            if product_switch and not self._core.settings_of(shape.product).preemption:
+            if product_switch and not self._scheduler.settings_of(shape.product).preemption:
                 continue
             for job in board.critical(number, HEADS_MAX):
                 yield self.plan(job)
 
     def plan(self, job: Ready) -> Planned:
         """Return what is decided for one job that waits."""
-        board = self._core.board
+        board = self._scheduler.board
         shape = board.shapes[job.shape]
         places = {
             place.factory: place
             for place in board.places.values()
             if place.open
             and (place.pools is None or shape.pool in place.pools)
-            and board.may_start(place, job.shape, funds=self._core.funds.why)
+            and board.may_start(place, job.shape, funds=self._scheduler.funds.why)
         }
         wanted = Wanted(
             job=job.number,
@@ -87,11 +87,11 @@ class Preemption:
 
     def _may_yield(self, held: HeldJob, *, to: Shape) -> bool:
         """Whether a job's own product lets it be stopped; where it has not said so, everything is as it always was."""
-        return held.shape.product == to.product or self._core.settings_of(held.shape.product).preemption
+        return held.shape.product == to.product or self._scheduler.settings_of(held.shape.product).preemption
 
     def _running(self, held: HeldJob, place: Place) -> Running:
         now_us = microseconds(self._now)
-        settings = self._core.settings_of(held.shape.product)
+        settings = self._scheduler.settings_of(held.shape.product)
         since_us = max(held.claimed_us, held.checkpoint_us or 0)
         return Running(
             job=held.number,
@@ -115,8 +115,8 @@ class Preemption:
         return marked
 
     def _evict(self, tx: Transaction, job: Ready, eviction: Eviction, place: Place) -> list[Job]:
-        board = self._core.board
-        grace = self._core.settings_of(board.shapes[job.shape].product).stop_grace_seconds
+        board = self._scheduler.board
+        grace = self._scheduler.settings_of(board.shapes[job.shape].product).stop_grace_seconds
         by = self._now + timedelta(seconds=grace)
         marked = [self._mark(tx, victim.job, by=by, for_=job) for victim in eviction.victims]
         if any(victim is None for victim in marked):
@@ -126,7 +126,7 @@ class Preemption:
         )
         if missed:
             raise RuntimeError(f"job {job.number} is not where the board has it")
-        self._core.expect(
+        self._scheduler.expect(
             job, place, handovers[0], victims=[victim.job for victim in eviction.victims], by=by, now=self._now, tx=tx
         )
         return [victim for victim in marked if victim is not None]

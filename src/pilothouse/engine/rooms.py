@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pilothouse.fleet.board import Board, HeldJob
+from pilothouse.fleet.board import Board
+from pilothouse.fleet.place import HeldJob
 from pilothouse.ids import JobNumber
 from pilothouse.ports.store import Transaction
 

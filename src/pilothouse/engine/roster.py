@@ -7,11 +7,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from pilothouse.errors import LeaseLost, NotFound
-from pilothouse.fleet.board import Board, Place
+from pilothouse.fleet.board import Board
 from pilothouse.fleet.capability import Offer
 from pilothouse.fleet.factory import Breaker, Factory, FactoryState, Session, admits, end, health, sweep
 from pilothouse.fleet.factory import begin as begin_attempt
 from pilothouse.fleet.job import Outcome
+from pilothouse.fleet.place import Place
 from pilothouse.ids import BootId, FactoryName, JobNumber, SessionNumber
 from pilothouse.ports.store import Transaction
 

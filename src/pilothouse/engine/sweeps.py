@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from pilothouse.fleet.board import microseconds
 from pilothouse.fleet.job import Job, Outcome
+from pilothouse.fleet.place import microseconds
 from pilothouse.operations.rescue import rescue, rescue_session
 
 if TYPE_CHECKING:
-    from pilothouse.engine.core import Core
-    from pilothouse.fleet.board import HeldJob
+    from pilothouse.engine.scheduler import Scheduler
     from pilothouse.fleet.factory import Session
+    from pilothouse.fleet.place import HeldJob
     from pilothouse.ports.store import Transaction
 
 OVERTIME_SECONDS = 900.0
@@ -28,14 +28,14 @@ _log = logging.getLogger(__name__)
 class Sweep:
     """What one look at the memory has found; `carry_out` is the act that mends it."""
 
-    def __init__(self, core: Core, *, now: datetime) -> None:
-        self._core = core
-        core.keep_time(now)
-        core.roster.probe(now=now)
+    def __init__(self, scheduler: Scheduler, *, now: datetime) -> None:
+        self._scheduler = scheduler
+        scheduler.keep_time(now)
+        scheduler.roster.probe(now=now)
         now_us = microseconds(now)
-        self.stale: Sequence[Session] = core.roster.sweep(now=now)
+        self.stale: Sequence[Session] = scheduler.roster.sweep(now=now)
         self.overdue: list[tuple[HeldJob, Outcome, str]] = []
-        for held in core.board.held.values():
+        for held in scheduler.board.held.values():
             found = _overdue(held, now_us=now_us, spoke_us=self._spoke_us(held, now_us=now_us))
             if found is not None:
                 self.overdue.append((held, *found))
@@ -43,7 +43,7 @@ class Sweep:
 
     def _spoke_us(self, held: HeldJob, *, now_us: int) -> int:
         """Return when the holder of a job said anything last; one whose session is over says nothing any more."""
-        session = self._core.roster.sessions.get(held.session)
+        session = self._scheduler.roster.sessions.get(held.session)
         return now_us if session is None else microseconds(session.beat_at)
 
     def __bool__(self) -> bool:
@@ -53,7 +53,7 @@ class Sweep:
     def done(self) -> None:
         """Forget the sessions that were given up, once that is stored."""
         for session in self.stale:
-            self._core.roster.close(session.number)
+            self._scheduler.roster.close(session.number)
 
     def carry_out(self, tx: Transaction) -> Sequence[Job]:
         """Return the jobs that were taken back."""

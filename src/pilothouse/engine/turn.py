@@ -8,10 +8,11 @@ from datetime import datetime
 
 from pilothouse.engine.commands import Claim, Complete
 from pilothouse.errors import LeaseLost, StorageFailed
-from pilothouse.fleet.board import Place
+from pilothouse.fleet.changed import Changed
 from pilothouse.fleet.claim import Ending, Ready
 from pilothouse.fleet.job import Job
 from pilothouse.fleet.ledger import Reservation, Settlement
+from pilothouse.fleet.place import Place
 from pilothouse.ids import JobNumber
 from pilothouse.operations.claim import Handover
 from pilothouse.ports.store import Store, Transaction
@@ -56,6 +57,11 @@ class Turn:
     def settled(self) -> Sequence[Settlement]:
         """The attempts whose cost commands have settled."""
         return () if self._tx is None else self._tx.settled
+
+    @property
+    def changed(self) -> Sequence[Changed]:
+        """What commands have changed of factories, sessions, settings and budgets."""
+        return () if self._tx is None else self._tx.changed
 
     @property
     def ahead(self) -> bool:

@@ -1,6 +1,6 @@
 """The one writer: a thread that applies up to `BATCH_MAX` waiting commands in one transaction and answers after it.
 
-    askers ──► pending ──► take all that wait ──► core.run(batch) ──► answer each
+    askers ──► pending ──► take all that wait ──► scheduler.run(batch) ──► answer each
                              (no timer: an idle writer takes one command at once)
 
 One flush to the disk then serves many askers; the coroutines of an event loop are woken together, once per batch.
@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from pilothouse.engine.commands import Act, Asked, Command, Loops, wake
-from pilothouse.engine.core import Core
 from pilothouse.engine.preempting import Preemption
+from pilothouse.engine.scheduler import Scheduler
 from pilothouse.engine.sweeps import Sweep
 from pilothouse.errors import StorageFailed
 from pilothouse.ports.clock import Clock
@@ -32,17 +32,17 @@ _log = logging.getLogger(__name__)
 
 
 class Writer:
-    """Drives a core on the thread that calls `run`. `settled` is called after each batch, before any answer."""
+    """Drives a scheduler on the thread that calls `run`. `settled` is called after each batch, before any answer."""
 
-    def __init__(self, core: Core, clock: Clock, *, settled: Callable[[], None]) -> None:
-        self._core = core
+    def __init__(self, scheduler: Scheduler, clock: Clock, *, settled: Callable[[], None]) -> None:
+        self._scheduler = scheduler
         self._clock = clock
         self._settled = settled
         self._wake = threading.Condition()
         self._pending: deque[Asked] = deque()
         self._closed = False
         self._thread: int | None = None
-        self._sweep_at = clock.monotonic() + core.roster.sweep_seconds
+        self._sweep_at = clock.monotonic() + scheduler.roster.sweep_seconds
 
     def put(self, command: Asked) -> None:
         """Let a command be applied; `StorageFailed` when the writer has stopped."""
@@ -88,14 +88,14 @@ class Writer:
             return [self._pending.popleft() for _ in range(min(BATCH_MAX, len(self._pending)))]
 
     def _idle_seconds(self) -> float:
-        due = self._core.due_at
+        due = self._scheduler.due_at
         until = self._sweep_at if due is None else min(due, self._sweep_at)
         return max(0.0, min(until - self._clock.monotonic(), IDLE_SECONDS))
 
     def _apply(self, batch: Sequence[Asked]) -> None:
         answered = batch
         try:
-            answered = self._core.run(batch)
+            answered = self._scheduler.run(batch)
             self._settled()
         except BaseException as error:
             for command in batch:
@@ -107,29 +107,29 @@ class Writer:
 
     def _look_after(self, stop: threading.Event) -> None:
         """Try parked claims again, make room for what is urgent, and sweep when it is time."""
-        again = self._core.retry()
+        again = self._scheduler.retry()
         if again:
             self._apply(again)
         if stop.is_set():
             return
-        if self._core.urgent:
-            self._core.urgent = False
-            self._do(Preemption(self._core, now=self._clock.now()).carry_out)
+        if self._scheduler.urgent:
+            self._scheduler.urgent = False
+            self._do(Preemption(self._scheduler, now=self._clock.now()).carry_out)
         if self._clock.monotonic() >= self._sweep_at:
-            self._sweep_at = self._clock.monotonic() + self._core.roster.sweep_seconds
+            self._sweep_at = self._clock.monotonic() + self._scheduler.roster.sweep_seconds
             self._sweep()
 
     def _sweep(self) -> None:
         now = self._clock.now()
-        sweep = Sweep(self._core, now=now)
+        sweep = Sweep(self._scheduler, now=now)
         if sweep and self._do(sweep.carry_out):
             sweep.done()
-        self._core.urgent = True
+        self._scheduler.urgent = True
 
     def _do(self, act: Callable[..., object]) -> bool:
         """Carry out something of the engine's own; a failing database is told, and tried again at the next sweep."""
         command: Act[object] = Act(act)
-        self._core.run([command])
+        self._scheduler.run([command])
         self._settled()
         try:
             command.value()
@@ -145,7 +145,7 @@ class Writer:
             abandoned, self._pending = self._pending, deque()
         for command in abandoned:
             command.refuse(stopped())
-        _tell([*self._core.release_parked(), *abandoned])
+        _tell([*self._scheduler.release_parked(), *abandoned])
 
 
 def _tell(commands: Iterable[Asked]) -> None:

@@ -16,126 +16,19 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from itertools import islice
 
-from pilothouse.fleet.capability import Offer, fit, parse, unmet
 from pilothouse.fleet.claim import Ready
-from pilothouse.fleet.factory import free
 from pilothouse.fleet.job import Priority, Shape
+from pilothouse.fleet.place import HeldJob, Place, could_start_us, suits
 from pilothouse.fleet.score import DEFAULT, Weights, cost_fit
-from pilothouse.ids import Epoch, FactoryName, JobId, JobNumber, ProductId, SessionNumber, ShapeNumber
+from pilothouse.ids import Epoch, JobNumber, ProductId, SessionNumber, ShapeNumber
 
-EVERY_PRODUCT = ProductId("*")
-"""The product of a factory that serves all of them."""
 RESERVE_AFTER_SECONDS = 300.0
 _PRIORITIES = tuple(Priority)
-_BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 Entry = tuple[float, int, int, JobNumber, Epoch, int, int]
 """The static order of a job (three parts), its number, epoch, marks and preemptions."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Place:
-    """An open session that may take work: what its factory offers, and what is taken there."""
-
-    session: SessionNumber
-    factory: FactoryName
-    product: ProductId
-    offer: Offer
-    engines: frozenset[str]
-    seats: int
-    gpus: int
-    usd_per_hour: float | None = None
-    open: bool = True
-    seats_taken: int = 0
-    gpus_taken: int = 0
-    stopping: int = 0
-    health: dict[str, float] = field(default_factory=dict)
-    held: dict[JobNumber, HeldJob] = field(default_factory=dict)
-    familiar: set[ProductId] = field(default_factory=set)
-    reserved_for: JobNumber | None = None
-    pools: Collection[str] | None = None
-    fits: dict[ShapeNumber, float | None] = field(default_factory=dict)
-
-    @property
-    def seats_free(self) -> int:
-        """Seats that nobody holds or waits for: a victim's are its own while it stops, and then its preemptor's."""
-        if not self.stopping:
-            return self.seats - self.seats_taken
-        return free(self.seats, [(job.number, job.shape.seats, job.stops_for) for job in self.held.values()])
-
-    @property
-    def gpus_free(self) -> int:
-        """GPUs that nobody holds or waits for."""
-        if not self.stopping:
-            return self.gpus - self.gpus_taken
-        return free(self.gpus, [(job.number, job.shape.gpus, job.stops_for) for job in self.held.values()])
-
-    def put(self, job: HeldJob) -> None:
-        """Count what a job takes."""
-        self.held[job.number] = job
-        self.seats_taken += job.shape.seats
-        self.gpus_taken += job.shape.gpus
-        self.stopping += job.stops_for is not None
-
-    def drop(self, number: JobNumber) -> None:
-        """Count what a job gives back."""
-        job = self.held.pop(number, None)
-        if job is not None:
-            self.seats_taken -= job.shape.seats
-            self.gpus_taken -= job.shape.gpus
-            self.stopping -= job.stops_for is not None
-
-    @property
-    def load(self) -> float:
-        """The share of the seats that is taken, from 0 to 1."""
-        return min(1.0, max(0.0, 1.0 - self.seats_free / self.seats)) if self.seats else 1.0
-
-
-@dataclass(slots=True, kw_only=True)
-class HeldJob:
-    """A job that a session holds. Times are in microseconds since 1970."""
-
-    number: JobNumber
-    epoch: Epoch
-    shape: Shape
-    shape_number: ShapeNumber
-    priority: int
-    created_us: int
-    claimed_us: int
-    marks: int
-    session: SessionNumber
-    id: JobId | None = None
-    building: bool = False
-    checkpoint_us: int | None = None
-    checkpoint_step: int | None = None
-    stop_us: int | None = None
-    preemptions: int = 0
-    heard_us: int | None = None
-    stops_for: JobNumber | None = None
-    waits_for: tuple[JobNumber, ...] = ()
-
-    def shift(self, moved_us: int) -> None:
-        """Move its times along with a clock that was moved."""
-        self.claimed_us += moved_us
-        for name in ("checkpoint_us", "stop_us", "heard_us"):
-            time_us = getattr(self, name)
-            if time_us is not None:
-                setattr(self, name, time_us + moved_us)
-
-    @property
-    def deadline_us(self) -> int:
-        """When its own time limit ends it at the latest."""
-        return self.claimed_us + round(self.shape.timeout_seconds * 1e6)
-
-
-def microseconds(time: datetime) -> int:
-    """Return a time as microseconds since 1970, the whole numbers that the board counts in."""
-    return (time - _BEGIN) // _MICROSECOND
 
 
 Funds = Callable[[Shape, Place], str | None]
@@ -349,7 +242,7 @@ class Board:
         found = place.fits.get(number, -1.0)
         if found is None or found >= 0.0:
             return found
-        place.fits[number] = suited = _suits(place, self.shapes[number])
+        place.fits[number] = suited = suits(place, self.shapes[number])
         return suited
 
     def score(self, job: Ready, place: Place, *, now_us: int, weights: Weights | None = None) -> float:
@@ -480,7 +373,7 @@ class Board:
                 return self._candidate(wanted, place, now_us=now_us)
             self._unreserve(place.reserved_for)
             return best
-        start_us = _could_start_us(place, shape, now_us=now_us)
+        start_us = could_start_us(place, shape, now_us=now_us)
         short = [
             self._candidate(job, place, now_us=now_us)
             for job, its in eligible
@@ -515,9 +408,9 @@ class Board:
         if now_us - job.created_us < RESERVE_AFTER_SECONDS * 1e6:
             return
         shape = self.shapes[job.shape]
-        mine = _could_start_us(place, shape, now_us=now_us)
+        mine = could_start_us(place, shape, now_us=now_us)
         others = (
-            _could_start_us(other, shape, now_us=now_us)
+            could_start_us(other, shape, now_us=now_us)
             for other in self.places.values()
             if other.open and other.reserved_for is None and self._takes(other, job.shape, funds=funds)
         )
@@ -561,29 +454,6 @@ def _in_order(heap: Sequence[Entry]) -> Iterator[Entry]:
 
 def _has_room(place: Place, shape: Shape) -> bool:
     return shape.seats <= place.seats_free and shape.gpus <= place.gpus_free
-
-
-def _suits(place: Place, shape: Shape) -> float | None:
-    if place.product not in {EVERY_PRODUCT, shape.product}:
-        return None
-    if shape.seats > place.seats or shape.gpus > place.gpus:
-        return None
-    if shape.engine and shape.engine not in place.engines:
-        return None
-    asked = tuple(parse(text) for text in shape.requires)
-    return None if unmet(asked, place.offer) else fit(asked, place.offer)
-
-
-def _could_start_us(place: Place, shape: Shape, *, now_us: int) -> int:
-    """Return when enough seats and GPUs will be free at the latest, by the time limits of what runs there."""
-    seats, gpus = place.seats_free, place.gpus_free
-    when = now_us
-    for job in sorted(place.held.values(), key=lambda held: (held.deadline_us, held.number)):
-        if seats >= shape.seats and gpus >= shape.gpus:
-            break
-        if job.stops_for is None:
-            seats, gpus, when = seats + job.shape.seats, gpus + job.shape.gpus, max(now_us, job.deadline_us)
-    return when
 
 
 def counts(board: Board) -> Mapping[ProductId, int]:

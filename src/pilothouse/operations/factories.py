@@ -8,9 +8,9 @@ from datetime import datetime
 
 from pilothouse.access.token import Token
 from pilothouse.errors import Conflict, NotFound
-from pilothouse.fleet.board import EVERY_PRODUCT
 from pilothouse.fleet.factory import Factory, FactoryState
 from pilothouse.fleet.job import Job
+from pilothouse.fleet.place import EVERY_PRODUCT
 from pilothouse.fleet.session import KeptSession
 from pilothouse.ids import FactoryName, ProductId
 from pilothouse.operations.rescue import rescue_session

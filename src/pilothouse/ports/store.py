@@ -16,6 +16,7 @@ from pilothouse.access.token import Token
 from pilothouse.campaigns.record import Campaign, GoldenSet, Halt, Incident, Owner, Promotion, Run, Trial
 from pilothouse.canonical import Json
 from pilothouse.fleet.budget import Balance, Budget, Pause
+from pilothouse.fleet.changed import Changed
 from pilothouse.fleet.claim import Ending, Grant, Ready
 from pilothouse.fleet.factory import Factory
 from pilothouse.fleet.job import (
@@ -392,6 +393,11 @@ class Transaction(Protocol):
     @property
     def settled(self) -> Sequence[Settlement]:
         """The attempts whose cost this transaction has settled so far."""
+        ...
+
+    @property
+    def changed(self) -> Sequence[Changed]:
+        """What this transaction has changed so far of factories, sessions, settings and budgets, in order."""
         ...
 
     def savepoint(self) -> AbstractContextManager[None]:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from pilothouse.errors import NotFound
 from pilothouse.fleet.budget import Balance, Budget, Pause
+from pilothouse.fleet.changed import BudgetPut, Changed
 from pilothouse.fleet.job import Cost
 from pilothouse.fleet.ledger import Reservation, Settlement
 from pilothouse.ids import Epoch, JobNumber, ProductId
@@ -21,14 +22,16 @@ EVERY = ""
 class StoredBudgets:
     """Budgets and the ledger within one transaction of the connection."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, changed: list[Changed]) -> None:
         self._connection = connection
         self._sql = connection.queries("budgets")
+        self._changed = changed
         self.settled: list[Settlement] = []
 
     def put(self, budget: Budget) -> None:
         """Insert, or replace the ceiling, window and enforcement of one that exists and leave its pause."""
         self._connection.run(self._sql["put_budget"], fleet_rows.budget_columns(budget))
+        self._changed.append(BudgetPut(budget.product))
 
     def get(self, product: ProductId, engine: str) -> Budget | None:
         """Return the budget of a product's engine, or of the product when the engine is ""."""
@@ -56,6 +59,7 @@ class StoredBudgets:
         if self._connection.run(self._sql["pause_budget"], parameters) == 0:
             name = f"engine {engine!r} of product {product!r}" if engine else f"product {product!r}"
             raise NotFound(f"{name} has no budget", fix="set one first: `pilothouse budget set`")
+        self._changed.append(BudgetPut(product))
 
     # --- the ledger
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from pilothouse.errors import LeaseLost, NotFound
+from pilothouse.fleet.changed import Changed, SessionClosed
 from pilothouse.fleet.factory import Factory
 from pilothouse.fleet.session import KeptSession
 from pilothouse.ids import BootId, FactoryName, ProductId, SessionNumber
@@ -18,13 +19,15 @@ from pilothouse.store.rows import instant
 class StoredFactories:
     """Factories and their sessions within one transaction of the connection."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, changed: list[Changed]) -> None:
         self._connection = connection
         self._sql = connection.queries("factories")
+        self._changed = changed
 
     def put(self, factory: Factory, *, now: datetime) -> None:
         """Insert, or replace what the factory of that product and name offers, its state and its price."""
         self._connection.run(self._sql["put_factory"], {**fleet_rows.factory_columns(factory), "now": instant(now)})
+        self._changed.append(factory)
 
     def get(self, product: ProductId, name: FactoryName) -> Factory | None:
         """Return the factory of that product and name."""
@@ -72,6 +75,7 @@ class StoredFactories:
         parameters: Parameters = {"number": session, "now": instant(now), "why": storable(why)}
         if self._connection.run(self._sql["close_session"], parameters) == 0 and self.session(session) is None:
             raise NotFound(f"no session has the number {session}", fix="list the factories and take one of theirs")
+        self._changed.append(SessionClosed(session))
 
     def session(self, number: SessionNumber) -> KeptSession | None:
         """Return the session of that number."""

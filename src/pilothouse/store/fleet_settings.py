@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
+from pilothouse.fleet.changed import Changed, SettingsPut
 from pilothouse.fleet.settings import FleetSettings
 from pilothouse.ids import ProductId
 from pilothouse.store import fleet_rows
@@ -15,9 +16,10 @@ from pilothouse.store.rows import instant, strict_json
 class StoredFleetSettings:
     """Fleet settings within one transaction of the connection."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, changed: list[Changed]) -> None:
         self._connection = connection
         self._sql = connection.queries("fleet_settings")
+        self._changed = changed
 
     def get(self, product: ProductId) -> FleetSettings:
         """Return the product's settings, the defaults when it has none."""
@@ -40,3 +42,4 @@ class StoredFleetSettings:
                 "now": instant(now),
             },
         )
+        self._changed.append(SettingsPut(product, settings))

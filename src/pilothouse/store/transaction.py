@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from pilothouse.fleet.changed import Changed
 from pilothouse.fleet.job import Job, Shape
 from pilothouse.fleet.ledger import Settlement
 from pilothouse.ids import ShapeNumber
@@ -27,14 +28,15 @@ class StoredTransaction:
 
     def __init__(self, connection: Connection, *, shapes: dict[Shape, ShapeNumber]) -> None:
         self._connection = connection
+        self._changed: list[Changed] = []
         self.jobs = StoredJobs(connection, shapes)
         self.campaigns = StoredCampaigns(connection)
         self.proposals = StoredProposals(connection)
         self.entries = StoredEntries(connection)
-        self.factories = StoredFactories(connection)
-        self.budgets = StoredBudgets(connection)
+        self.factories = StoredFactories(connection, self._changed)
+        self.budgets = StoredBudgets(connection, self._changed)
         self.access = StoredAccess(connection)
-        self.fleet_settings = StoredFleetSettings(connection)
+        self.fleet_settings = StoredFleetSettings(connection, self._changed)
 
     @property
     def touched(self) -> Sequence[Job]:
@@ -46,15 +48,22 @@ class StoredTransaction:
         """The attempts whose cost this transaction has settled so far."""
         return tuple(self.budgets.settled)
 
+    @property
+    def changed(self) -> Sequence[Changed]:
+        """What this transaction has changed so far of factories, sessions, settings and budgets, in order."""
+        return tuple(self._changed)
+
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """Undo the inner writes when the block raises, and keep the outer ones."""
         touched, shapes, settled = len(self.jobs.touched), dict(self.jobs.new_shapes), len(self.budgets.settled)
+        changed = len(self._changed)
         try:
             with self._connection.savepoint():
                 yield
         except BaseException:
             del self.jobs.touched[touched:]
             del self.budgets.settled[settled:]
+            del self._changed[changed:]
             self.jobs.new_shapes = shapes
             raise

@@ -89,7 +89,7 @@ async def _changed(request: Request, act: Callable[[Transaction], Standing]) -> 
     """Change a budget, and let the engine reckon with it."""
     engine = parts_of(request).engine
     changed = await engine.apply_async(act)
-    await engine.look_async(lambda core: core.refund())
+    await engine.look_async(lambda scheduler: scheduler.refund())
     return told(budget_json(changed))
 
 

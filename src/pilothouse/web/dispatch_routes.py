@@ -156,14 +156,14 @@ async def _from_factory(request: Request, model: type[Spoken]) -> Spoken:
 
 async def _describe(parts: Parts, name: FactoryName, facts: Facts) -> None:
     """Keep what the factory says of itself, if it is new; its product and its state are not its own to say."""
-    known = await parts.engine.look_async(lambda core: core.roster.factories.get(name))
+    known = await parts.engine.look_async(lambda scheduler: scheduler.roster.factories.get(name))
     if known is None:
         raise NotFound(f"no factory {name} has enrolled", fix="enrol it: `pilothouse factory enroll`")
     told_now = replace(described(facts, name), product=known.product, state=known.state)
     if told_now != known:
         now = parts.clock.now()
         await parts.engine.apply_async(lambda tx: tx.factories.put(told_now, now=now))
-        await parts.engine.look_async(lambda core: core.enrol(told_now))
+        await parts.engine.look_async(lambda scheduler: scheduler.enrol(told_now))
 
 
 async def _ended(

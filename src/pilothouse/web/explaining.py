@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from pilothouse.engine.core import Core
-from pilothouse.fleet.board import EVERY_PRODUCT, Board, Place, microseconds
+from pilothouse.engine.scheduler import Scheduler
+from pilothouse.fleet.board import Board
 from pilothouse.fleet.budget import Held, Hold
 from pilothouse.fleet.capability import Offer
 from pilothouse.fleet.claim import Ready
 from pilothouse.fleet.explain import Ahead, Explanation, FactoryView, JobView, Waited, ahead_of, explain
 from pilothouse.fleet.factory import Factory, FactoryState, admits
 from pilothouse.fleet.job import Job, Priority, Shape
+from pilothouse.fleet.place import EVERY_PRODUCT, Place, microseconds
 from pilothouse.fleet.score import JobFacts, Weights
 from pilothouse.fleet.stages import ENDS
 from pilothouse.ids import FactoryName, JobId, JobNumber, SessionNumber
@@ -53,7 +54,7 @@ class Found:
 
 async def explained(parts: Parts, asked: Asked, *, now: datetime) -> Explanation:
     """Return why the job stands where it stands."""
-    found = await parts.engine.look_async(lambda core: remembered(core, asked, now=now))
+    found = await parts.engine.look_async(lambda scheduler: remembered(scheduler, asked, now=now))
     numbers = {*found.reserved, *found.best, found.lock_holder} - {None}
     ids = await parts.read(lambda tx: {each: _id(tx, each, asked.job) for each in numbers if each is not None})
 
@@ -93,11 +94,11 @@ def stored(tx: Transaction, job: Job) -> Asked:
     return Asked(job=job, shape=tx.jobs.shapes([job.shape])[job.shape], waits_for=tuple(waits), end=end)
 
 
-def remembered(core: Core, asked: Asked, *, now: datetime) -> Found:
+def remembered(scheduler: Scheduler, asked: Asked, *, now: datetime) -> Found:
     """Return what the engine's memory says about where the job could run."""
     shape = asked.shape
-    serving = [each for each in core.roster.factories.values() if _serves(each, shape)]
-    seen = [_seen(core, each, asked, now=now) for each in sorted(serving, key=lambda each: each.name)]
+    serving = [each for each in scheduler.roster.factories.values() if _serves(each, shape)]
+    seen = [_seen(scheduler, each, asked, now=now) for each in sorted(serving, key=lambda each: each.name)]
     anywhere = Place(
         session=SessionNumber(0),
         factory=ANYWHERE,
@@ -107,24 +108,24 @@ def remembered(core: Core, asked: Asked, *, now: datetime) -> Found:
         seats=shape.seats,
         gpus=shape.gpus,
     )
-    held = core.funds.held(shape, anywhere)
+    held = scheduler.funds.held(shape, anywhere)
     return Found(
         views=tuple(view for view, _, _ in seen),
         reserved=tuple(reserved for _, reserved, _ in seen),
         best=tuple(best for _, _, best in seen),
-        lock_holder=core.board.lock_holder(shape),
+        lock_holder=scheduler.board.lock_holder(shape),
         budget=held if held is not None and held.hold in _LASTING else None,
-        weights=core.board.weights(shape.product),
+        weights=scheduler.board.weights(shape.product),
     )
 
 
 def _seen(
-    core: Core, factory: Factory, asked: Asked, *, now: datetime
+    scheduler: Scheduler, factory: Factory, asked: Asked, *, now: datetime
 ) -> tuple[FactoryView, JobNumber | None, JobNumber | None]:
     """Return a factory as the job sees it, with the jobs that its seats are kept for and that come first there."""
-    board, shape = core.board, asked.shape
+    board, shape = scheduler.board, asked.shape
     place = next((each for each in board.places.values() if each.factory == factory.name), None)
-    breaker = core.roster.breaker(factory.name, shape.engine)
+    breaker = scheduler.roster.breaker(factory.name, shape.engine)
     view = FactoryView(
         name=factory.name,
         offer=Offer.read(factory.capabilities),
@@ -147,7 +148,7 @@ def _seen(
         gpus_free=max(0, place.gpus_free),
         health=place.health.get(shape.engine, 1.0),
         familiar=shape.product in place.familiar,
-        budget=core.funds.held(shape, place),
+        budget=scheduler.funds.held(shape, place),
         ahead=ahead,
     )
     return view, place.reserved_for, best

@@ -10,9 +10,9 @@ from pilothouse.access.roles import Permission
 from pilothouse.access.token import ENTROPY_BYTES
 from pilothouse.canonical import Json
 from pilothouse.errors import Refused
-from pilothouse.fleet.board import EVERY_PRODUCT
 from pilothouse.fleet.capability import Offer
 from pilothouse.fleet.factory import Factory, FactoryState
+from pilothouse.fleet.place import EVERY_PRODUCT
 from pilothouse.ids import FactoryName
 from pilothouse.operations.factories import (
     Seen,
@@ -131,7 +131,7 @@ async def _set_state(request: Request, name: str, state: FactoryState) -> Respon
         return seen_factory(tx, found.name, product=caller.product)
 
     seen = await parts.engine.apply_async(act)
-    await parts.engine.look_async(lambda core: core.enrol(seen.factory))
+    await parts.engine.look_async(lambda scheduler: scheduler.enrol(seen.factory))
     return told(factory_json(seen))
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from pilothouse.engine.core import Core
 from pilothouse.engine.engine import Engine
+from pilothouse.engine.scheduler import Scheduler
 from pilothouse.fleet.factory import Factory, FactoryState
 from pilothouse.ids import FactoryName, SessionNumber
 from pilothouse.ports.store import Transaction
@@ -21,24 +21,24 @@ T = TypeVar("T")
 async def retire(engine: Engine, name: FactoryName, act: Callable[[Transaction], tuple[Factory, T]]) -> T:
     """Return what the act told beside the factory that it took everything from; no word of it is heard meanwhile."""
 
-    def silence(core: Core) -> tuple[Factory | None, list[SessionNumber]]:
-        known = core.roster.factories.get(name)
+    def silence(scheduler: Scheduler) -> tuple[Factory | None, list[SessionNumber]]:
+        known = scheduler.roster.factories.get(name)
         if known is not None:
-            core.enrol(replace(known, state=FactoryState.REVOKED))
-        return known, [number for number, session in core.roster.sessions.items() if session.factory == name]
+            scheduler.enrol(replace(known, state=FactoryState.REVOKED))
+        return known, [number for number, session in scheduler.roster.sessions.items() if session.factory == name]
 
     before, sessions = await engine.look_async(silence)
 
-    def forget(core: Core) -> None:
+    def forget(scheduler: Scheduler) -> None:
         for number in sessions:
-            core.roster.close(number)
+            scheduler.roster.close(number)
 
     try:
         after, result = await engine.apply_async(act)
     except BaseException:
         if before is not None:
-            await engine.look_async(lambda core: core.enrol(before))
+            await engine.look_async(lambda scheduler: scheduler.enrol(before))
         raise
     await engine.look_async(forget)
-    await engine.look_async(lambda core: core.enrol(after))
+    await engine.look_async(lambda scheduler: scheduler.enrol(after))
     return result

@@ -10,12 +10,12 @@ from starlette.responses import Response
 
 from pilothouse.access.roles import Permission
 from pilothouse.canonical import Json
-from pilothouse.engine.core import Core
 from pilothouse.engine.preempting import Planned, Preemption
+from pilothouse.engine.scheduler import Scheduler
 from pilothouse.errors import Conflict, Refused
-from pilothouse.fleet.board import microseconds
 from pilothouse.fleet.claim import Ready
 from pilothouse.fleet.job import Job
+from pilothouse.fleet.place import microseconds
 from pilothouse.fleet.preemption import Eviction
 from pilothouse.fleet.settings import settings_from_json
 from pilothouse.fleet.stages import Stage
@@ -56,7 +56,7 @@ async def preempt(request: Request) -> Response:
     if job.stage is not Stage.QUEUED:
         raise Conflict(f"job {job.id} is {job.stage.value}, and waits for no room", fix="ask for one that is queued")
     now = parts.clock.now()
-    enabled, planned = await parts.engine.look_async(lambda core: _planned(core, job, now=now))
+    enabled, planned = await parts.engine.look_async(lambda scheduler: _planned(scheduler, job, now=now))
     if not body.dry_run and not enabled:
         raise Refused(
             f"product {job.product} allows no preemption",
@@ -85,19 +85,19 @@ async def put_settings(request: Request, product: ProductPath) -> Response:
     settings = settings_from_json(body.model_dump(exclude_unset=True))
     who, now = caller.name, parts.clock.now()
     await parts.engine.apply_async(lambda tx: tx.fleet_settings.put(ProductId(product), settings, who=who, now=now))
-    await parts.engine.look_async(lambda core: core.configure(ProductId(product), settings))
+    await parts.engine.look_async(lambda scheduler: scheduler.configure(ProductId(product), settings))
     return told(settings.as_json())
 
 
-def _planned(core: Core, job: Job, *, now: datetime) -> tuple[bool, Planned]:
+def _planned(scheduler: Scheduler, job: Job, *, now: datetime) -> tuple[bool, Planned]:
     ready = Ready(
         job.number, job.shape, job.priority.rank, microseconds(job.created_at), job.epoch, job.marks, job.preemptions
     )
-    return core.settings_of(job.product).preemption, Preemption(core, now=now).plan(ready)
+    return scheduler.settings_of(job.product).preemption, Preemption(scheduler, now=now).plan(ready)
 
 
-def _hurry(core: Core) -> None:
-    core.urgent = True
+def _hurry(scheduler: Scheduler) -> None:
+    scheduler.urgent = True
 
 
 def _told(tx: Transaction, caller: Caller, job: Job, planned: Planned) -> dict[str, Json]:

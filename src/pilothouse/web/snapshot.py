@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pilothouse.canonical import Json
-from pilothouse.engine.core import Core
-from pilothouse.fleet.board import EVERY_PRODUCT, microseconds
+from pilothouse.engine.scheduler import Scheduler
 from pilothouse.fleet.budget import MILLION, Unit
 from pilothouse.fleet.factory import Factory, FactoryState
+from pilothouse.fleet.place import EVERY_PRODUCT, microseconds
 from pilothouse.fleet.stages import Stage
 from pilothouse.ids import FactoryName, ProductId
 from pilothouse.operations.budgets import Standing, standings
@@ -67,11 +67,11 @@ class Snapshot:
                 yield [each.budget.product, each.budget.engine, unit.value], spent / MILLION, reserved / MILLION
 
 
-def remembered(core: Core) -> Remembered:
-    """Return what the core remembers."""
+def remembered(scheduler: Scheduler) -> Remembered:
+    """Return what the scheduler remembers."""
     capacity: dict[ProductId, Capacity] = {}
     alive: set[FactoryName] = set()
-    for place in core.board.places.values():
+    for place in scheduler.board.places.values():
         alive.add(place.factory)
         before = capacity.get(place.product, Capacity())
         capacity[place.product] = Capacity(
@@ -80,12 +80,12 @@ def remembered(core: Core) -> Remembered:
             taken=before.taken + place.seats - max(0, place.seats_free),
         )
     oldest: dict[ProductId, int] = {}
-    for number, _ in list(core.board.waiting()):
-        head = core.board.head(number)
+    for number, _ in list(scheduler.board.waiting()):
+        head = scheduler.board.head(number)
         if head is not None:
-            product = core.board.shapes[number].product
+            product = scheduler.board.shapes[number].product
             oldest[product] = min(head.created_us, oldest.get(product, head.created_us))
-    return Remembered(capacity=capacity, alive=frozenset(alive), oldest_us=oldest, counters=dict(core.counters))
+    return Remembered(capacity=capacity, alive=frozenset(alive), oldest_us=oldest, counters=dict(scheduler.counters))
 
 
 def stored(tx: Transaction, memory: Remembered, *, product: ProductId | None, now: datetime) -> Snapshot:

@@ -13,8 +13,8 @@ from pilothouse.factory.child import ChildWork, FactoryChild
 from pilothouse.factory.discover import discover
 from pilothouse.factory.keeper import FactoryKeeper
 from pilothouse.factory.orphans import sweep_orphans
-from pilothouse.fleet.board import EVERY_PRODUCT
 from pilothouse.fleet.factory import Factory
+from pilothouse.fleet.place import EVERY_PRODUCT
 from pilothouse.ids import BootId, FactoryName
 from pilothouse.settings import search_path
 from pilothouse.wiring.workspace import Workspace

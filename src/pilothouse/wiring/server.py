@@ -18,9 +18,9 @@ from starlette.types import ASGIApp
 
 from pilothouse.access.roles import Role
 from pilothouse.access.token import ENTROPY_BYTES, Grant, Token, TokenKind, mint_token
-from pilothouse.engine.core import Core
 from pilothouse.engine.engine import Engine
 from pilothouse.engine.ownership import own_engine
+from pilothouse.engine.scheduler import Scheduler
 from pilothouse.errors import AlreadyOwned, Conflict, LeaseLost, OperationFailed, Refused
 from pilothouse.ports.store import Transaction
 from pilothouse.settings import Settings
@@ -84,11 +84,11 @@ class Onlooker(Engine):
     def __init__(self, workspace: Workspace, refusal: AlreadyOwned) -> None:
         super().__init__(workspace.store, workspace.clock)
         self._refusal = refusal
-        self._core.load()
+        self._scheduler.load()
 
-    async def look_async(self, look: Callable[[Core], T]) -> T:
+    async def look_async(self, look: Callable[[Scheduler], T]) -> T:
         """Return what is read from the memory as it was loaded."""
-        return look(self._core)
+        return look(self._scheduler)
 
     async def apply_async(self, act: Callable[[Transaction], T]) -> T:
         """Refuse: the other process would not know of it."""

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from time import perf_counter
 
 from pilothouse.canonical import Json
-from pilothouse.fleet.board import Board, Place
+from pilothouse.fleet.board import Board
 from pilothouse.fleet.capability import Offer
 from pilothouse.fleet.claim import Ready
 from pilothouse.fleet.job import Shape
+from pilothouse.fleet.place import Place
 from pilothouse.ids import Epoch, FactoryName, JobNumber, ProductId, SessionNumber, ShapeNumber
 from pilothouse.testing.fleet_bench.probe import quantile
 

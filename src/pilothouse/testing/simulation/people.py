@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from pilothouse.engine.core import Core
+from pilothouse.engine.scheduler import Scheduler
 from pilothouse.errors import PilothouseError
 from pilothouse.fleet.budget import Budget, Pause
 from pilothouse.fleet.graph import Need, Plan, child_kind, dependency_kind
@@ -49,7 +49,7 @@ class People:
         self._rng = rng
         self._minted = 0
 
-    def ask(self, act: Callable[[Transaction], T], *, then: Callable[[Core, T], None] | None = None) -> None:
+    def ask(self, act: Callable[[Transaction], T], *, then: Callable[[Scheduler, T], None] | None = None) -> None:
         """Ask for something; a refusal in words is an answer."""
         try:
             self._server.ask(act, then=then)
@@ -201,9 +201,9 @@ class People:
         self.ask(lambda tx: resume_budget(tx, PAID, "", now=self._server.clock.now()), then=_refund)
 
 
-def _refund(core: Core, result: object) -> None:
+def _refund(scheduler: Scheduler, result: object) -> None:
     del result
-    core.refund()
+    scheduler.refund()
 
 
 def _again(tx: Transaction, job: Job) -> Job:

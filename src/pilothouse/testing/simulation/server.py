@@ -1,4 +1,4 @@
-"""The server without its thread and its sockets: a core that is driven step by step, and thrown away in a crash."""
+"""The server without thread and sockets: a scheduler that is driven step by step, and thrown away in a crash."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from pilothouse.engine.commands import Act, Asked, Look
-from pilothouse.engine.core import Core
 from pilothouse.engine.preempting import Preemption
+from pilothouse.engine.scheduler import Scheduler
 from pilothouse.engine.sweeps import Sweep
 from pilothouse.ports.store import Transaction
 from pilothouse.testing.clock import FrozenClock
@@ -17,13 +17,13 @@ T = TypeVar("T")
 
 
 class Server:
-    """A core over a store that outlives it. What was not answered when it crashed is never answered."""
+    """A scheduler over a store that outlives it. What was not answered when it crashed is never answered."""
 
     def __init__(self, store: SimulatedStore, clock: FrozenClock) -> None:
         self.store = store
         self.clock = clock
         self.crashes = 0
-        self._core: Core | None = None
+        self._scheduler: Scheduler | None = None
         self._sweep_at = 0.0
         self._steps_left: int | None = None
         self.boot()
@@ -31,23 +31,23 @@ class Server:
     @property
     def up(self) -> bool:
         """Whether it runs."""
-        return self._core is not None
+        return self._scheduler is not None
 
     @property
-    def core(self) -> Core:
+    def scheduler(self) -> Scheduler:
         """What is in its memory."""
-        assert self._core is not None, "the server is down"
-        return self._core
+        assert self._scheduler is not None, "the server is down"
+        return self._scheduler
 
     def boot(self) -> None:
         """Start it: everything it knows is read from the store."""
-        self._core = Core(self.store, self.clock)
-        self._core.load()
-        self._sweep_at = self.clock.monotonic() + self._core.roster.sweep_seconds
+        self._scheduler = Scheduler(self.store, self.clock)
+        self._scheduler.load()
+        self._sweep_at = self.clock.monotonic() + self._scheduler.roster.sweep_seconds
 
     def crash(self) -> None:
         """Lose everything that was in memory."""
-        self._core = None
+        self._scheduler = None
         self._steps_left = None
         self.crashes += 1
 
@@ -61,12 +61,12 @@ class Server:
 
     def run(self, batch: Sequence[Asked]) -> Sequence[Asked]:
         """Return the commands that have their answers; none if it has crashed meanwhile."""
-        if self._core is None:
+        if self._scheduler is None:
             return ()
         connection = self.store.connection
         connection.steps_left = self._steps_left
         try:
-            answered = self._core.run(batch)
+            answered = self._scheduler.run(batch)
             self._steps_left = connection.steps_left
         except Crash:
             self.crash()
@@ -75,7 +75,7 @@ class Server:
             connection.steps_left = None
         return answered
 
-    def ask(self, act: Callable[[Transaction], T], *, then: Callable[[Core, T], None] | None = None) -> T | None:
+    def ask(self, act: Callable[[Transaction], T], *, then: Callable[[Scheduler, T], None] | None = None) -> T | None:
         """Return what an act returned once it was committed, or None if the server is gone; raise what it raised.
 
         `then` puts into the memory what was stored, as a handler of a request does in a second command.
@@ -86,33 +86,33 @@ class Server:
         result = command.value()
         if then is not None:
             keep = then
-            self.run([Look(lambda core: keep(core, result))])
+            self.run([Look(lambda scheduler: keep(scheduler, result))])
         return result
 
     def look_after(self) -> Sequence[Asked]:
         """Do what the writer's thread does between batches; return the waiting claims that were answered."""
-        if self._core is None:
+        if self._scheduler is None:
             return ()
-        again = self._core.retry()
+        again = self._scheduler.retry()
         answered = self.run(again) if again else ()
         self._make_room()
         self._sweep()
         return answered
 
     def _make_room(self) -> None:
-        if self._core is not None and self._core.urgent:
-            self._core.urgent = False
-            self._do(Preemption(self._core, now=self.clock.now()).carry_out)
+        if self._scheduler is not None and self._scheduler.urgent:
+            self._scheduler.urgent = False
+            self._do(Preemption(self._scheduler, now=self.clock.now()).carry_out)
 
     def _sweep(self) -> None:
-        core = self._core
-        if core is None or self.clock.monotonic() < self._sweep_at:
+        scheduler = self._scheduler
+        if scheduler is None or self.clock.monotonic() < self._sweep_at:
             return
-        self._sweep_at = self.clock.monotonic() + core.roster.sweep_seconds
-        sweep = Sweep(core, now=self.clock.now())
+        self._sweep_at = self.clock.monotonic() + scheduler.roster.sweep_seconds
+        sweep = Sweep(scheduler, now=self.clock.now())
         if sweep and self._do(sweep.carry_out):
             sweep.done()
-        core.urgent = True
+        scheduler.urgent = True
 
     def _do(self, act: Callable[[Transaction], object]) -> bool:
         command: Act[object] = Act(act)

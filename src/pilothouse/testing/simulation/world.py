@@ -11,7 +11,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from pilothouse.engine.core import Core
+from pilothouse.engine.scheduler import Scheduler
 from pilothouse.fleet.factory import Factory, FactoryState
 from pilothouse.fleet.settings import FleetSettings
 from pilothouse.fleet.stages import ENDS, Stage
@@ -87,12 +87,12 @@ class World:
         def put(tx: Transaction) -> None:
             tx.fleet_settings.put(product, settings, who="the seed", now=self.clock.now())
 
-        self.server.ask(put, then=lambda core, _: core.configure(product, settings))
+        self.server.ask(put, then=lambda scheduler, _: scheduler.configure(product, settings))
 
     def _enrol(self, factory: SimulatedFactory) -> None:
         offer = replace(factory.offer, state=FactoryState.ACTIVE)
         self.server.ask(
-            lambda tx: tx.factories.put(offer, now=self.clock.now()), then=lambda core, _: core.enrol(offer)
+            lambda tx: tx.factories.put(offer, now=self.clock.now()), then=lambda scheduler, _: scheduler.enrol(offer)
         )
 
     # --- a step
@@ -168,7 +168,7 @@ class World:
             state = FactoryState.ACTIVE if offer.state is FactoryState.DRAINING else FactoryState.DRAINING
             self.people.ask(
                 lambda tx: set_factory_state(tx, offer, state, now=self.clock.now()),
-                then=lambda core, changed: core.enrol(changed),
+                then=lambda scheduler, changed: scheduler.enrol(changed),
             )
 
     def revoke(self) -> None:
@@ -249,8 +249,8 @@ def _offer(number: int) -> Factory:
     )
 
 
-def _forget_revoked(core: Core, revoked: Revoked) -> None:
+def _forget_revoked(scheduler: Scheduler, revoked: Revoked) -> None:
     name = revoked.factory.name
-    for number in [number for number, session in core.roster.sessions.items() if session.factory == name]:
-        core.roster.close(number)
-    core.enrol(revoked.factory)
+    for number in [number for number, session in scheduler.roster.sessions.items() if session.factory == name]:
+        scheduler.roster.close(number)
+    scheduler.enrol(revoked.factory)
