@@ -133,7 +133,7 @@ def test_each_verb_has_its_stages(tx: Transaction, verb: str, stage: Stage) -> N
     assert (again(tx, job), tx.jobs.events(job.id)) == before
 
 
-@pytest.mark.parametrize("stage", ALLOWED["requeue"])
+@pytest.mark.parametrize("stage", sorted(ALLOWED["requeue"]))
 @pytest.mark.parametrize("verb", ["requeue", "reject", "withdraw"])
 def test_whoever_holds_or_has_made_it_is_fenced(tx: Transaction, verb: str, stage: Stage) -> None:
     """The epoch is higher, nobody holds the job, its attempt has an end, and history tells who and why."""
