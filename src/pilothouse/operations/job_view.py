@@ -8,12 +8,14 @@ from pilothouse.campaigns.record import Run
 from pilothouse.canonical import Json
 from pilothouse.errors import NotFound
 from pilothouse.fleet.job import Attempt
-from pilothouse.ids import CampaignName, JobId, ProductId, RunId
+from pilothouse.ids import JobId, ProductId, RunId
 from pilothouse.operations.find_job import find_job
 from pilothouse.ports.store import Transaction
 from pilothouse.trainer.folder import LOG_FILE
 
 LATEST = "latest"
+FACTORIES = "factories"
+"""Where a home keeps what each factory has that works for a server."""
 RUNS_SEARCHED_MAX = 10_000
 
 
@@ -31,71 +33,21 @@ def job_row(tx: Transaction, product: ProductId, job: JobId) -> dict[str, Json]:
     found = find_job(tx, job, product=product)
     attempts = tx.jobs.attempts(job)
     last = attempts[-1] if attempts else None
-    spec = tx.jobs.spec(job)
-    return {
-        "kind": spec.kind,
-        "trial": spec.trial,
-        "stage": found.stage.value,
-        "attempts": len(attempts),
-        "progress": _progress_words(last),
-        "seconds": sum(attempt.seconds or 0.0 for attempt in attempts),
-        "outcome": last.outcome.value if last is not None and last.outcome is not None else None,
-    }
-
-
-def job_details(tx: Transaction, product: ProductId, job: JobId, *, home: Path) -> dict[str, Json]:
-    """Return everything that is stored of a job; folders are absolute."""
-    found = find_job(tx, job, product=product)
-    spec = tx.jobs.spec(job)
-    return {
-        "job": found.id,
-        "product": found.product,
-        "key": found.key,
-        "stage": found.stage.value,
-        "epoch": found.epoch,
-        "priority": found.priority.value,
-        "failures": found.failures,
-        "preemptions": found.preemptions,
-        "losses": found.losses,
-        "created_at": found.created_at.isoformat(),
-        "spec": spec.as_json(),
-        "attempts": [_attempt_json(attempt, home=home) for attempt in tx.jobs.attempts(job)],
-        "artifacts": [
-            {
-                "name": artifact.name,
-                "digest": artifact.digest,
-                "bytes": artifact.size_bytes,
-                "meta": dict(artifact.meta),
-            }
-            for artifact in tx.jobs.artifacts(job)
-        ],
-        "incidents": [
-            {
-                "epoch": incident.epoch,
-                "at": incident.at.isoformat(),
-                "diagnosis": incident.diagnosis,
-                "evidence": incident.evidence,
-                "response": incident.response,
-            }
-            for incident in tx.campaigns.incidents(product, CampaignName(spec.campaign))
-            if incident.job == job
-        ],
-        "events": [
-            f"{event.sequence} {event.at.isoformat()} epoch {event.epoch}: "
-            f"{event.previous.value if event.previous is not None else 'new'} → {event.stage.value}"
-            for event in tx.jobs.events(job)
-        ],
-    }
-
-
-def log_path(tx: Transaction, product: ProductId, job: JobId, *, home: Path) -> Path:
-    """Return the log file of the job's newest attempt."""
-    find_job(tx, job, product=product)
-    attempts = tx.jobs.attempts(job)
-    path = home / attempts[-1].folder / LOG_FILE if attempts else None
-    if path is None or not path.is_file():
+    path = _folder(last, home=home) / LOG_FILE if last is not None else None
+    if path is not None and path.is_file():
+        return path
+    if last is None or last.started_at is None:
         raise NotFound(f"job {job} has written no log yet", fix="wait until it has started")
-    return path
+    raise NotFound(
+        f"the log of job {job} is not on this machine: it ran on factory {last.factory}",
+        fix=f"look there, in {FACTORIES}/{last.factory}/{last.folder} of that factory's home",
+    )
+
+
+def _folder(attempt: Attempt, *, home: Path) -> Path:
+    """Return the run folder: in the home, or in that of a factory which works for a server from the same home."""
+    own = home / FACTORIES / attempt.factory / attempt.folder
+    return own if own.is_dir() else home / attempt.folder
 
 
 def _progress_words(attempt: Attempt | None) -> str | None:
@@ -109,7 +61,7 @@ def _attempt_json(attempt: Attempt, *, home: Path) -> dict[str, Json]:
     return {
         "epoch": attempt.epoch,
         "factory": attempt.factory,
-        "folder": str(home / attempt.folder),
+        "folder": str(_folder(attempt, home=home)),
         "pid": attempt.pid,
         "claimed_at": attempt.claimed_at.isoformat(),
         "ended_at": attempt.ended_at.isoformat() if attempt.ended_at is not None else None,
