@@ -143,7 +143,6 @@ class Engine:
     def enrol(self, factory: Factory) -> None:
         """Keep a factory, or what has changed about it; from now on it may claim."""
         self.apply(lambda tx: tx.factories.put(factory, now=self._clock.now()))
-        self.look(lambda scheduler: scheduler.enrol(factory))
 
     def rescue_boot(self, factory: FactoryName, boot: BootId) -> Sequence[Job]:
         """Return the jobs taken back from a boot of a factory that is known to be dead; no lease is waited for."""

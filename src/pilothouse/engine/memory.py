@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime
+from typing import assert_never
 
 from pilothouse.engine.funds import Funds
 from pilothouse.engine.rooms import restore_rooms
@@ -11,6 +12,7 @@ from pilothouse.engine.roster import Roster
 from pilothouse.engine.slips import Slips
 from pilothouse.engine.turn import Turn
 from pilothouse.fleet.board import Board
+from pilothouse.fleet.changed import BudgetPut, Changed, SessionClosed, SettingsPut
 from pilothouse.fleet.claim import DEPENDED_ON, NEEDS_MORE, Ready
 from pilothouse.fleet.factory import Factory
 from pilothouse.fleet.job import Job, Outcome
@@ -131,12 +133,28 @@ class Memory:
             self._gone(ending.number)
         for job in {job.number: job for job in turn.touched}.values():
             self._note(job)
+        for changed in turn.changed:
+            self._follow(changed)
         if self._refunded:
             self._read_funds()
         elif self.funds.products:
             self._renew_funds(turn)
         self.counters["claimed"] += len(turn.stored)
         self.counters["completed"] += len(turn.shipped)
+
+    def _follow(self, changed: Changed) -> None:
+        """Let memory follow a commit, in the order of the commits, whatever becomes of whoever asked for it."""
+        match changed:
+            case Factory():
+                self.enrol(changed)
+            case SessionClosed():
+                self.roster.close(changed.session)
+            case SettingsPut():
+                self.configure(changed.product, changed.settings)
+            case BudgetPut():
+                self.refund()
+            case _:
+                assert_never(changed)
 
     def _renew_funds(self, turn: Turn) -> None:
         for settlement in turn.settled:

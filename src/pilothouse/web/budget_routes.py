@@ -86,11 +86,7 @@ async def resume(request: Request, product: ProductPath, engine: Engine = "") ->
 
 
 async def _changed(request: Request, act: Callable[[Transaction], Standing]) -> Response:
-    """Change a budget, and let the engine reckon with it."""
-    engine = parts_of(request).engine
-    changed = await engine.apply_async(act)
-    await engine.look_async(lambda scheduler: scheduler.refund())
-    return told(budget_json(changed))
+    return told(budget_json(await parts_of(request).engine.apply_async(act)))
 
 
 def budget_json(found: Standing) -> dict[str, Json]:

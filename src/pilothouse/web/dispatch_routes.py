@@ -20,6 +20,7 @@ from pilothouse.fleet.job import Outcome, Progress, Report
 from pilothouse.fleet.wire import progress_from_json, report_from_json
 from pilothouse.ids import BootId, Epoch, FactoryName, JobId
 from pilothouse.operations.claim import Handover
+from pilothouse.operations.factories import known_factory
 from pilothouse.operations.find_job import find_job, lease_lost
 from pilothouse.operations.start import start
 from pilothouse.ports.dispatch import Held
@@ -162,8 +163,13 @@ async def _describe(parts: Parts, name: FactoryName, facts: Facts) -> None:
     told_now = replace(described(facts, name), product=known.product, state=known.state)
     if told_now != known:
         now = parts.clock.now()
-        await parts.engine.apply_async(lambda tx: tx.factories.put(told_now, now=now))
-        await parts.engine.look_async(lambda scheduler: scheduler.enrol(told_now))
+
+        def act(tx: Transaction) -> None:
+            # It may have been drained or revoked meanwhile, and that stays.
+            found = known_factory(tx, name, product=None)
+            tx.factories.put(replace(told_now, product=found.product, state=found.state), now=now)
+
+        await parts.engine.apply_async(act)
 
 
 async def _ended(

@@ -131,7 +131,6 @@ async def _set_state(request: Request, name: str, state: FactoryState) -> Respon
         return seen_factory(tx, found.name, product=caller.product)
 
     seen = await parts.engine.apply_async(act)
-    await parts.engine.look_async(lambda scheduler: scheduler.enrol(seen.factory))
     return told(factory_json(seen))
 
 

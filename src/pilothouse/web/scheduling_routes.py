@@ -85,7 +85,6 @@ async def put_settings(request: Request, product: ProductPath) -> Response:
     settings = settings_from_json(body.model_dump(exclude_unset=True))
     who, now = caller.name, parts.clock.now()
     await parts.engine.apply_async(lambda tx: tx.fleet_settings.put(ProductId(product), settings, who=who, now=now))
-    await parts.engine.look_async(lambda scheduler: scheduler.configure(ProductId(product), settings))
     return told(settings.as_json())
 
 
