@@ -8,7 +8,7 @@ from pilothouse.campaigns.record import Run
 from pilothouse.canonical import Json
 from pilothouse.errors import NotFound
 from pilothouse.fleet.job import Attempt
-from pilothouse.ids import JobId, ProductId, RunId
+from pilothouse.ids import CampaignName, JobId, ProductId, RunId
 from pilothouse.operations.find_job import find_job
 from pilothouse.ports.store import Transaction
 from pilothouse.trainer.folder import LOG_FILE
@@ -31,6 +31,68 @@ def find_run(tx: Transaction, product: ProductId, run: str) -> Run:
 def job_row(tx: Transaction, product: ProductId, job: JobId) -> dict[str, Json]:
     """Return one line about a job."""
     found = find_job(tx, job, product=product)
+    attempts = tx.jobs.attempts(job)
+    last = attempts[-1] if attempts else None
+    spec = tx.jobs.spec(job)
+    return {
+        "kind": spec.kind,
+        "trial": spec.trial,
+        "stage": found.stage.value,
+        "attempts": len(attempts),
+        "progress": _progress_words(last),
+        "seconds": sum(attempt.seconds or 0.0 for attempt in attempts),
+        "outcome": last.outcome.value if last is not None and last.outcome is not None else None,
+    }
+
+
+def job_details(tx: Transaction, product: ProductId, job: JobId, *, home: Path) -> dict[str, Json]:
+    """Return everything that is stored of a job; folders are absolute."""
+    found = find_job(tx, job, product=product)
+    spec = tx.jobs.spec(job)
+    return {
+        "job": found.id,
+        "product": found.product,
+        "key": found.key,
+        "stage": found.stage.value,
+        "epoch": found.epoch,
+        "priority": found.priority.value,
+        "failures": found.failures,
+        "preemptions": found.preemptions,
+        "losses": found.losses,
+        "created_at": found.created_at.isoformat(),
+        "spec": spec.as_json(),
+        "attempts": [_attempt_json(attempt, home=home) for attempt in tx.jobs.attempts(job)],
+        "artifacts": [
+            {
+                "name": artifact.name,
+                "digest": artifact.digest,
+                "bytes": artifact.size_bytes,
+                "meta": dict(artifact.meta),
+            }
+            for artifact in tx.jobs.artifacts(job)
+        ],
+        "incidents": [
+            {
+                "epoch": incident.epoch,
+                "at": incident.at.isoformat(),
+                "diagnosis": incident.diagnosis,
+                "evidence": incident.evidence,
+                "response": incident.response,
+            }
+            for incident in tx.campaigns.incidents(product, CampaignName(spec.campaign))
+            if incident.job == job
+        ],
+        "events": [
+            f"{event.sequence} {event.at.isoformat()} epoch {event.epoch}: "
+            f"{event.previous.value if event.previous is not None else 'new'} → {event.stage.value}"
+            for event in tx.jobs.events(job)
+        ],
+    }
+
+
+def log_path(tx: Transaction, product: ProductId, job: JobId, *, home: Path) -> Path:
+    """Return the log file of the job's newest attempt."""
+    find_job(tx, job, product=product)
     attempts = tx.jobs.attempts(job)
     last = attempts[-1] if attempts else None
     path = _folder(last, home=home) / LOG_FILE if last is not None else None
