@@ -15,16 +15,9 @@ from pilothouse.ports.store import Store
 from pilothouse.store.rows import instant
 from pilothouse.store.sqlite.connection import SqliteConnection
 from pilothouse.store.sqlite.store import SqliteStore
+from pilothouse.testing.access_conformance import make_enrolment
 from pilothouse.testing.clock import BEGIN
-from pilothouse.testing.fleet_conformance import (
-    COST,
-    SOON,
-    FleetConformance,
-    make_attempts,
-    make_enrolment,
-    make_factory,
-    reservation,
-)
+from pilothouse.testing.fleet_conformance import COST, SOON, FleetConformance, make_attempts, make_factory, reservation
 from pilothouse.testing.values import FACTORY, PRODUCT
 
 SHORT = {

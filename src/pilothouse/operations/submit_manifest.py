@@ -47,7 +47,7 @@ def submit_manifest(
         if stored is not None and _count_born(tx, stored[0]) == len(stored):
             return Submitted(job=stored[0], below=stored[1:], made=False)
         _supersede(tx, last, by=f"{free}", now=now)
-    jobs = _store(tx, plan(_keyed(manifest, free), product=product, ids=ids, deps=deps), parents={}, now=now)
+    jobs = store_plan(tx, plan(_keyed(manifest, free), product=product, ids=ids, deps=deps), parents={}, now=now)
     return Submitted(job=jobs[0], below=jobs[1:], made=True)
 
 
@@ -77,7 +77,7 @@ def add_children(
         moved = tx.jobs.move(found, stage=Stage.BLOCKED, now=now, why="it was given children")
         assert moved is not None, f"job {job} was read in this same transaction"
         found = moved
-    below = _store(tx, wanted, parents={found.id: found.number}, now=now)
+    below = store_plan(tx, wanted, parents={found.id: found.number}, now=now)
     return Submitted(job=find_job(tx, job, product=product), below=below, made=True)
 
 
@@ -167,7 +167,7 @@ def _reached(tx: Transaction, deps: Mapping[str, JobId]) -> Iterator[tuple[JobId
                 todo.append(on.id)
 
 
-def _store(tx: Transaction, wanted: Plan, *, parents: Mapping[JobId, JobNumber], now: datetime) -> Sequence[Job]:
+def store_plan(tx: Transaction, wanted: Plan, *, parents: Mapping[JobId, JobNumber], now: datetime) -> Sequence[Job]:
     """Return the jobs as stored, in the plan's order: a parent before its children, a job before what waits for it.
 
     A parent's edges to its children lead forward in that order, so they are added when the children are there.

@@ -28,7 +28,6 @@ from pilothouse.fleet.job import (
 from pilothouse.fleet.retry import Allowance, allowance
 from pilothouse.fleet.stages import LEASED, Stage
 from pilothouse.ids import ArtifactDigest, Epoch, JobId, JobNumber, ProductId, ShapeNumber
-from pilothouse.monitoring.quoted import storable
 from pilothouse.store import rows
 from pilothouse.store.connection import Batch, Connection, Parameters, Value
 from pilothouse.store.rows import EDGE_KINDS, OUTCOME_NUMBERS, STAGE_NUMBERS, instant
@@ -237,7 +236,7 @@ class StoredJobs:
         """End attempts that succeeded and ship their jobs; return those not moved."""
         when = instant(now)
         rows_ = [
-            (*_attempt_end(ending.number, ending.epoch, ending.report, when), STAGE_NUMBERS[ending.stage])
+            (*rows.attempt_end(ending.number, ending.epoch, ending.report, when), STAGE_NUMBERS[ending.stage])
             for ending in endings
         ]
         batch, missed = self._all_or_each("ship_jobs", "ship_job", rows_, (*_ATTEMPT_END, "stage"))
@@ -337,7 +336,7 @@ class StoredJobs:
             why="" if report.outcome is Outcome.SUCCEEDED else report.outcome.value,
         )
         if moved is not None:
-            self._end_attempt(_attempt_end(job.number, job.epoch, report, when))
+            self._end_attempt(rows.attempt_end(job.number, job.epoch, report, when))
             self._publish(job, epoch=job.epoch, report=report)
         return moved
 
@@ -493,19 +492,3 @@ class StoredJobs:
         job = self.by_number(number)
         assert job is not None, f"job {number} was changed in this transaction"
         return job
-
-
-def _attempt_end(
-    number: JobNumber, epoch: Epoch, report: Report, when: int
-) -> tuple[int, int, int, int, str, int | None, str, float, float | None]:
-    return (
-        number,
-        epoch,
-        when,
-        OUTCOME_NUMBERS[report.outcome],
-        storable(report.detail) if report.detail else "",
-        report.exit_code,
-        rows.measured_json(report.metrics) if report.metrics else "{}",
-        report.seconds,
-        report.peak_memory_mb,
-    )

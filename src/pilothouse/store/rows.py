@@ -33,6 +33,7 @@ from pilothouse.fleet.job import (
     Placed,
     Priority,
     Progress,
+    Report,
     Review,
     Shape,
     Ship,
@@ -41,6 +42,7 @@ from pilothouse.fleet.stages import Stage
 from pilothouse.ids import Epoch, JobNumber, ProposalId, ShapeNumber
 from pilothouse.knobs.delta import Change
 from pilothouse.logbook.entry import Entry, NewEntry
+from pilothouse.monitoring.quoted import storable
 from pilothouse.proposals.proposal import Approval, Proposal, Risk, State, Subject
 
 
@@ -453,3 +455,20 @@ def _object(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TypeError(f"{text[:40]!r} is no object")
     return value
+
+
+def attempt_end(
+    number: JobNumber, epoch: Epoch, report: Report, when: int
+) -> tuple[int, int, int, int, str, int | None, str, float, float | None]:
+    """Return how an attempt ended, in the order of the columns that keep it."""
+    return (
+        number,
+        epoch,
+        when,
+        OUTCOME_NUMBERS[report.outcome],
+        storable(report.detail) if report.detail else "",
+        report.exit_code,
+        measured_json(report.metrics) if report.metrics else "{}",
+        report.seconds,
+        report.peak_memory_mb,
+    )

@@ -20,7 +20,7 @@ from pilothouse.ids import JobId, ProductId
 from pilothouse.operations import operate
 from pilothouse.operations.budgets import pause_budget, resume_budget, set_budget
 from pilothouse.operations.cancel import cancel
-from pilothouse.operations.submit_plan import submit_plan
+from pilothouse.operations.submit_manifest import store_plan
 from pilothouse.ports.store import Transaction
 from pilothouse.testing.simulation.server import Server
 from pilothouse.testing.simulation.watch import Watch
@@ -87,8 +87,7 @@ class People:
 
     def _store(self, plan: Plan) -> None:
         def store(tx: Transaction) -> list[Job]:
-            submit_plan(tx, plan, now=self._server.clock.now())
-            return [job for job in (tx.jobs.by_id(new.id) for new in plan.jobs) if job is not None]
+            return list(store_plan(tx, plan, parents={}, now=self._server.clock.now()))
 
         for need in plan.needs:
             self._watch.needs.setdefault(need.job, []).append((need.on, need.kind))
