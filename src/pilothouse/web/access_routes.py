@@ -15,6 +15,7 @@ from pilothouse.ids import ProductId
 from pilothouse.operations.tokens import make_token, revoke_token
 from pilothouse.web.answers import MintedAnswer, TokenAnswer, TokensAnswer
 from pilothouse.web.bodies import NewEnrolment, NewToken, take
+from pilothouse.web.identity import Caller
 from pilothouse.web.parts import Parts, parts_of, route, told
 
 router = APIRouter()
@@ -35,20 +36,20 @@ async def list_tokens(request: Request) -> Response:
 async def create_token(request: Request) -> Response:
     """Make a token for a person or a program; its text is told this once."""
     parts = parts_of(request)
-    await parts.gate.admit_all(request, Permission.ADMINISTER)
+    caller = await parts.gate.admit_all(request, Permission.ADMINISTER)
     body = await take(request, NewToken)
     grant = Grant(kind=TokenKind.USER, name=body.name, role=Role(body.role), product=_product(body.product))
-    return await _made(request, parts, grant, expires_seconds=body.expires_seconds)
+    return await _made(parts, caller, grant, expires_seconds=body.expires_seconds)
 
 
 @router.post("/fleet/enrolments", **route(answers={201: MintedAnswer}, body=NewEnrolment))
 async def create_enrolment(request: Request) -> Response:
     """Make a token with which one factory can enrol, once."""
     parts = parts_of(request)
-    await parts.gate.admit_all(request, Permission.ADMINISTER)
+    caller = await parts.gate.admit_all(request, Permission.ADMINISTER)
     body = await take(request, NewEnrolment)
     grant = Grant(kind=TokenKind.ENROLMENT, name=ENROLMENT, role=None, product=_product(body.product))
-    return await _made(request, parts, grant, expires_seconds=body.expires_seconds)
+    return await _made(parts, caller, grant, expires_seconds=body.expires_seconds)
 
 
 @router.delete("/fleet/tokens/{token}", **route(answers={200: TokenAnswer}, problems=(404,)))
@@ -62,8 +63,7 @@ async def delete_token(request: Request, token: TokenPath) -> Response:
     return told(token_json(revoked))
 
 
-async def _made(request: Request, parts: Parts, grant: Grant, *, expires_seconds: float | None) -> Response:
-    caller = await parts.gate.admit_for(request, Permission.ADMINISTER, grant.product)
+async def _made(parts: Parts, caller: Caller, grant: Grant, *, expires_seconds: float | None) -> Response:
     now, entropy = parts.clock.now(), parts.entropy(ENTROPY_BYTES)
     expires_at = None if expires_seconds is None else now + timedelta(seconds=expires_seconds)
     minted = await parts.engine.apply_async(
