@@ -121,11 +121,13 @@ def test_a_peer_that_is_not_installed_gives_its_last_word(tmp_path: Path) -> Non
 
 def test_what_a_peer_measured_becomes_its_figures(tmp_path: Path) -> None:
     """The last line in JSON counts, whatever the library has printed before it."""
-    told = {"done": 50, "seconds": 2.0, "claim_ms": [1.0, 9.0], "enqueue_per_s": 3.0, "version": "1", "setting": "s"}
+    told = {"done": 50, "seconds": 2.0, "processor_s": 0.5, "claim_ms": [1.0, 9.0], "enqueue_per_s": 3.0}
+    told |= {"version": "1", "setting": "s"}
     found = drained_by(tmp_path, f"print('a banner')\nprint({json.dumps(json.dumps(told))})\n")
 
     assert found.reason == ""
     assert (found.claim_complete_per_s, found.claim_p50_ms, found.claim_p99_ms) == (25.0, 9.0, 9.0)
+    assert found.processor_us_per_job == pytest.approx(10_000.0)
 
 
 def test_a_decision_is_timed_until_nothing_waits() -> None:

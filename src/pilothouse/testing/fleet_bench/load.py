@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
 from pilothouse.engine.engine import Engine
 from pilothouse.fleet.factory import Factory
@@ -90,7 +90,7 @@ def enqueue(engine: Engine, count: int, *, payload: int, first: int = 0, clock: 
 
 @dataclass(slots=True)
 class Tally:
-    """What the clients have done. `marks` are the times of completions, where they are wanted."""
+    """What the clients have done; `processor_seconds` are those of this whole process, the engine included."""
 
     done: int = 0
     refused: int = 0
@@ -98,6 +98,7 @@ class Tally:
     claims: list[float] = field(default_factory=list)
     began: float = 0.0
     ended: float = 0.0
+    processor_seconds: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -112,9 +113,10 @@ async def work(engine: Engine, *, clients: int, seconds: float) -> Tally:
     await asyncio.gather(
         *(engine.beat_async(factory=factory_name(number), boot=BOOT, held=()) for number in range(clients))
     )
+    processor = process_time()
     tally.began = perf_counter()
     await asyncio.gather(*(_client(engine, tally, number, until=tally.began + seconds) for number in range(clients)))
-    tally.ended = perf_counter()
+    tally.ended, tally.processor_seconds = perf_counter(), process_time() - processor
     return tally
 
 

@@ -133,6 +133,7 @@ def _read(ended: subprocess.CompletedProcess[str]) -> Figures:
         claim_p50_ms=quantile(claims, 0.5) if claims else None,
         claim_p99_ms=quantile(claims, 0.99) if claims else None,
         enqueue_per_s=found["enqueue_per_s"],
+        processor_us_per_job=found["processor_s"] / found["done"] * 1e6 if found["done"] else None,
         done=found["done"],
         seconds=found["seconds"],
         version=found["version"],

@@ -13,12 +13,16 @@ from pilothouse.testing.fleet_bench.probe import Flush, probe_flush
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What one measurement found; `reason` says why there is nothing to find."""
+    """What one measurement found; `reason` says why there is nothing to find.
+
+    `processor_us_per_job` is of the worker's process alone: by it, a run on a busy machine still says something.
+    """
 
     claim_complete_per_s: float | None = None
     claim_p50_ms: float | None = None
     claim_p99_ms: float | None = None
     enqueue_per_s: float | None = None
+    processor_us_per_job: float | None = None
     done: int = 0
     seconds: float = 0.0
     version: str = ""
@@ -84,6 +88,7 @@ def _row(system: System, found: Figures, *, before: Flush, after: Flush, turn: i
         "claim_p99_ms": found.claim_p99_ms,
         "fsync_us": {"before": before.as_json(), "after": after.as_json()},
         "enqueue_per_s": found.enqueue_per_s,
+        "processor_us_per_job": found.processor_us_per_job,
         "done": found.done,
         "seconds": found.seconds,
         "version": found.version,

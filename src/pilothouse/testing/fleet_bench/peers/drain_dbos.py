@@ -10,7 +10,7 @@ import logging
 import sys
 import threading
 from importlib.metadata import version
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import psycopg
@@ -61,14 +61,16 @@ def main(options: dict[str, Any]) -> None:
     if "dsn" in options:
         with psycopg.connect(options["dsn"], autocommit=True) as connection:
             connection.execute("VACUUM ANALYZE")
+    processor = process_time()
     gate.set_worker_concurrency(options["concurrency"])
     drain.empty.wait(options["seconds"])
     with drain.lock:
-        done, seconds = drain.done, perf_counter() - drain.began
+        done, seconds, processor = drain.done, perf_counter() - drain.began, process_time() - processor
     figures = {
         "version": version("dbos"),
         "setting": f"worker_concurrency {options['concurrency']}, polls every {POLL_SECONDS * 1e3:g} ms",
         "done": done,
+        "processor_s": processor,
         "seconds": seconds,
         "claim_ms": [],
         "enqueue_per_s": enqueued,

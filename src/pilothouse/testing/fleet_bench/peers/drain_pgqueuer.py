@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import asyncpg
@@ -80,13 +80,16 @@ async def main(options: dict[str, Any]) -> None:
     queue.dequeue = drain.timed(queue.dequeue)
     app.entrypoint("noop")(drain.work)
     stop = asyncio.get_running_loop().call_later(options["seconds"], app.shutdown.set)
+    processor = process_time()
     await app.qm.run(batch_size=BATCH, mode=QueueExecutionMode.drain)
     seconds = perf_counter() - drain.began
+    processor = process_time() - processor
     stop.cancel()
     figures = {
         "version": version("pgqueuer"),
         "setting": f"{options['driver']}, batch {BATCH}, uvloop, autovacuum settings applied",
         "done": drain.done,
+        "processor_s": processor,
         "seconds": seconds,
         "claim_ms": drain.claims,
         "enqueue_per_s": enqueued,
