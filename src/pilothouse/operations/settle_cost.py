@@ -6,21 +6,29 @@ from datetime import datetime
 
 from pilothouse.fleet.budget import Rates, settle
 from pilothouse.fleet.job import Cost, Job, Report
+from pilothouse.fleet.stages import Stage
 from pilothouse.ports.store import Transaction
 
 
 def settle_report(tx: Transaction, job: Job, *, report: Report, now: datetime) -> None:
-    """Settle the attempt that this report ends: as it says, else by its time, else as it was reserved."""
-    _settle(tx, job, reported=report.cost, seconds=report.seconds, now=now)
+    """Settle the attempt that this report ends: as it says, else by its time, else as it was reserved.
+
+    A started attempt that tells no time, such as one that is given back, has run for the most that it can have.
+    """
+    untold = report.seconds <= 0 and job.stage is Stage.BUILDING
+    _settle(tx, job, reported=report.cost, seconds=_elapsed(tx, job, now=now) if untold else report.seconds, now=now)
 
 
 def settle_elapsed(tx: Transaction, job: Job, *, now: datetime) -> None:
     """Settle the attempt of a job that is taken from its holder; its time runs from the claim, the most it can be."""
-    if job.session is None:
-        return
+    if job.session is not None:
+        _settle(tx, job, reported=Cost(), seconds=_elapsed(tx, job, now=now), now=now)
+
+
+def _elapsed(tx: Transaction, job: Job, *, now: datetime) -> float:
     attempt = tx.jobs.attempt(job.id, epoch=job.epoch)
-    if attempt is not None:
-        _settle(tx, job, reported=Cost(), seconds=(now - attempt.claimed_at).total_seconds(), now=now)
+    assert attempt is not None, f"job {job.id} is {job.stage} without an attempt of epoch {job.epoch}"
+    return (now - attempt.claimed_at).total_seconds()
 
 
 def _settle(tx: Transaction, job: Job, *, reported: Cost, seconds: float, now: datetime) -> None:
