@@ -116,3 +116,18 @@ def test_the_first_of_many_are_found_in_their_order() -> None:
     assert ranks == sorted((number % 4, number) for number in range(1, 40) if number != 4)[:20]
     assert gone.job == "job-demo-4"
     assert [job.number for job in board.critical(shape, 3)] == [8, 12, 16]
+
+
+def test_a_factory_that_says_that_it_is_full_is_asked_nothing_else() -> None:
+    """What is kept there stays so."""
+    fleet = Fleet(make_factory(seats=2))
+    fleet.submit(1)
+    running = fleet.take()
+    fleet.submit(2, seats=2)
+    fleet.clock.advance(RESERVE_AFTER_SECONDS)
+    assert fleet.claim(seats=1, held=[(running.job, running.epoch)]) == []
+    fleet.complete(running)
+
+    assert fleet.claim(seats=0) == []
+
+    assert kept(fleet) == {ONE: 2}

@@ -275,6 +275,8 @@ class Board:
 
         `seats` are what the factory says it has free. The caller gives it back (`give_back`) when it cannot be stored.
         """
+        if seats <= 0:
+            return None
         place = self.places[session]
         free, gpus = min(seats, place.seats_free), place.gpus_free
         best: Candidate | None = None
