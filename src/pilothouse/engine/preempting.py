@@ -117,7 +117,8 @@ class Preemption:
     def _evict(self, tx: Transaction, job: Ready, eviction: Eviction, place: Place) -> list[Job]:
         board = self._scheduler.board
         grace = self._scheduler.settings_of(board.shapes[job.shape].product).stop_grace_seconds
-        by = self._now + timedelta(seconds=grace)
+        # A factory hears of it with its next beat, and its program has the whole grace from then on.
+        by = self._now + timedelta(seconds=grace + self._scheduler.roster.sweep_seconds)
         marked = [self._mark(tx, victim.job, by=by, for_=job) for victim in eviction.victims]
         if any(victim is None for victim in marked):
             raise RuntimeError(f"a victim of job {job.number} is not where the board has it")

@@ -36,6 +36,7 @@ from pilothouse.wiring.workspace import Workspace, open_workspace
 
 T = TypeVar("T")
 DEFAULT_PORT = 8750
+BACKLOG = 2048
 GRACE_SECONDS = 3
 """How long answers that are under way may take when the server ends."""
 OWNER = "owner"
@@ -129,6 +130,10 @@ def serve(
             if order.local_seats:
                 local = local_factory(workspace, engine, seats=order.local_seats, given_up=ended.set)
                 keeper = stack.enter_context(local)
+            try:
+                listening.listen(BACKLOG)
+            except OSError as error:
+                raise _taken(order, error) from error
             caught = _run(workspace, engine, listening, authenticate=authenticate, ready=ready, ended=ended)
     if keeper is not None and keeper.failure is not None:
         raise keeper.failure
@@ -263,7 +268,7 @@ def _check_someone_may_enter(workspace: Workspace) -> None:
 
 @contextmanager
 def _bound(order: ServerOrder) -> Iterator[socket.socket]:
-    """Yield a listening socket."""
+    """Yield a bound socket; nobody is let in before it listens, which only a server that leads does."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             order.host, order.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -274,10 +279,13 @@ def _bound(order: ServerOrder) -> Iterator[socket.socket]:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind(address)
-            listening.listen(2048)
         except OSError as error:
-            raise Conflict(
-                f"port {order.port} of {order.host} cannot be had: {error.strerror}",
-                fix="end whatever listens there, or take another with --port; 0 takes any that is free",
-            ) from error
+            raise _taken(order, error) from error
         yield listening
+
+
+def _taken(order: ServerOrder, error: OSError) -> Conflict:
+    return Conflict(
+        f"port {order.port} of {order.host} cannot be had: {error.strerror}",
+        fix="end whatever listens there, or take another with --port; 0 takes any that is free",
+    )
