@@ -52,10 +52,15 @@ def test_a_victim_keeps_its_grace_when_the_clock_is_moved() -> None:
     job = running(fleet)
     fleet.submit(2, priority=Priority.CRITICAL)
     assert fleet.preempt() == [job]
+    victim = fleet.scheduler.held(job)
+    assert victim is not None
+    assert victim.stop_us is not None
+    grace_us = victim.stop_us - microseconds(fleet.clock.now())
     fleet.clock.set_wall(fleet.clock.now() + DAY)
 
     assert fleet.sweep() == []
-    fleet.clock.advance(31)
+    assert victim.stop_us - microseconds(fleet.clock.now()) == grace_us
+    fleet.clock.advance(grace_us / 1e6)
     assert fleet.sweep() == [job]
 
 
