@@ -24,3 +24,20 @@ def test_a_job_is_explained_by_the_factories_of_its_product_only(world: World) -
     assert [each["factory"] for each in told["candidates"]] == ["f1"]
     assert told["candidates"][0]["score"]["terms"]["affinity"] == 0.0
     assert "theirs" not in str(told)
+
+
+def test_an_id_without_its_secret_is_no_token(world: World) -> None:
+    """Ids are no secrets: they stand in lists and logs."""
+    good = world.token("admin")
+    forged = good[:-6] + ("aaaaaa" if good[-6:] != "aaaaaa" else "bbbbbb")
+
+    refused(world.ask("GET", "/fleet/tokens", token=forged), 401)
+    assert world.ask("GET", "/fleet/tokens", token=good).is_success
+
+
+def test_a_key_rotates_no_other_factorys_key(world: World) -> None:
+    """A worker's key is good for the factory it was made for."""
+    mine = world.factory("f1")
+    world.factory("f2")
+
+    refused(world.ask("POST", "/fleet/factories/f2/token/rotate", token=mine, json={}), 403)
