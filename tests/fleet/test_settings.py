@@ -15,28 +15,23 @@ SECONDS = st.floats(0, SECONDS_MAX)
 
 
 def test_a_product_that_says_nothing_changes_nothing() -> None:
-    """Neither preemption nor budgets do anything unless they are asked for."""
+    """Preemption does nothing unless it is asked for."""
     said = settings_from_json({})
 
     assert said == FleetSettings()
-    assert (said.preemption, said.budgets) == (False, False)
+    assert said.preemption is False
     assert said.weigh({}) == DEFAULT
 
 
 @given(
     weights=st.dictionaries(st.sampled_from(WEIGHTS), st.floats(0, WEIGHT_MAX)),
     preemption=st.booleans(),
-    budgets=st.booleans(),
     least=SECONDS,
     grace=SECONDS,
 )
-def test_settings_survive_their_json(
-    weights: dict[str, float], preemption: bool, budgets: bool, least: float, grace: float
-) -> None:
+def test_settings_survive_their_json(weights: dict[str, float], preemption: bool, least: float, grace: float) -> None:
     """Whatever they are."""
-    said = FleetSettings(
-        weights=weights, preemption=preemption, budgets=budgets, min_running_seconds=least, stop_grace_seconds=grace
-    )
+    said = FleetSettings(weights=weights, preemption=preemption, min_running_seconds=least, stop_grace_seconds=grace)
 
     assert settings_from_json(said.as_json()) == said
 
@@ -56,7 +51,6 @@ def test_a_request_weighs_more_than_the_product_and_the_product_more_than_the_de
         ({"preemtion": True}, "'preemtion'", "did you mean preemption"),
         ({"zebra": 1}, "'zebra'", "they are weights"),
         ({"preemption": 1}, "preemption is 1", "true or false"),
-        ({"budgets": "on"}, "budgets is 'on'", "true or false"),
         ({"weights": [1]}, "weights is [1]", "table of weights"),
         ({"weights": {"ages": 1}}, "'ages'", "did you mean age"),
         ({"weights": {"age": -1}}, "age is -1", "from 0"),

@@ -21,6 +21,7 @@ from pilothouse.cli import (
     factory,
     factory_orders,
     fleet,
+    fleet_settings,
     job,
     job_orders,
     judge,
@@ -56,6 +57,8 @@ app.add_typer(token.app, name="token")
 app.add_typer(logbook.app, name="logbook")
 app.add_typer(judge.app, name="judge")
 app.add_typer(bench.app, name="bench")
+fleet.app.command("settings")(fleet_settings.show_settings)
+fleet.app.command("configure")(fleet_settings.configure)
 app.add_typer(fleet.app, name="fleet")
 app.command("server")(server.server)
 app.command("demo")(demo.demo)

@@ -17,23 +17,21 @@ SECONDS_MAX = 86_400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetSettings:
-    """How a product's jobs are placed, preempted and paid for.
+    """How a product's jobs are placed and preempted.
 
-    `weights` are changes to the default weights of the score. `budgets` is whether a new budget is enforced or only
-    warns. A job runs for `min_running_seconds` before it can be preempted, and has `stop_grace_seconds` to checkpoint
-    when it is; a job that names its own minimum keeps the longer of the two.
+    `weights` are changes to the default weights of the score. A job runs for `min_running_seconds` before it can be
+    preempted, and has `stop_grace_seconds` to checkpoint when it is; a job that names its own minimum keeps the longer
+    of the two.
     """
 
     weights: Mapping[str, float] = field(default_factory=dict)
     preemption: bool = False
-    budgets: bool = False
     min_running_seconds: float = 60.0
     stop_grace_seconds: float = 30.0
 
     def __post_init__(self) -> None:
         merge(DEFAULT, self.weights, {})
-        for name in ("preemption", "budgets"):
-            _check_switch(name, getattr(self, name))
+        _check_switch("preemption", self.preemption)
         for name in ("min_running_seconds", "stop_grace_seconds"):
             _check_seconds(name, getattr(self, name))
 
@@ -46,7 +44,6 @@ class FleetSettings:
         return {
             "weights": dict(self.weights),
             "preemption": self.preemption,
-            "budgets": self.budgets,
             "min_running_seconds": self.min_running_seconds,
             "stop_grace_seconds": self.stop_grace_seconds,
         }

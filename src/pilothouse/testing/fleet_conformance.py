@@ -340,7 +340,7 @@ class FleetSettingsConformance:
     def test_settings_come_back_and_default_to_nothing_changed(self, store: Store) -> None:
         """Those put last count, for their product alone."""
         first = FleetSettings(weights={"age": 2.5, "load": 0}, preemption=True, stop_grace_seconds=12.5)
-        second = FleetSettings(budgets=True, min_running_seconds=0)
+        second = FleetSettings(min_running_seconds=0)
         with store.write() as tx:
             assert tx.fleet_settings.listed() == {}
             tx.fleet_settings.put(PRODUCT, first, who="ada", now=BEGIN)

@@ -371,10 +371,9 @@ class PreemptionAnswer(Answer):
 
 
 class SettingsAnswer(Answer):
-    """How a product's jobs are placed, preempted and paid for."""
+    """How a product's jobs are placed and preempted."""
 
     weights: dict[str, float]
     preemption: bool
-    budgets: bool
     min_running_seconds: float
     stop_grace_seconds: float

@@ -213,11 +213,10 @@ class NewToken(Body):
 
 
 class FleetTable(Body):
-    """How a product's jobs are placed, preempted and paid for."""
+    """How a product's jobs are placed and preempted."""
 
     weights: Annotated[dict[Word, Annotated[float, Field(ge=0, le=1e6)]], Field(max_length=20)] = {}
     preemption: bool = False
-    budgets: bool = False
     min_running_seconds: Annotated[float, Field(ge=0, le=86_400)] = 60.0
     stop_grace_seconds: Annotated[float, Field(ge=0, le=86_400)] = 30.0
 

@@ -70,7 +70,7 @@ async def preempt(request: Request) -> Response:
 
 @router.get("/fleet/settings/{product}", **route(answers={200: SettingsAnswer}))
 async def show_settings(request: Request, product: ProductPath) -> Response:
-    """Tell how the product's jobs are placed, preempted and paid for."""
+    """Tell how the product's jobs are placed and preempted."""
     parts = parts_of(request)
     await parts.gate.admit_for(request, Permission.READ, ProductId(product))
     return told((await parts.read(lambda tx: tx.fleet_settings.get(ProductId(product)))).as_json())
@@ -78,7 +78,7 @@ async def show_settings(request: Request, product: ProductPath) -> Response:
 
 @router.put("/fleet/settings/{product}", **route(answers={200: SettingsAnswer}, body=FleetTable))
 async def put_settings(request: Request, product: ProductPath) -> Response:
-    """Set how the product's jobs are placed, preempted and paid for; what is left out has its default."""
+    """Set how the product's jobs are placed and preempted; what is left out has its default."""
     parts = parts_of(request)
     caller = await parts.gate.admit_for(request, Permission.OPERATE, ProductId(product))
     body = await take(request, FleetTable)
