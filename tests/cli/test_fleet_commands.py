@@ -157,6 +157,17 @@ def test_a_stale_epoch_is_a_conflict(say: Say) -> None:
     assert say("job", "requeue", job, "--epoch", "0")[0] == 6
 
 
+def test_fleet_settings_change_by_what_is_named(say: Say) -> None:
+    told(say, "fleet", "configure", "demo", "--preemption", "--weights", "age=2")
+    changed = told(say, "fleet", "configure", "demo", "--stop-grace", "90s")
+    assert (changed["preemption"], changed["weights"], changed["stop_grace_seconds"]) == (True, {"age": 2.0}, 90.0)
+    assert told(say, "fleet", "settings", "demo") == changed
+    assert "preemption on" in say("fleet", "settings", "demo")[1]
+    for words, why in ((("--weights", "age"), "no weight"), (("--min-running", "soon"), "--min-running")):
+        code, _, err = say("fleet", "configure", "demo", *words)
+        assert (code, why in err) == (2, True)
+
+
 def test_a_budget_is_set_paused_and_resumed(say: Say) -> None:
     told(say, "budget", "set", "demo", "--usd", "5", "--enforce")
     paused = told(say, "budget", "pause", "demo", "--reason", "stop")
