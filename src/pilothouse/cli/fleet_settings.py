@@ -37,9 +37,13 @@ def configure(
 ) -> None:
     """Change how a product's jobs are placed and preempted; what is not named stays."""
     from pilothouse.cli.ask import ask, path
+    from pilothouse.errors import NotFound
 
     where = path("fleet", "settings", product)
-    settings: dict[str, Any] = dict(ask(ctx, "GET", where).value)
+    try:
+        settings: dict[str, Any] = dict(ask(ctx, "GET", where).value)
+    except NotFound:
+        settings = {}  # a home that is not there yet: setting something makes it
     if weights is not None:
         settings["weights"] = _weights(weights)
     if preemption is not None:
