@@ -104,6 +104,9 @@ def _without_access(node: ast.AST) -> Iterator[tuple[ast.expr, str]]:
             yield node, "True"
         case ast.Expr(value=ast.Call() as call) if DROPPED.fullmatch(_called(call)):
             yield call, "None"
+        case ast.Call(args=[*_, ast.Attribute(attr="READ"), ast.Attribute(attr="WORK")]):
+            # Whoever may not read may work: together these two stand for any good token, and nothing is weaker.
+            return
         case ast.Call(args=parts, keywords=named):
             for part in (*parts, *(each.value for each in named)):
                 match part:

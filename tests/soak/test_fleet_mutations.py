@@ -28,9 +28,9 @@ QUICK = {
 }
 """The folders of tests that are to notice, by the room that the guard stands in."""
 FIRST = {
-    "operations": ("web/test_access.py", "web/test_jobs.py"),
-    "engine": ("engine/test_core.py",),
-    "web": ("web/test_access.py", "web/test_dispatch.py", "web/test_jobs.py"),
+    "operations": ("operations/test_guards.py", "web/test_access.py", "web/test_jobs.py"),
+    "engine": ("engine/test_scheduler_claims.py", "engine/test_scheduler_ends.py", "engine/test_preempting.py"),
+    "web": ("web/test_guards.py", "web/test_access.py", "web/test_dispatch.py", "web/test_jobs.py"),
 }
 """The tests that are likely to notice what no test file names."""
 WORKERS = 2
@@ -71,7 +71,7 @@ def nearest(tree: Path, mutant: Mutant) -> list[str]:
     place = mutant.path.relative_to(ROOT / PACKAGE)
     if place.suffix == ".sql":
         dialect = "postgres" if "postgres" in place.parts else "sqlite"
-        found = [tree / "tests" / "store" / f"test_{name}.py" for name in (dialect, "fleet_aggregates")]
+        found = [tree / "tests" / "store" / f"test_{name}.py" for name in ("guards", dialect, "fleet_aggregates")]
     else:
         dotted = ".".join(("pilothouse", *place.with_suffix("").parts))
         files = [file for name in QUICK[place.parts[0]] for file in (tree / "tests" / name).glob("test_*.py")]
