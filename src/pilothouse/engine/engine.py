@@ -152,7 +152,7 @@ class Engine:
         why = f"boot {boot} of factory {factory} is dead"
 
         def act(tx: Transaction) -> Sequence[Job]:
-            rescued = rescue_session(tx, place.session, why=why, now=self._clock.now())
+            rescued = rescue_session(tx, place.session, why=why, now=self._clock.now(), held=list(place.held))
             # In the same turn: a claim of that boot that still waits would be given what was just taken back from it.
             self._scheduler.roster.close(place.session)
             return rescued

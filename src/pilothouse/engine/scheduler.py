@@ -220,7 +220,8 @@ class Scheduler(Memory):
             # A boot that is over is refused here, before it could end the one that came after it.
             number = turn.tx.factories.open_session(factory.product, name, boot, now=turn.now, expires=expires)
             for older in earlier:
-                rescue_session(turn.tx, older, why=f"the factory has booted anew as {boot}", now=turn.now)
+                why = f"the factory has booted anew as {boot}"
+                rescue_session(turn.tx, older, why=why, now=turn.now, held=self.board.held_by(older))
         for older in earlier:
             self.roster.close(older)
         session = Session(

@@ -61,7 +61,11 @@ class Sweep:
             job
             for session in self.stale
             for job in rescue_session(
-                tx, session.number, why=f"nothing was heard of factory {session.factory}", now=self._now
+                tx,
+                session.number,
+                why=f"nothing was heard of factory {session.factory}",
+                now=self._now,
+                held=self._scheduler.board.held_by(session.number),
             )
         ]
         for held, outcome, why in self.overdue:

@@ -231,6 +231,11 @@ class Board:
             place.stopping += 1
         job.stop_us, job.stops_for = by_us, stops_for
 
+    def held_by(self, session: SessionNumber) -> list[JobNumber]:
+        """Return the jobs that a session holds."""
+        place = self.places.get(session)
+        return [] if place is None else list(place.held)
+
     def lock_holder(self, shape: Shape) -> JobNumber | None:
         """Return the job that holds the lock which this shape needs."""
         return self._locks.get((shape.product, shape.lock)) if shape.lock else None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 from pilothouse.fleet.job import Job, Outcome, Report
 from pilothouse.fleet.stages import LEASED
-from pilothouse.ids import Epoch, JobId, SessionNumber
+from pilothouse.ids import Epoch, JobId, JobNumber, SessionNumber
 from pilothouse.operations.end_attempt import end_attempt
 from pilothouse.ports.store import Transaction
 
@@ -21,11 +22,22 @@ def rescue(
     return end_attempt(tx, found, report=_loss(tx, found, outcome=outcome, why=why, now=now), now=now)
 
 
-def rescue_session(tx: Transaction, session: SessionNumber, *, why: str, now: datetime) -> tuple[Job, ...]:
-    """Close a session that is known to be dead, and return the jobs that were taken back from it."""
+def rescue_session(
+    tx: Transaction,
+    session: SessionNumber,
+    *,
+    why: str,
+    now: datetime,
+    held: Collection[JobNumber] | None = None,
+) -> tuple[Job, ...]:
+    """Close a session that is known to be dead, and return the jobs that were taken back from it.
+
+    `held` are the jobs that may be its own, as the board has them; without them every job of the table is looked at.
+    """
     tx.factories.close_session(session, now=now, why=why)
-    held = [job for job in tx.jobs.leased() if job.session == session]
-    rescued = [rescue(tx, job.id, epoch=job.epoch, why=why, now=now) for job in held]
+    found = tx.jobs.leased() if held is None else [tx.jobs.by_number(number) for number in sorted(held)]
+    own = [job for job in found if job is not None and job.session == session]
+    rescued = [rescue(tx, job.id, epoch=job.epoch, why=why, now=now) for job in own]
     return tuple(job for job in rescued if job is not None)
 
 
