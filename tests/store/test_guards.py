@@ -12,7 +12,7 @@ from pilothouse.fleet.claim import Grant
 from pilothouse.fleet.job import Cost, Job, Outcome, Placed
 from pilothouse.fleet.ledger import Reservation
 from pilothouse.fleet.stages import Stage
-from pilothouse.ids import Epoch
+from pilothouse.ids import Epoch, ProductId
 from pilothouse.ports.store import Store, Transaction
 from pilothouse.store.postgres.store import PostgresStore
 from pilothouse.store.sqlite.store import SqliteStore
@@ -78,3 +78,14 @@ def test_each_attempt_of_a_job_is_settled_by_itself(store: Store) -> None:
         (balance,) = tx.budgets.balances(PRODUCT, since=BEGIN).values()
         assert balance.spent.usd == 3_000_000
         assert not tx.budgets.settle(job.number, epoch=Epoch(1), cost=COST, now=LATER)
+
+
+def test_keys_that_are_looked_up_together_are_those_of_one_product(store: Store) -> None:
+    """Another product may use the same keys."""
+    with store.write() as tx:
+        theirs = values.make_new_job(1, product=ProductId("other"), key="same")
+        mine = values.make_new_job(2, key="same")
+        for new in (theirs, mine):
+            tx.jobs.insert([Placed(new=new, stage=Stage.QUEUED)], now=BEGIN)
+
+        assert [job.id for job in tx.jobs.by_keys(PRODUCT, ["same", "none"])] == [mine.id]
