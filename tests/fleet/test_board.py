@@ -25,7 +25,6 @@ from tests.fleet.board_world import (
     ready,
 )
 
-from pilothouse.fleet.board import counts
 from pilothouse.fleet.capability import Offer
 from pilothouse.fleet.claim import Ready
 from pilothouse.fleet.job import Cost, Priority, Shape
@@ -373,5 +372,3 @@ class TestWaiting:
         """For the figures."""
         board = board_of(SMALL, LARGE, replace(SMALL, product=OTHER))
         add(board, ready(1), ready(2, shape=2), ready(3, shape=3))
-
-        assert counts(board) == {DEMO: 2, OTHER: 1}

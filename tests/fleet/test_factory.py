@@ -19,20 +19,15 @@ from pilothouse.fleet.factory import (
     Breaker,
     Circuit,
     Factory,
-    FactoryState,
     Hold,
-    Refusal,
     Session,
-    TurnedAway,
     Vote,
-    Welcome,
     admits,
     beat,
     begin,
     end,
     free,
     health,
-    may_claim,
     open_session,
     room,
     stale,
@@ -169,33 +164,6 @@ def test_a_factory_that_beats_in_time_is_never_rescued(gaps: list[float], beats_
         now = until
 
     assert engine.rescued == {}
-
-
-@pytest.mark.parametrize(
-    ("factory", "heard", "seconds", "refusal"),
-    [
-        (FACTORY, session(), STALE_SECONDS - 1, None),
-        (FACTORY, session(), STALE_SECONDS, Refusal.EXPIRED),
-        (FACTORY, None, 0.0, Refusal.NO_SESSION),
-        (FACTORY, replace(session(), factory=FactoryName("gpu-2")), 0.0, Refusal.OTHER_SESSION),
-        (replace(FACTORY, state=FactoryState.DRAINING), session(), 0.0, Refusal.DRAINING),
-        (replace(FACTORY, state=FactoryState.REVOKED), session(), 0.0, Refusal.REVOKED),
-        (replace(FACTORY, state=FactoryState.REVOKED), None, 0.0, Refusal.REVOKED),
-    ],
-)
-def test_who_may_claim(factory: Factory, heard: Session | None, seconds: float, refusal: Refusal | None) -> None:
-    answer = may_claim(factory, heard, now=at(seconds))
-
-    if refusal is None:
-        assert answer == Welcome()
-    else:
-        assert isinstance(answer, TurnedAway)
-        assert answer.refusal is refusal
-        assert ": " in answer.text
-
-
-def test_every_refusal_has_its_sentence() -> None:
-    assert all(TurnedAway(refusal=refusal).text for refusal in Refusal)
 
 
 def test_a_stopping_job_s_seats_are_nobody_else_s() -> None:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pilothouse.errors import LeaseLost, NotFound
 from pilothouse.fleet.board import Board
 from pilothouse.fleet.capability import Offer
-from pilothouse.fleet.factory import Breaker, Factory, FactoryState, Session, admits, end, health, sweep
+from pilothouse.fleet.factory import Breaker, Factory, FactoryState, Session, admits, beat, end, health, sweep
 from pilothouse.fleet.factory import begin as begin_attempt
 from pilothouse.fleet.job import Outcome
 from pilothouse.fleet.place import Place
@@ -109,8 +109,7 @@ class Roster:
         session = self.sessions[number]
         if now - session.beat_at < _OFTEN:
             return
-        expires = max(session.expires_at, now + timedelta(seconds=self.lease_seconds))
-        self.sessions[number] = replace(session, beat_at=now, expires_at=expires, beats_missed=0)
+        self.sessions[number] = beat(session, now=now, stale_seconds=self.lease_seconds)
 
     def close(self, number: SessionNumber) -> None:
         """Forget a session, once what it held was taken back."""

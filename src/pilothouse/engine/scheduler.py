@@ -24,7 +24,7 @@ from pilothouse.engine.turn import Turn
 from pilothouse.errors import PilothouseError, StorageFailed
 from pilothouse.fleet.board import Board
 from pilothouse.fleet.claim import DEPENDED_ON, NEEDS_MORE, Ending, Grant, Ready
-from pilothouse.fleet.factory import Session
+from pilothouse.fleet.factory import open_session
 from pilothouse.fleet.job import Outcome, Report
 from pilothouse.fleet.place import HeldJob, Place, microseconds
 from pilothouse.fleet.settings import FleetSettings
@@ -224,9 +224,7 @@ class Scheduler(Memory):
                 rescue_session(turn.tx, older, why=why, now=turn.now, held=self.board.held_by(older))
         for older in earlier:
             self.roster.close(older)
-        session = Session(
-            number=number, factory=name, boot=boot, opened_at=turn.now, beat_at=turn.now, expires_at=expires
-        )
+        session = open_session(number, factory=name, boot=boot, now=turn.now, stale_seconds=self.roster.lease_seconds)
         place = self.roster.admit(session)
         turn.new_places.append(place)
         return place

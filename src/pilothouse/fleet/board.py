@@ -15,7 +15,7 @@ they end, by their own time limits, before the reserved one could begin (EASY ba
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 
 from pilothouse.fleet.claim import Ready
@@ -461,12 +461,3 @@ def _in_order(heap: Sequence[Entry]) -> Iterator[Entry]:
 
 def _has_room(place: Place, shape: Shape) -> bool:
     return shape.seats <= place.seats_free and shape.gpus <= place.gpus_free
-
-
-def counts(board: Board) -> Mapping[ProductId, int]:
-    """Return how many entries wait for each product."""
-    totals: dict[ProductId, int] = {}
-    for shape, count in board.waiting():
-        product = board.shapes[shape].product
-        totals[product] = totals.get(product, 0) + count
-    return totals

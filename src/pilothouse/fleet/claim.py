@@ -12,8 +12,6 @@ DEPENDED_ON = 1
 """Mark of a job that another one waits for: its end has to be told."""
 NEEDS_MORE = 2
 """Mark of a job whose success does not ship it: it has a review, or a person ships it."""
-COSTED = 4
-"""Mark of an attempt that has reserved some of a budget."""
 
 
 class Ready(NamedTuple):

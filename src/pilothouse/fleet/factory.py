@@ -127,57 +127,6 @@ def _anew(session: Session, *, now: datetime) -> Session:
     return replace(session, beat_at=session.beat_at - ahead, expires_at=session.expires_at - ahead, beats_missed=0)
 
 
-class Refusal(StrEnum):
-    """Why a factory gets no job."""
-
-    REVOKED = "revoked"
-    DRAINING = "draining"
-    NO_SESSION = "no_session"
-    OTHER_SESSION = "other_session"
-    EXPIRED = "expired"
-
-
-REFUSALS: dict[Refusal, str] = {
-    Refusal.REVOKED: "its key was revoked: enrol it again",
-    Refusal.DRAINING: "it is draining: resume it when it should work again",
-    Refusal.NO_SESSION: "it has not been heard since it booted: let it beat first",
-    Refusal.OTHER_SESSION: "the session is another factory's: let it beat under its own name",
-    Refusal.EXPIRED: "it was not heard in time: let it beat before it claims",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnedAway:
-    """The factory may not claim now; `text` says why and what would mend it."""
-
-    refusal: Refusal
-
-    @property
-    def text(self) -> str:
-        """One sentence for a person."""
-        return REFUSALS[self.refusal]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Welcome:
-    """The factory may claim."""
-
-
-def may_claim(factory: Factory, session: Session | None, *, now: datetime) -> Welcome | TurnedAway:
-    """Return whether the factory may be given jobs under this session."""
-    if factory.state is FactoryState.REVOKED:
-        return TurnedAway(refusal=Refusal.REVOKED)
-    if factory.state is FactoryState.DRAINING:
-        return TurnedAway(refusal=Refusal.DRAINING)
-    if session is None:
-        return TurnedAway(refusal=Refusal.NO_SESSION)
-    if session.factory != factory.name:
-        return TurnedAway(refusal=Refusal.OTHER_SESSION)
-    if now >= session.expires_at:
-        return TurnedAway(refusal=Refusal.EXPIRED)
-    return Welcome()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
     """The seats of one job on a factory; a victim that is stopping names the job that it makes room for."""
