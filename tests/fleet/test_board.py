@@ -367,8 +367,3 @@ class TestWaiting:
         assert pick(board, THERE) is None
         board.release(JobNumber(1))
         assert pick(board, THERE) == 2
-
-    def test_what_waits_is_counted_by_product(self) -> None:
-        """For the figures."""
-        board = board_of(SMALL, LARGE, replace(SMALL, product=OTHER))
-        add(board, ready(1), ready(2, shape=2), ready(3, shape=3))
