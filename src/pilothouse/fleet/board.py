@@ -26,6 +26,7 @@ from pilothouse.ids import Epoch, JobNumber, ProductId, SessionNumber, ShapeNumb
 
 RESERVE_AFTER_SECONDS = 300.0
 _PRIORITIES = tuple(Priority)
+_LOW = Priority.LOW.rank
 
 Entry = tuple[float, int, int, JobNumber, Epoch, int, int]
 """The static order of a job (three parts), its number, epoch, marks and preemptions."""
@@ -77,11 +78,11 @@ class Board:
 
     def _by_rank(self, product: ProductId) -> tuple[float, ...]:
         weight = self.weights(product).priority
-        return tuple(weight * (Priority.LOW.rank - rank) for rank in range(len(_PRIORITIES)))
+        return tuple(weight * (_LOW - rank) for rank in range(len(_PRIORITIES)))
 
     def _entry(self, job: Ready) -> Entry:
-        product = self.shapes[job.shape].product
-        order = self.weights(product).age / 60e6 * job.created_us - self._by_rank(product)[job.priority]
+        weigh = self.weights(self.shapes[job.shape].product)
+        order = weigh.age / 60e6 * job.created_us - weigh.priority * (_LOW - job.priority)
         return (order, job.priority, job.created_us, job.number, job.epoch, job.marks, job.preemptions)
 
     def add(self, job: Ready) -> None:
@@ -263,7 +264,7 @@ class Board:
             + weigh.cost * cost_fit(usd=shape.cost.usd, usd_per_hour=place.usd_per_hour)
             + weigh.health * place.health.get(shape.engine, 1.0)
             + weigh.age * (now_us - job.created_us) / 60e6
-            + weigh.priority * (Priority.LOW.rank - job.priority)
+            + weigh.priority * (_LOW - job.priority)
         )
 
     def pick(
