@@ -253,15 +253,20 @@ class Board:
 
     def score(self, job: Ready, place: Place, *, now_us: int, weights: Weights | None = None) -> float:
         """Return the score of a job at a place that suits it; the same sum as `fleet.score.score` has in its terms."""
+        self.suits(place, job.shape)
+        return self._score(job, place, load=place.load, now_us=now_us, weights=weights)
+
+    def _score(self, job: Ready, place: Place, *, load: float, now_us: int, weights: Weights | None) -> float:
+        """Return the score; the load is handed in, since it is one and the same for every shape that is looked at."""
         shape = self.shapes[job.shape]
-        weigh = self.weights(shape.product) if weights is None else weights
-        suited = self.suits(place, job.shape) or 0.0
+        weigh = self._weights.get(shape.product, DEFAULT) if weights is None else weights
         match = bool(shape.prefers_engine) and shape.prefers_engine in place.engines
+        price = place.usd_per_hour
         return (
-            weigh.capability * suited
+            weigh.capability * (place.fits[job.shape] or 0.0)
             + weigh.affinity * ((shape.product in place.familiar) + match) / 2
-            + weigh.load * (1.0 - place.load)
-            + weigh.cost * cost_fit(usd=shape.cost.usd, usd_per_hour=place.usd_per_hour)
+            + weigh.load * (1.0 - load)
+            + (weigh.cost * cost_fit(usd=shape.cost.usd, usd_per_hour=price) if price is not None else 0.0)
             + weigh.health * place.health.get(shape.engine, 1.0)
             + weigh.age * (now_us - job.created_us) / 60e6
             + weigh.priority * (_LOW - job.priority)
@@ -284,15 +289,17 @@ class Board:
         if seats <= 0:
             return None
         place = self.places[session]
-        free, gpus = min(seats, place.seats_free), place.gpus_free
+        gpus = place.gpus_free
+        free = min(seats, place.seats_free)
         best: Candidate | None = None
         large: Candidate | None = None
         eligible = list(self._eligible(place, pools=pools, funds=funds))
         alone = len(eligible) == 1
+        load, room = place.load, place.seats_free
         for job, shape in eligible:
-            total = 0.0 if alone else self.score(job, place, now_us=now_us, weights=weights)
+            total = 0.0 if alone else self._score(job, place, load=load, now_us=now_us, weights=weights)
             key = (-total, job.priority, job.created_us, job)
-            if not _has_room(place, shape):
+            if shape.seats > room or shape.gpus > gpus:
                 large = key if large is None or key < large else large
             elif shape.seats <= free and (best is None or key < best):
                 best = key
@@ -322,9 +329,10 @@ class Board:
     def may_start(self, place: Place, number: ShapeNumber, *, funds: Funds | None) -> bool:
         """Whether a job of the shape could start here now if there were room."""
         shape = self.shapes[number]
-        if self.suits(place, number) is None:
+        suited = place.fits[number] if number in place.fits else self.suits(place, number)
+        if suited is None:
             return False
-        if self.lock_holder(shape) is not None or place.health.get(shape.engine, 1.0) <= 0.0:
+        if (shape.lock and self.lock_holder(shape) is not None) or place.health.get(shape.engine, 1.0) <= 0.0:
             return False
         return funds is None or funds(shape, place) is None
 
