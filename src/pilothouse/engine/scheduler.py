@@ -213,9 +213,10 @@ class Scheduler(Memory):
         if place is not None:
             return place
         factory = self.roster.known(name)
-        self._flush(turn)
         expires = turn.now + timedelta(seconds=self.roster.lease_seconds)
         earlier = self.roster.others(name, boot)
+        if earlier:
+            self._flush(turn)
         with turn.tx.savepoint():
             # A boot that is over is refused here, before it could end the one that came after it.
             number = turn.tx.factories.open_session(factory.product, name, boot, now=turn.now, expires=expires)
