@@ -192,7 +192,7 @@ class Scheduler(Memory):
             turn.reservations.append(line)
 
     def _again(self, place: Place, command: Claim, turn: Turn) -> list[JobNumber]:
-        """Return what was assigned to this session and never reached it: the answer was lost, or had to wait."""
+        """Return what was assigned to the factory's boot and never reached it: the answer was lost, or had to wait."""
         told = set(command.held)
         found = []
         for job in place.held.values():

@@ -104,10 +104,11 @@ class Served:
 
     def _listen(self, process: subprocess.Popen[str], serves: queue.SimpleQueue[bool]) -> None:
         assert process.stderr is not None
-        for line in process.stderr:
-            self._said.append(line.rstrip())
-            if _SERVING.search(line):
-                serves.put(True)
+        with process.stderr as said:
+            for line in said:
+                self._said.append(line.rstrip())
+                if _SERVING.search(line):
+                    serves.put(True)
         serves.put(False)
 
 
