@@ -184,7 +184,8 @@ class TestScore:
         by_age = replace(DEFAULT, priority=0.0)
 
         assert pick(board, weights=by_age) == 2
-        board.give_back(ready(2, shape=2, age_seconds=60))
+        board.release(JobNumber(2))
+        board.add(ready(2, shape=2, age_seconds=60))
         assert pick(board) == 1
 
     def test_new_weights_sort_what_waits_of_their_product_only(self) -> None:
@@ -340,7 +341,7 @@ class TestWaiting:
 
         assert [job.number for job in board.heads(ShapeNumber(1), 2)] == [99]
 
-    def test_a_pick_that_could_not_be_stored_is_given_back(self) -> None:
+    def test_a_job_that_comes_back_finds_everything_as_it_was(self) -> None:
         """With its seats, its lock and its place in the order."""
         board = board_of(replace(SMALL, lock="one"))
         place = open_place(board)
@@ -348,7 +349,8 @@ class TestWaiting:
         add(board, first, ready(2))
         assert pick(board) == 1
 
-        board.give_back(first)
+        board.release(first.number)
+        board.add(first)
 
         assert (place.seats_free, len(board), board.held) == (4, 2, {})
         assert pick(board) == 1

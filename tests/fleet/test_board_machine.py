@@ -100,7 +100,8 @@ class BoardMachine(RuleBasedStateMachine):
         if data.draw(st.booleans()):
             self.held[job.number] = (job, session)
         else:
-            self.board.give_back(job)
+            self.board.release(job.number)
+            self.board.add(job)
             self.waiting[job.number] = job
 
     def _best(self, place: Place, seats: int) -> Ready | None:

@@ -284,7 +284,7 @@ class Board:
     ) -> Ready | None:
         """Take the best job for the session, which then holds it; None when nothing that waits may start there now.
 
-        `seats` are what the factory says it has free. The caller gives it back (`give_back`) when it cannot be stored.
+        `seats` are what the factory says it has free.
         """
         if seats <= 0:
             return None
@@ -352,11 +352,6 @@ class Board:
                 session=session,
             )
         )
-
-    def give_back(self, job: Ready) -> None:
-        """Undo a pick that could not be stored."""
-        self.release(job.number)
-        self.add(job)
 
     # --- room for large jobs
 
