@@ -249,7 +249,7 @@ def test_two_processes_may_put_the_same_folder(blobs: LocalBlobs, tmp_path: Path
     text = (
         "import sys\nfrom pathlib import Path\nfrom pilothouse.blobs.local import LocalBlobs\n"
         "blobs = LocalBlobs(Path(sys.argv[1]))\n"
-        "for _ in range(20):\n    print(blobs.put(Path(sys.argv[2])).digest)\n    blobs.remove(sys.argv[3])\n"
+        "for _ in range(60):\n    print(blobs.put(Path(sys.argv[2])).digest)\n    blobs.remove(sys.argv[3])\n"
         "blobs.put(Path(sys.argv[2]))\n"
     )
     arguments = [sys.executable, "-c", text, str(tmp_path / "blobs"), str(tmp_path / "made"), digest]
@@ -258,5 +258,5 @@ def test_two_processes_may_put_the_same_folder(blobs: LocalBlobs, tmp_path: Path
     outputs = [racer.communicate(timeout=60)[0].split() for racer in racers]
 
     assert [racer.returncode for racer in racers] == [0, 0]
-    assert outputs == [[digest] * 20] * 2
+    assert outputs == [[digest] * 60] * 2
     assert blobs.path(ArtifactDigest(digest)).is_dir()

@@ -27,6 +27,9 @@ _READ_ONLY = 0o444
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 _NOT_EMPTY = frozenset({errno.ENOTEMPTY, errno.EEXIST})
+SETTLES_MAX = 100
+"""How often a folder is renamed into a place that other processes fill at the same time."""
+
 _serial = itertools.count()
 
 
@@ -110,21 +113,25 @@ class LocalBlobs:
         return _stored(manifest)
 
     def _settle(self, aside: Path, digest: ArtifactDigest) -> None:
-        """Rename the filled folder into place; an intact one that is there already wins, a damaged one gives way."""
+        """Rename the filled folder into place; an intact one that is there already wins, a damaged one gives way.
+
+        Other processes may put and remove the same one meanwhile: each time that they do, it is tried again.
+        """
         folder = self._place(digest)
         if not folder.parent.is_dir():
             folder.parent.mkdir(parents=True, exist_ok=True)
             sync_folder(self._root)
-        if folder.is_dir():
-            if self._damage(digest) is None:
-                return
-            self.remove(digest)
-        try:
-            aside.rename(folder)
-        except OSError as error:
-            if error.errno in _NOT_EMPTY and self._damage(digest) is None:
-                return  # another process has put the same one meanwhile
-            raise
+        for tries_left in reversed(range(SETTLES_MAX)):
+            if folder.is_dir():
+                if self._damage(digest) is None:
+                    return
+                self.remove(digest)
+            try:
+                aside.rename(folder)
+                break
+            except OSError as error:
+                if error.errno not in _NOT_EMPTY or not tries_left:
+                    raise
         sync_folder(folder.parent)
 
     def _incoming(self) -> Path:
