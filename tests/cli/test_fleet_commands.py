@@ -18,6 +18,8 @@ import pytest
 
 from pilothouse.cli import main as command_line
 from pilothouse.engine.ownership import own_engine
+from pilothouse.settings import Settings
+from pilothouse.wiring.server import local_app
 from pilothouse.wiring.server_file import SERVER_FILE, living_server
 
 Spoken = tuple[int, str, str]
@@ -242,6 +244,36 @@ def test_a_server_that_asks_for_tokens_refuses_who_has_none(
     monkeypatch.delenv("PILOTHOUSE_TOKEN_FILE")
     monkeypatch.setenv("PILOTHOUSE_SERVER", locked.url)
     assert say("job", "list")[0] == 4
+
+
+def test_a_server_and_its_home_tell_the_same_of_jobs(
+    say: Say, locked: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`told_here` reads the database as one does where no server runs; the rest goes over the socket."""
+    note = living_server(locked.home)
+    assert note is not None
+    assert note.token is not None
+    job = told(say, "--home", str(locked.home), "job", "submit", "--key", "same", "--", "true")["id"]
+    questions = (("job", "list"), ("job", "show", job), ("job", "logs", job), ("job", "events", job))
+    monkeypatch.setenv("PILOTHOUSE_TOKEN", note.token)
+    over_socket = [say("--server", locked.url, *words, "--json") for words in questions]
+    note_file = locked.home / SERVER_FILE
+    hidden = note_file.rename(tmp_path / SERVER_FILE)
+    told_here = [say("--home", str(locked.home), *words, "--json") for words in questions]
+    hidden.rename(note_file)
+
+    assert over_socket == told_here
+    assert [code for code, _, _ in over_socket] == [0, 0, 5, 0]
+    assert json.loads(over_socket[0][1])[0].keys() >= {"job", "key", "kind", "stage", "attempts", "outcome", "priority"}
+    assert "no log yet" in over_socket[2][2]
+    assert say("--server", locked.url, "job", "show", "none")[0] == 5
+
+
+def test_whoever_only_looks_keeps_nobody_from_writing(say: Say, tmp_path: Path) -> None:
+    job = told(say, "job", "submit", "--", "true")["id"]
+    home = tmp_path / ".pilothouse"
+    with local_app(Settings(home=home, product=None), create=False):
+        assert told(say, "job", "cancel", job)["stage"] == "cancelled"
 
 
 def test_a_server_that_does_not_answer_is_unreachable(say: Say) -> None:

@@ -11,7 +11,7 @@ from pilothouse.errors import NotFound
 from pilothouse.fleet.claim import Grant
 from pilothouse.fleet.job import Job
 from pilothouse.operations.claim import assign
-from pilothouse.operations.job_view import job_details, log_path
+from pilothouse.operations.job_view import job_details, kept_log, log_end, placed, run_folder
 from pilothouse.operations.start import start
 from pilothouse.operations.submit import submit
 from pilothouse.ports.store import Transaction
@@ -48,8 +48,25 @@ def test_a_log_of_this_machine_is_found(tx: Transaction, tmp_path: Path, base: s
     log.parent.mkdir(parents=True)
     log.write_text("hello")
 
-    assert log_path(tx, PRODUCT, job.id, home=tmp_path) == log
-    assert str(log.parent) in str(job_details(tx, PRODUCT, job.id, home=tmp_path)["attempts"])
+    details = job_details(tx, PRODUCT, job.id)
+    assert kept_log(details, home=tmp_path) == {"job": job.id, "path": str(log), "text": "hello"}
+    assert str(log.parent) in str(placed(details, home=tmp_path)["attempts"])
+    assert log_end(tx, PRODUCT, job.id, home=tmp_path) == {
+        "job": job.id,
+        "path": f"{folder}/log.txt",
+        "text": "hello",
+    }
+
+
+@pytest.mark.parametrize("folder", ["../outside", "/etc", "runs/../../outside"])
+def test_a_folder_that_leaves_the_home_is_not_looked_into(tmp_path: Path, folder: str) -> None:
+    """A server that is asked may say what it likes."""
+    home = tmp_path / "home"
+    (tmp_path / "outside").mkdir()
+    home.mkdir()
+
+    assert run_folder(home, factory="f", folder=folder) is None
+    assert run_folder(home, factory="../..", folder="outside") is None
 
 
 def test_a_log_of_another_machine_is_told_by_its_place(tx: Transaction, tmp_path: Path) -> None:
@@ -57,7 +74,7 @@ def test_a_log_of_another_machine_is_told_by_its_place(tx: Transaction, tmp_path
     job, folder = claimed(tx, started=True)
 
     with pytest.raises(NotFound, match=f"factory {FACTORY}") as caught:
-        log_path(tx, PRODUCT, job.id, home=tmp_path)
+        log_end(tx, PRODUCT, job.id, home=tmp_path)
 
     assert folder in caught.value.fix
 
@@ -67,4 +84,4 @@ def test_a_job_that_has_not_started_has_no_log(tx: Transaction, tmp_path: Path) 
     job, _ = claimed(tx, started=False)
 
     with pytest.raises(NotFound, match="no log yet"):
-        log_path(tx, PRODUCT, job.id, home=tmp_path)
+        log_end(tx, PRODUCT, job.id, home=tmp_path)

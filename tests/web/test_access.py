@@ -25,6 +25,8 @@ ROUTES: list[tuple[str, str, Any, str]] = [
     ("PATCH", JOB, {"action": "approve"}, "approver admin"),
     ("PATCH", JOB, {"action": "decline"}, "approver admin"),
     ("POST", f"{JOB}/children", {"children": [{"name": "a", **WORK}]}, "proposer operator admin"),
+    ("GET", f"{JOB}/details", None, EVERYBODY),
+    ("GET", f"{JOB}/log", None, EVERYBODY),
     ("GET", f"{JOB}/dag", None, EVERYBODY),
     ("GET", f"{JOB}/runs", None, EVERYBODY),
     ("GET", f"{JOB}/events", None, EVERYBODY),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.web.world import WORK, World, refused
+from tests.web.world import OTHER, PRODUCT, WORK, World, refused
 
 
 def child(name: str, *on: str, **more: Any) -> dict[str, Any]:
@@ -363,3 +363,38 @@ def test_a_preemption_is_told_before_it_is_done(world: World) -> None:
     refused(world.ask("POST", "/fleet/preemptions", token=world.token("viewer"), json=order), 403)
     assert world.stage(victim["id"]) == "building"
     refused(world.ask("POST", "/fleet/preemptions", token=world.owner, json={"job": victim["id"]}), 409)
+
+
+# --- what a person looks at
+
+
+def test_a_list_tells_what_became_of_each_job_if_it_is_asked(world: World) -> None:
+    job = world.submit()
+    plain = world.do("GET", f"/fleet/jobs?product={PRODUCT}")["jobs"]
+    told = world.do("GET", f"/fleet/jobs?product={PRODUCT}&summary=true")["jobs"]
+
+    assert "summary" not in plain[0]
+    assert (told[0]["id"], told[0]["summary"]["attempts"], told[0]["summary"]["outcome"]) == (job["id"], 0, None)
+
+
+def test_a_log_on_the_servers_machine_is_told(world: World) -> None:
+    """Where the job ran elsewhere, it is told where."""
+    job = world.submit()
+    (offer,) = world.claim(world.factory())
+    path = f"/fleet/jobs/{job['id']}/log"
+    refused(world.ask("GET", path, token=world.owner), 404, "NotFound")
+    folder = world.home / offer["folder"]
+    folder.mkdir(parents=True)
+    (folder / "log.txt").write_bytes(b"one\n\xff\x1b[2J")
+    viewer, stranger = world.token("viewer"), world.token("viewer", product=OTHER)
+
+    assert world.do("GET", path, token=viewer) == {
+        "job": job["id"],
+        "path": f"{offer['folder']}/log.txt",
+        "text": "one\n\ufffd\x1b[2J",
+    }
+    refused(world.ask("GET", path, token=stranger), 404)
+    refused(world.ask("GET", f"/fleet/jobs/{job['id']}/details", token=stranger), 404)
+    (folder / "log.txt").unlink()
+    (folder / "log.txt").symlink_to(world.home / "pilothouse.db")
+    refused(world.ask("GET", path, token=viewer), 404)

@@ -84,6 +84,7 @@ class World:
             gate=gate,
             figures=Figures(),
             entropy=self.random,
+            home=self.home,
             scratch=self.home / "incoming",
         )
 

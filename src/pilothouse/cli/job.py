@@ -1,102 +1,70 @@
-"""`pilothouse job`: what the fleet executes, runs and everything else."""
+"""`pilothouse job`: what the fleet executes, runs and everything else.
+
+The home's own database and a server answer the same questions by the same routes (`cli.ask`), so nothing here asks
+which of them it was.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pilothouse.cli.context import AsJson, names_server, open_existing, print_json, say
-from pilothouse.errors import UsageError
+from pilothouse.cli.context import AsJson, print_json, say, settings_of
 
 if TYPE_CHECKING:
-    from pilothouse.ids import JobId
-    from pilothouse.wiring.workspace import Workspace
+    from pathlib import Path
 
 app = typer.Typer(help="What the fleet executes.", no_args_is_help=True)
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
-LIST_MAX = 200
-LOG_BYTES_MAX = 1 << 20
+LIST_USUAL = 200
+LIST_MAX = 1000
+COLUMNS = ("job", "kind", "trial", "stage", "attempts", "progress", "seconds", "outcome")
 
 
 @app.command("list")
 def list_jobs(
     ctx: typer.Context,
     campaign: Annotated[str | None, typer.Option("--campaign", help="Only this campaign's.")] = None,
+    stage: Annotated[str | None, typer.Option("--stage", help="Only those in this stage.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=LIST_MAX, help="The most that are listed.")] = LIST_USUAL,
     as_json: AsJson = False,
 ) -> None:
     """List the jobs, newest first."""
+    from pilothouse.cli.ask import ask
     from pilothouse.cli.table import print_table
-    from pilothouse.operations.job_view import job_row
 
-    if names_server(ctx):
-        _list_remote(ctx, campaign, as_json=as_json)
-        return
-    workspace = open_existing(ctx)
-    with workspace.store.read() as tx:
-        jobs = tx.jobs.listed(workspace.product, campaign=campaign, limit=LIST_MAX)
-        rows = [{"job": job.id} | job_row(tx, workspace.product, job.id) for job in jobs]
+    query = {"campaign": campaign, "stage": stage, "limit": str(limit), "summary": "true"}
+    found = ask(ctx, "GET", "/fleet/jobs", query=query).value["jobs"]
+    rows = [_row(job) for job in found]
     if as_json:
         print_json(rows)
     else:
-        print_table(("job", "kind", "trial", "stage", "attempts", "progress", "seconds", "outcome"), rows)
+        print_table(COLUMNS, rows)
 
 
 @app.command("show")
 def show_job(ctx: typer.Context, job: JobArgument, as_json: AsJson = False) -> None:
     """Show one job: its spec, attempts, history and artifacts."""
-    from pilothouse.ids import JobId
-
-    if names_server(ctx):
-        _show_remote(ctx, job, as_json=as_json)
-        return
-    show_details(open_existing(ctx), JobId(job), as_json=as_json)
+    show_details(_details(ctx, job), home=settings_of(ctx).home, as_json=as_json)
 
 
 @app.command("logs")
 def show_logs(ctx: typer.Context, job: JobArgument, as_json: AsJson = False) -> None:
-    """Print what the newest attempt of a job wrote."""
-    from pilothouse.ids import JobId
-
-    if names_server(ctx):
-        raise UsageError("logs lie where the job ran, and a server has none", fix="ask on the factory's own machine")
-    print_log(open_existing(ctx), JobId(job), as_json=as_json)
-
-
-def _list_remote(ctx: typer.Context, campaign: str | None, *, as_json: bool) -> None:
-    """List the jobs of the server that was named."""
-    from pilothouse.cli.ask import ask
-    from pilothouse.cli.table import print_table
-
-    query = {"campaign": campaign, "limit": str(LIST_MAX)}
-    jobs = ask(ctx, "GET", "/fleet/jobs", query=query).value["jobs"]
-    if as_json:
-        print_json(jobs)
-    else:
-        print_table(("id", "key", "stage", "priority", "epoch", "factory", "failures", "waiting"), jobs)
-
-
-def _show_remote(ctx: typer.Context, job: str, *, as_json: bool) -> None:
-    """Show a job of the server that was named, with its attempts."""
+    """Print what the newest attempt of a job wrote, if it lies here or where the server runs."""
     from pilothouse.cli.ask import ask, path
+    from pilothouse.operations.job_view import kept_log
 
-    value = ask(ctx, "GET", path("fleet", "jobs", job)).value
-    runs = ask(ctx, "GET", path("fleet", "jobs", job, "runs")).value["runs"]
-    if as_json:
-        print_json(value | {"runs": runs})
-        return
-    for name, told in value.items():
-        say(f"{name:<12} {told}")
-    for run in runs:
-        say(f"attempt {run['epoch']} on {run['factory']}: {run['outcome'] or 'running'} {run['detail']}")
+    kept = kept_log(_details(ctx, job), home=settings_of(ctx).home)
+    print_log(kept or ask(ctx, "GET", path("fleet", "jobs", job, "log")).value, as_json=as_json)
 
 
-def show_details(workspace: Workspace, job: JobId, *, as_json: bool) -> None:
+def show_details(details: Mapping[str, Any], *, home: Path, as_json: bool) -> None:
     """Print everything that is stored of a job."""
-    from pilothouse.operations.job_view import job_details
+    from pilothouse.operations.job_view import placed
 
-    with workspace.store.read() as tx:
-        values = job_details(tx, workspace.product, job, home=workspace.home)
+    values = placed(details, home=home)
     if as_json:
         print_json(values)
         return
@@ -109,17 +77,22 @@ def show_details(workspace: Workspace, job: JobId, *, as_json: bool) -> None:
             say(f"{name:<12} {value}")
 
 
-def print_log(workspace: Workspace, job: JobId, *, as_json: bool) -> None:
-    """Print the end of the newest attempt's log, at most a MiB; control characters are shown, not obeyed."""
-    from pilothouse.operations.job_view import log_path
-
-    with workspace.store.read() as tx:
-        path = log_path(tx, workspace.product, job, home=workspace.home)
-    with path.open("rb") as stream:
-        stream.seek(0, 2)
-        stream.seek(max(0, stream.tell() - LOG_BYTES_MAX))
-        text = stream.read().decode("utf-8", errors="replace")
+def print_log(end: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print the end of an attempt's log; control characters are shown, not obeyed."""
     if as_json:
-        print_json({"job": job, "path": str(path), "text": text})
+        print_json(dict(end))
     else:
-        say(text.removesuffix("\n"))
+        say(str(end["text"]).removesuffix("\n"))
+
+
+def _details(ctx: typer.Context, job: str) -> dict[str, Any]:
+    from pilothouse.cli.ask import ask, path
+
+    value: dict[str, Any] = ask(ctx, "GET", path("fleet", "jobs", job, "details")).value
+    return value
+
+
+def _row(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a listed job as one flat row, under the names that `job show` has."""
+    rest = {name: value for name, value in job.items() if name not in {"id", "summary"}}
+    return {"job": job["id"], **job["summary"], **rest}

@@ -45,24 +45,26 @@ def list_runs(
 def show_run(ctx: typer.Context, run: RunArgument, as_json: AsJson = False) -> None:
     """Show one run: its config, attempts, metrics and artifacts."""
     from pilothouse.cli.job import show_details
-    from pilothouse.operations.job_view import find_run
+    from pilothouse.operations.job_view import find_run, job_details
 
     workspace = open_existing(ctx)
     with workspace.store.read() as tx:
-        found = find_run(tx, workspace.product, run)
-    show_details(workspace, found.job, as_json=as_json)
+        details = job_details(tx, workspace.product, find_run(tx, workspace.product, run).job)
+    show_details(details, home=workspace.home, as_json=as_json)
 
 
 @app.command("logs")
 def show_logs(ctx: typer.Context, run: RunArgument, as_json: AsJson = False) -> None:
     """Print what the newest attempt of a run wrote."""
     from pilothouse.cli.job import print_log
-    from pilothouse.operations.job_view import find_run
+    from pilothouse.operations.job_view import find_run, job_details, kept_log, log_end
 
     workspace = open_existing(ctx)
     with workspace.store.read() as tx:
-        found = find_run(tx, workspace.product, run)
-    print_log(workspace, found.job, as_json=as_json)
+        job = find_run(tx, workspace.product, run).job
+        kept = kept_log(job_details(tx, workspace.product, job), home=workspace.home)
+        end = kept or log_end(tx, workspace.product, job, home=workspace.home)
+    print_log(end, as_json=as_json)
 
 
 @app.command("watch")

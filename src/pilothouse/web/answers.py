@@ -17,8 +17,19 @@ class Health(Answer):
     status: str
 
 
+class SummaryAnswer(Answer):
+    """What became of a job so far, in a line; `seconds` are those of all its attempts."""
+
+    kind: str
+    trial: int
+    attempts: int
+    progress: str | None
+    seconds: float
+    outcome: str | None
+
+
 class JobAnswer(Answer):
-    """A job as it stands; `spec` is told of one job only."""
+    """A job as it stands; `spec` is told of one job only, `summary` in a list that asks for it."""
 
     id: str
     product: str
@@ -38,6 +49,7 @@ class JobAnswer(Answer):
     waiting: int
     stop_at: str | None
     spec: dict[str, JsonValue] | None = None
+    summary: SummaryAnswer | None = None
 
 
 class JobsAnswer(Answer):
@@ -142,6 +154,34 @@ class ArtifactsAnswer(Answer):
     """What a job has published."""
 
     artifacts: list[ArtifactAnswer]
+
+
+class DetailsAnswer(Answer):
+    """Everything that is stored of a job; a run folder is named as its factory names it."""
+
+    job: str
+    product: str
+    key: str
+    stage: str
+    epoch: int
+    priority: str
+    failures: int
+    preemptions: int
+    losses: int
+    created_at: str
+    spec: dict[str, JsonValue]
+    attempts: list[dict[str, JsonValue]]
+    artifacts: list[dict[str, JsonValue]]
+    incidents: list[dict[str, JsonValue]]
+    events: list[str]
+
+
+class LogAnswer(Answer):
+    """The end of what a job's newest attempt wrote, and the file in its factory's home that has all of it."""
+
+    job: str
+    path: str
+    text: str
 
 
 class OfferAnswer(Answer):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Query
@@ -16,9 +17,11 @@ from pilothouse.errors import BadValue, NotFound, PreconditionFailed, Refused
 from pilothouse.fleet.job import Job, Priority
 from pilothouse.fleet.manifest import Children, Manifest
 from pilothouse.fleet.stages import Stage
+from pilothouse.fleet.wire import finite
 from pilothouse.ids import JobId, ProductId, mint
 from pilothouse.operations.find_job import find_job
 from pilothouse.operations.job_queries import Page, artifacts_json, dag_json, events_json, job_json, job_page, runs_json
+from pilothouse.operations.job_view import job_details, job_row, log_end
 from pilothouse.operations.operate import decide, reject, requeue, ship, withdraw
 from pilothouse.operations.submit_manifest import add_children, submit_manifest
 from pilothouse.ports.store import Transaction
@@ -26,9 +29,11 @@ from pilothouse.web.answers import (
     ArtifactsAnswer,
     ChildrenAnswer,
     DagAnswer,
+    DetailsAnswer,
     EventsAnswer,
     JobAnswer,
     JobsAnswer,
+    LogAnswer,
     RunsAnswer,
     SubmittedAnswer,
 )
@@ -69,14 +74,20 @@ async def list_jobs(
     campaign: Annotated[str | None, Query(max_length=200)] = None,
     after: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,100}$")] = None,
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,
+    summary: Annotated[bool | None, Query(description="Whether to tell what became of each job so far.")] = None,
 ) -> Response:
     """List the jobs of a product, newest first; `after` goes on where a page ended."""
     parts = parts_of(request)
     caller = await parts.gate.admit(request, Permission.READ)
     last = JobId(after) if after is not None else None
     page = Page(limit=limit, after=last, stage=stage, priority=priority, campaign=campaign)
-    jobs, next_after = await parts.read(lambda tx: job_page(tx, caller.one, page))
-    return told({"jobs": [job_json(job) for job in jobs], "next": next_after})
+
+    def query(tx: Transaction) -> dict[str, Json]:
+        jobs, next_after = job_page(tx, caller.one, page)
+        rows: list[Json] = [job_json(job) | (_summary(tx, job) if summary else {}) for job in jobs]
+        return {"jobs": rows, "next": next_after}
+
+    return told(await parts.read(query))
 
 
 @router.get("/fleet/jobs/{job}", **route(answers={200: JobAnswer}, problems=(404,)))
@@ -136,6 +147,19 @@ async def submit_children(request: Request, job: JobPath) -> Response:
     return told({"jobs": [job_json(each) for each in jobs]}, status=201 if made else 200)
 
 
+@router.get("/fleet/jobs/{job}/details", **route(answers={200: DetailsAnswer}, problems=(404,)))
+async def show_details(request: Request, job: JobPath) -> Response:
+    """Tell everything that is stored of the job: its spec, attempts, artifacts, incidents and history."""
+    return told(finite(await _of_job(request, job, job_details)))
+
+
+@router.get("/fleet/jobs/{job}/log", **route(answers={200: LogAnswer}, problems=(404,)))
+async def show_log(request: Request, job: JobPath) -> Response:
+    """Tell the end of what the job's newest attempt wrote, at most a MiB, if it ran on the server's own machine."""
+    home = parts_of(request).home
+    return told(await _of_job(request, job, partial(log_end, home=home)))
+
+
 @router.get("/fleet/jobs/{job}/dag", **route(answers={200: DagAnswer}, problems=(404,)))
 async def show_dag(request: Request, job: JobPath) -> Response:
     """Tell the job with everything below it, the stage of each, and what waits for what."""
@@ -166,6 +190,11 @@ def seen_job(tx: Transaction, caller: Caller, job: JobId) -> Job:
     if not caller.sees(found.product):
         raise NotFound(f"no job has the id {job!r}", fix="list the jobs with `pilothouse job list`")
     return found
+
+
+def _summary(tx: Transaction, job: Job) -> dict[str, Json]:
+    row = job_row(tx, job.product, job.id)
+    return {"summary": {name: value for name, value in row.items() if name != "stage"}}
 
 
 async def _reader(request: Request) -> tuple[Parts, Caller]:

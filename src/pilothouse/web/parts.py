@@ -36,7 +36,10 @@ ProductPath = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """The engine behind the routes, who is let in, and what is counted; uploads are unpacked under `scratch`."""
+    """The engine behind the routes, who is let in, and what is counted.
+
+    Uploads are unpacked under `scratch`; a factory of this machine may have its run folders in `home`.
+    """
 
     engine: Engine
     blobs: Blobs
@@ -44,6 +47,7 @@ class Parts:
     gate: Gate
     figures: Figures
     entropy: Callable[[int], bytes]
+    home: FolderPath
     scratch: FolderPath
     waiting: Waiting = field(default_factory=Waiting)
 

@@ -21,7 +21,7 @@ from pilothouse.access.token import ENTROPY_BYTES, Grant, Token, TokenKind, mint
 from pilothouse.engine.engine import Engine
 from pilothouse.engine.ownership import own_engine
 from pilothouse.engine.scheduler import Scheduler
-from pilothouse.errors import AlreadyOwned, Conflict, LeaseLost, OperationFailed, Refused
+from pilothouse.errors import Conflict, LeaseLost, OperationFailed, Refused
 from pilothouse.ports.store import Transaction
 from pilothouse.settings import Settings
 from pilothouse.web.app import Face, build_app
@@ -60,41 +60,39 @@ class ServerOrder:
 
 @contextmanager
 def local_app(settings: Settings, *, create: bool) -> Iterator[ASGIApp]:
-    """Yield the app over the home's own engine, for one command in this process; it is open to whoever runs it.
+    """Yield the app over the home's own database, for one command in this process; it is open to whoever runs it.
 
-    Where another process writes, what only reads is answered from what that process has stored.
+    With `create` the command may write, for which it has to be the only one. What only reads keeps nobody from writing.
     """
     workspace = open_workspace(settings, create=create)
-    now_or_never = threading.Event()
-    now_or_never.set()
     with ExitStack() as stack:
-        try:
+        engine: Engine = Onlooker(workspace)
+        if create:
+            now_or_never = threading.Event()
+            now_or_never.set()
             owner = stack.enter_context(own_engine(workspace.home, boot=secrets.token_hex(8)))
             stack.enter_context(lead(workspace, owner, lambda: None, stop=now_or_never))
             engine = stack.enter_context(Engine(workspace.store, workspace.clock))
-        except AlreadyOwned as error:
-            if create:
-                raise
-            engine = Onlooker(workspace, error)
         yield build_app(_parts(workspace, engine, open_loopback=True), Face())
 
 
 class Onlooker(Engine):
-    """An engine that has read how things stand, and changes nothing: another process writes."""
+    """An engine that only reads: its memory is loaded when somebody looks into it, and it changes nothing."""
 
-    def __init__(self, workspace: Workspace, refusal: AlreadyOwned) -> None:
+    def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace.store, workspace.clock)
-        self._refusal = refusal
-        self._scheduler.load()
+        self._loaded = False
 
     async def look_async(self, look: Callable[[Scheduler], T]) -> T:
-        """Return what is read from the memory as it was loaded."""
+        """Return what is read from the memory as it was loaded at the first look."""
+        if not self._loaded:
+            self._scheduler.load()
+            self._loaded = True
         return look(self._scheduler)
 
     async def apply_async(self, act: Callable[[Transaction], T]) -> T:
-        """Refuse: the other process would not know of it."""
-        del act
-        raise self._refusal
+        """Refuse: whoever writes would not know of it."""
+        raise Refused(f"{act!r} was given to an engine that only reads", fix="report it as a fault of Pilothouse")
 
 
 def serve(
@@ -245,6 +243,7 @@ def _parts(workspace: Workspace, engine: Engine, *, open_loopback: bool, extra: 
         gate=gate,
         figures=Figures(),
         entropy=secrets.token_bytes,
+        home=workspace.home,
         scratch=workspace.home / "incoming",
     )
 
