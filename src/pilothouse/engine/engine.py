@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 from pilothouse.canonical import Json
 from pilothouse.engine.changes import Changes
-from pilothouse.engine.commands import Act, Claim, Command, Complete, Ended, Heartbeat, Look
+from pilothouse.engine.commands import Act, Claim, Command, Complete, Ended, Heartbeat, Look, Patience
 from pilothouse.engine.memory import LEASE_SECONDS
 from pilothouse.engine.scheduler import Scheduler
 from pilothouse.engine.writer import ANSWER_SECONDS, Writer
-from pilothouse.errors import OperationFailed, StillPending
+from pilothouse.errors import OperationFailed
 from pilothouse.fleet.factory import Factory
 from pilothouse.fleet.job import Job, NewJob, Report
 from pilothouse.fleet.wire import spec_from_json
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 CLOSE_SECONDS = 30.0
 
 T = TypeVar("T")
+Answer: TypeAlias = Coroutine[Any, Any, T]
+"""What is awaited for an answer."""
 
 
 class Engine:
@@ -55,6 +57,7 @@ class Engine:
         self._writer = Writer(self._scheduler, clock, settled=self._changes.bump)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._patience: Patience | None = None
 
     # --- life
 
@@ -98,17 +101,17 @@ class Engine:
         """Return what the act returned, once it is committed; raise what it raised, with nothing of it kept."""
         return self._writer.ask(Act(act))
 
-    async def apply_async(self, act: Callable[[Transaction], T]) -> T:
+    def apply_async(self, act: Callable[[Transaction], T]) -> Answer[T]:
         """Return what the act returned, once it is committed; raise what it raised, with nothing of it kept."""
-        return await self._ask(Act(act))
+        return self._ask(Act(act))
 
     def look(self, look: Callable[[Scheduler], T]) -> T:
         """Return what is read from the engine's memory; the scheduler must not be kept."""
         return self._writer.ask(Look(look))
 
-    async def look_async(self, look: Callable[[Scheduler], T]) -> T:
+    def look_async(self, look: Callable[[Scheduler], T]) -> Answer[T]:
         """Return what is read from the engine's memory; the scheduler must not be kept."""
-        return await self._ask(Look(look))
+        return self._ask(Look(look))
 
     def read(self) -> AbstractContextManager[Transaction]:
         """Begin a reading transaction: one consistent snapshot."""
@@ -182,7 +185,7 @@ class Engine:
         handovers = self._writer.ask(command, timeout_seconds=wait_seconds + ANSWER_SECONDS)
         return [self.offer(handover) for handover in handovers]
 
-    async def claim_async(
+    def claim_async(
         self,
         *,
         factory: FactoryName,
@@ -193,12 +196,12 @@ class Engine:
         pools: Collection[str] | None = None,
         jobs: int = 1,
         weights: Mapping[str, Json] | None = None,
-    ) -> Sequence[Handover]:
+    ) -> Answer[Sequence[Handover]]:
         """Wait for at most `jobs` jobs, as `claim` does; what is handed over keeps its spec as text."""
         command = self._claim(
             factory, boot, wait_seconds=wait_seconds, seats=seats, held=held, pools=pools, jobs=jobs, weights=weights
         )
-        return await self._ask(command, timeout_seconds=wait_seconds + ANSWER_SECONDS)
+        return self._ask(command, timeout_seconds=wait_seconds + ANSWER_SECONDS)
 
     def _claim(
         self,
@@ -249,9 +252,9 @@ class Engine:
         """Renew every lease of the factory and keep the signs of life; return what it has to do."""
         return self._writer.ask(Heartbeat(factory=factory, boot=boot, held=held))
 
-    async def beat_async(self, *, factory: FactoryName, boot: BootId, held: Sequence[Held]) -> Beat:
+    def beat_async(self, *, factory: FactoryName, boot: BootId, held: Sequence[Held]) -> Answer[Beat]:
         """Renew every lease of the factory and keep the signs of life; return what it has to do."""
-        return await self._ask(Heartbeat(factory=factory, boot=boot, held=held))
+        return self._ask(Heartbeat(factory=factory, boot=boot, held=held))
 
     def complete(self, job: JobId, *, epoch: Epoch, report: Report) -> None:
         """Take in how the attempt ended; the same report may come again."""
@@ -259,35 +262,26 @@ class Engine:
         if refusal is not None:
             raise refusal
 
-    async def complete_async(
+    def complete_async(
         self, ended: Sequence[Ended], *, factory: FactoryName | None = None
-    ) -> Sequence[Exception | None]:
+    ) -> Answer[Sequence[Exception | None]]:
         """Take in how attempts ended; return None for each that was taken in, and the refusal of each that was not.
 
         With a factory named, only what that factory holds is taken in.
         """
-        return await self._ask(Complete(ended, factory=factory))
+        return self._ask(Complete(ended, factory=factory))
 
     # --- inside
 
     async def _ask(self, command: Command[T], *, timeout_seconds: float = ANSWER_SECONDS) -> T:
         loop = asyncio.get_running_loop()
-        future = command.attach(loop)
+        patience = self._patience
+        if patience is None or patience.loop is not loop:
+            patience = self._patience = Patience(loop)
+        command.attach(loop)
         self._writer.put(command)
-        # `wait_for` would make a task's worth of objects for each of many thousand answers a second.
-        timer = loop.call_later(timeout_seconds, _expire, future)
+        patience.begin(command, seconds=timeout_seconds)
         try:
-            await future
-        except TimeoutError:
-            raise StillPending(
-                f"the writer has not answered within {timeout_seconds:g} s; the change may still be made",
-                fix="read the present state before you repeat the command",
-            ) from None
+            return await command
         finally:
-            timer.cancel()
-        return command.value()
-
-
-def _expire(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_exception(TimeoutError())
+            patience.end(command)

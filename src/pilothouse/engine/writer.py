@@ -39,18 +39,28 @@ class Writer:
         self._clock = clock
         self._settled = settled
         self._wake = threading.Condition()
+        self._idle = False
         self._pending: deque[Asked] = deque()
         self._closed = False
         self._thread: int | None = None
         self._sweep_at = clock.monotonic() + scheduler.roster.sweep_seconds
 
     def put(self, command: Asked) -> None:
-        """Let a command be applied; `StorageFailed` when the writer has stopped."""
-        with self._wake:
-            if self._closed:
-                raise stopped()
-            self._pending.append(command)
-            if len(self._pending) == 1:
+        """Let a command be applied; `StorageFailed` when the writer has stopped.
+
+        Nothing is locked while the writer is busy: it looks at what waits before it sleeps, and after it has said that
+        it is about to.
+        """
+        self._pending.append(command)
+        if self._closed:
+            try:
+                self._pending.remove(command)
+            except ValueError:
+                return  # it came just in time to be answered, or refused, with what was left
+            raise stopped()
+        if self._idle:
+            with self._wake:
+                self._idle = False
                 self._wake.notify()
 
     def ask(self, command: Command[T], *, timeout_seconds: float = ANSWER_SECONDS) -> T:
@@ -78,14 +88,18 @@ class Writer:
 
     def _take(self, stop: threading.Event) -> Sequence[Asked] | None:
         """Return what waits, at most one batch; nothing when it is time to look after things, None to end."""
-        with self._wake:
-            if not self._pending and not stop.is_set():
-                self._wake.wait(self._idle_seconds())
-            if stop.is_set():
-                self._closed = True
-                if not self._pending:
-                    return None
-            return [self._pending.popleft() for _ in range(min(BATCH_MAX, len(self._pending)))]
+        pending = self._pending
+        if not pending and not stop.is_set():
+            with self._wake:
+                self._idle = True
+                if not pending and not stop.is_set():
+                    self._wake.wait(self._idle_seconds())
+                self._idle = False
+        if stop.is_set():
+            self._closed = True
+            if not pending:
+                return None
+        return [pending.popleft() for _ in range(min(BATCH_MAX, len(pending)))]
 
     def _idle_seconds(self) -> float:
         due = self._scheduler.due_at
@@ -140,9 +154,8 @@ class Writer:
 
     def _close(self) -> None:
         """Send the waiting claims home, and refuse what is left behind and everything from now on."""
-        with self._wake:
-            self._closed = True
-            abandoned, self._pending = self._pending, deque()
+        self._closed = True
+        abandoned = [self._pending.popleft() for _ in range(len(self._pending))]
         for command in abandoned:
             command.refuse(stopped())
         _tell([*self._scheduler.release_parked(), *abandoned])
