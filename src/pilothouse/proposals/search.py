@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pilothouse.canonical import Json
 from pilothouse.evidence.verdict import Direction, Outcome
 from pilothouse.knobs.change_budget import ChangeBudget
 from pilothouse.knobs.delta import Change
+from pilothouse.knobs.expression import Expression
+from pilothouse.knobs.invariant import Invariant
 from pilothouse.knobs.knob import Knob
 from pilothouse.proposals.proposal import Risk
 
@@ -39,7 +41,8 @@ class Search:
     """Everything that a proposal may rest on.
 
     `parent` is the baseline's config and `value` its mean. `history` holds every proposal, oldest first. `seed` differs
-    for each proposal that is asked for, and is the same when the same one is asked for again.
+    for each proposal that is asked for, and is the same when the same one is asked for again. `invariants` and
+    `derived` are what a draft will be held to besides the knobs.
     """
 
     metric: str
@@ -50,6 +53,8 @@ class Search:
     value: float | None
     history: Sequence[Tried]
     seed: int
+    invariants: tuple[Invariant, ...] = ()
+    derived: Mapping[str, Expression] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
