@@ -158,6 +158,8 @@ def test_log_step_is_symmetric(one: float, other: float) -> None:
             "above 0",
         ),
         (lambda: Knob(name="k", type=KnobType.FLOAT, default=1, minimum=0, maximum=2, max_step=0), "max_step"),
+        (lambda: Knob(name="k", type=KnobType.INT, default=1, minimum=0, maximum=10**400), "no float can hold"),
+        (lambda: Knob(name="k", type=KnobType.INT, default=1, minimum=0, maximum=2, max_step=10**400), "max_step"),
         (
             lambda: Knob(
                 name="k", type=KnobType.FLOAT, default=1, minimum=1, maximum=2, scale=KnobScale.LOG, max_step=1

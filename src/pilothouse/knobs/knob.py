@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias, assert_never
@@ -130,6 +131,8 @@ def _require_numeric(knob: Knob) -> None:
             raise _ill_defined(knob, f"{side} is {bound!r}, and an int knob needs an int there")
         if not _is_finite(bound):
             raise _ill_defined(knob, f"{side} is {bound!r}, and a range needs finite numbers")
+        if abs(bound) > sys.float_info.max:
+            raise _ill_defined(knob, f"{side} is a number that no float can hold")
     if low > high:
         raise _ill_defined(knob, f"min {low!r} lies above max {high!r}")
     if knob.choices:
@@ -137,7 +140,7 @@ def _require_numeric(knob: Knob) -> None:
     if knob.scale is KnobScale.LOG and low <= 0:
         raise _ill_defined(knob, f"a log scale needs min above 0, got {low!r}")
     least = 1 if knob.scale is KnobScale.LOG else 0
-    if step is not None and not (_is_finite(step) and step > least):
+    if step is not None and not (_is_finite(step) and least < step <= sys.float_info.max):
         raise _ill_defined(knob, f"max_step on the {knob.scale} scale must be above {least}, got {step!r}")
 
 

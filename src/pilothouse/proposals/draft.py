@@ -48,9 +48,9 @@ class Drafted:
 def draft(request: Draft) -> Drafted:
     """Return the config and its effective delta.
 
-    Raises `BadValue` for an unknown knob, a wrong type, a broken invariant, and a derived value that is set,
-    `OutOfRange` for a value or a step too far, `ChangeBudgetExceeded` for more or fewer changes than allowed, and `Refused` where
-    nothing but a seed changes; overrides that change nothing are not counted.
+    Raises `BadValue` for an unknown knob, a wrong type, a broken invariant and a derived value that is set,
+    `OutOfRange` for a value or a step too far, `ChangeBudgetExceeded` for more or fewer changes than allowed, and
+    `Refused` where nothing but a seed changes; overrides that change nothing are not counted.
     """
     refuse_derived(request.overrides, request.derived)
     config = derive(apply(request.parent, request.overrides, request.knobs), request.derived)
