@@ -9,17 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilothouse.campaigns.flywheel import (
-    Admit,
-    Await,
-    Failed,
-    Finished,
-    GoldenDrift,
-    Judge,
-    Propose,
-    Submit,
-    next_action,
-)
+from pilothouse.campaigns.action import Admit, Await, Failed, Finished, Submit
+from pilothouse.campaigns.flywheel import GoldenDrift, Judge, Propose, next_action
 from pilothouse.fleet.job import Outcome
 from pilothouse.fleet.stages import Stage
 from pilothouse.proposals.proposal import State

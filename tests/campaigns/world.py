@@ -6,22 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from pilothouse.campaigns.definition import Definition
-from pilothouse.campaigns.flywheel import (
-    Action,
-    Admit,
-    Await,
-    Facts,
-    Judge,
-    LockGolden,
-    Propose,
-    Submit,
-    applied_config,
-    next_action,
-)
+from pilothouse.campaigns.action import Admit, Await, Submit
+from pilothouse.campaigns.definition import FlywheelDefinition
+from pilothouse.campaigns.flywheel import Action, FlywheelFacts, Judge, LockGolden, Propose, next_action
 from pilothouse.campaigns.record import GoldenSet, Promotion, Trial, TrialState
 from pilothouse.campaigns.source import read_definition
 from pilothouse.campaigns.steps import Step, StepFact
+from pilothouse.campaigns.wanted import applied_config
 from pilothouse.canonical import digest
 from pilothouse.fleet.job import Artifact, Outcome
 from pilothouse.fleet.stages import Stage
@@ -57,16 +48,18 @@ evaluate = { command = ["python", "evaluate.py"] }
 """
 
 
-def little_definition(extra: str = "") -> Definition:
+def little_definition(extra: str = "") -> FlywheelDefinition:
     """Return a small definition; `extra` is appended to the file."""
-    return read_definition(TEXT + extra, name="little.toml")
+    definition = read_definition(TEXT + extra, name="little.toml")
+    assert isinstance(definition, FlywheelDefinition)
+    return definition
 
 
 @dataclass(kw_only=True)
 class World:
     """The stored state. `promotes` decides which trials improve."""
 
-    definition: Definition
+    definition: FlywheelDefinition
     promotes: Callable[[int], bool] = lambda _: True
     trials_max: int | None = None
     restore_golden: bool = False
@@ -81,9 +74,9 @@ class World:
     damaged: set[ArtifactDigest] = field(default_factory=set)
     since: datetime = START
 
-    def facts(self, *, spent_hours: float = 0.0) -> Facts:
+    def facts(self, *, spent_hours: float = 0.0) -> FlywheelFacts:
         """Return the snapshot that the planner sees."""
-        return Facts(
+        return FlywheelFacts(
             step=self.jobs.get,
             trials=sorted(self.trials.values(), key=lambda trial: trial.number),
             promotions=list(self.promotions),

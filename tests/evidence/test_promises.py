@@ -90,6 +90,7 @@ def _compared(candidate: float) -> Comparison:
         standard_error=0.1,
         degrees_of_freedom=9.0,
         interval=Interval(low=-1.0, high=1.0),
+        p=0.01,
         alpha=0.05,
         examples=100,
         clusters=10,

@@ -29,6 +29,7 @@ def comparison(low: float, high: float, *, difference: float | None = None) -> C
         standard_error=0.1,
         degrees_of_freedom=9.0,
         interval=Interval(low=low, high=high),
+        p=0.01,
         alpha=0.05,
         examples=100,
         clusters=10,

@@ -97,6 +97,7 @@ def test_baseline_moves_first_and_then_by_improvement_only() -> None:
             standard_error=0.2,
             degrees_of_freedom=9.0,
             interval=Interval(low=low, high=high),
+            p=0.01,
             alpha=0.05,
             examples=100,
             clusters=10,

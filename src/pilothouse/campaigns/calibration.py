@@ -8,22 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pilothouse.campaigns.definition import Definition
-from pilothouse.campaigns.flywheel import (
-    Action,
-    Await,
-    Facts,
-    Failed,
-    Finished,
-    Submit,
-    _Done,
-    _evaluate,
-    _golden,
-    _tokens,
-    _want,
-    spent_limit,
-)
+from pilothouse.campaigns.action import Await, Failed, Finished, Submit
+from pilothouse.campaigns.definition import FlywheelDefinition
+from pilothouse.campaigns.flywheel import Action, FlywheelFacts, evaluate_step, iteration_tokens, locked_golden
 from pilothouse.campaigns.steps import make_step
+from pilothouse.campaigns.wanted import Done, spent_limit, want
 from pilothouse.canonical import Json
 from pilothouse.fleet.job import Outcome
 
@@ -37,18 +26,18 @@ class Replicated:
 
 
 def next_replicate(
-    definition: Definition, facts: Facts, *, config: Mapping[str, Json], replicates: int
+    definition: FlywheelDefinition, facts: FlywheelFacts, *, config: Mapping[str, Json], replicates: int
 ) -> Action | Replicated:
     """Return what brings the A/A replicates closer: one config, the first iteration's data, only seeds differ.
 
     The data and the golden set are those of the campaign itself, so they are made once for both. A replicate that ends
     in NaN is a result, and is counted; any other failure is a person's to mend.
     """
-    golden = _golden(definition, facts, definition.flywheel.golden)
-    if not isinstance(golden, _Done):
+    golden = locked_golden(definition, facts, definition.flywheel.golden)
+    if not isinstance(golden, Done):
         return _within_budget(definition, facts, golden)
-    tokens = _tokens(definition, facts, 1)
-    if not isinstance(tokens, _Done):
+    tokens = iteration_tokens(definition, facts, 1)
+    if not isinstance(tokens, Done):
         return _within_budget(definition, facts, tokens)
     metrics: list[Mapping[str, float]] = []
     failed = 0
@@ -56,7 +45,7 @@ def next_replicate(
         scored = _replicate(definition, facts, golden=golden, tokens=tokens, config=config, number=number)
         if isinstance(scored, Failed) and scored.fact.outcome is Outcome.NOT_A_NUMBER:
             failed += 1
-        elif not isinstance(scored, _Done):
+        elif not isinstance(scored, Done):
             return _within_budget(definition, facts, scored)
         else:
             metrics.append(scored.fact.metrics)
@@ -64,14 +53,14 @@ def next_replicate(
 
 
 def _replicate(
-    definition: Definition,
-    facts: Facts,
+    definition: FlywheelDefinition,
+    facts: FlywheelFacts,
     *,
-    golden: _Done,
-    tokens: _Done,
+    golden: Done,
+    tokens: Done,
     config: Mapping[str, Json],
     number: int,
-) -> _Done | Submit | Await | Failed:
+) -> Done | Submit | Await | Failed:
     """Train once with a seed of its own and score it; the seeds follow the campaign's, which its trials use."""
     loop = definition.flywheel.model_copy(update={"seed": definition.flywheel.seed + number})
     seeded = definition.model_copy(update={"flywheel": loop})
@@ -84,14 +73,15 @@ def _replicate(
         feeds={"tokens": (tokens.feed("tokens"),)},
         artifacts=("checkpoint",),
         metrics=("train_loss",),
+        seed=seeded.flywheel.seed,
     )
-    trained = _want(step, facts)
-    if not isinstance(trained, _Done):
+    trained = want(step, facts)
+    if not isinstance(trained, Done):
         return trained
     checkpoint = trained.feed("checkpoint")
-    return _want(_evaluate(seeded, kind="calibrate-evaluate", golden=golden, checkpoint=checkpoint, trial=0), facts)
+    return want(evaluate_step(seeded, kind="calibrate-evaluate", golden=golden, checkpoint=checkpoint, trial=0), facts)
 
 
-def _within_budget(definition: Definition, facts: Facts, action: Action) -> Action:
+def _within_budget(definition: FlywheelDefinition, facts: FlywheelFacts, action: Action) -> Action:
     spent = spent_limit(definition, facts.spent_hours)
     return Finished(reason=spent, final=False) if spent is not None and isinstance(action, Submit) else action

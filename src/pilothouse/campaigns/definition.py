@@ -5,17 +5,33 @@ Unknown keys, wrong types and contradictions are refused here; ranges of knob va
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from pilothouse.campaigns.seed_range import SeedRange, parse_seed_range
-from pilothouse.canonical import Json
+from pilothouse.canonical import Json, digest
+from pilothouse.evidence.protocol import CALIBRATION_RUNS, CONFIRMATION_RUNS, PROMISED
 from pilothouse.evidence.verdict import Direction
 from pilothouse.fleet.duration import parse_duration
 from pilothouse.knobs.change_budget import ChangeBudget
 from pilothouse.knobs.knob import Knob, KnobRisk, KnobScale, KnobType
+
+LOOK_MOST = 400
+RUNS_MOST = 200
+"""Runs of one purpose within a trial; their seeds are counted apart (`campaigns.seeds`)."""
 
 Scalar = bool | int | float | str
 Values = dict[str, Scalar | list[Scalar]]
@@ -43,7 +59,7 @@ class CampaignTable(Section):
     """Who the campaign is. `kind` names its loop."""
 
     name: Slug
-    kind: Literal["flywheel"]
+    kind: Literal["flywheel", "autopilot"]
     product: Slug = "default"
     goal: str = ""
 
@@ -130,12 +146,24 @@ class BudgetOfChange(Section):
 
 
 class Metric(Section):
-    """A metric that the evaluation promises; the primary one decides by its per-example `column`."""
+    """A metric that is promised; the primary one decides, in a flywheel by its per-example `column`.
+
+    A guard holds a promotion back: by having regressed, or, with a margin `no_worse_by`, by not excluding that it is
+    worse by so much.
+    """
 
     direction: Literal["min", "max"]
     primary: bool = False
     column: str | None = None
     smallest_effect_of_interest: float = Field(default=0.0, ge=0)
+    guard: bool = False
+    no_worse_by: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _guards_or_decides(self) -> Metric:
+        if self.primary and self.guard:
+            raise ValueError("the primary metric decides; another one guards")
+        return self
 
     def better(self) -> Direction:
         """Return which way is better."""
@@ -165,10 +193,29 @@ class Gate(Section):
 
 
 class Decision(Section):
-    """The error rate of one comparison, and the column that names the cluster of an example."""
+    """The error rate, and how runs are compared.
+
+    `alpha` is that of one comparison, and `cluster` the column that names the cluster of an example. Of a campaign over
+    seeds, `mode` says whether every proposal is a question of its own (`single`, at `alpha`) or one of a stream that
+    may promote at most `promised` changes that are none. `looks` are the candidate's numbers of seeds after which it
+    is judged, where the built-in ones do not suit. `calibration` runs of the unchanged config come first, and
+    `confirmation` fresh runs re-measure what was promoted.
+    """
 
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
     cluster: str = Field(default="cluster", min_length=1)
+    mode: Literal["single", "stream"] = "stream"
+    promised: float = Field(default=PROMISED, gt=0, le=1)
+    looks: list[Annotated[int, Field(ge=2, le=LOOK_MOST)]] | None = None
+    calibration: int = Field(default=CALIBRATION_RUNS, ge=3, le=RUNS_MOST)
+    confirmation: int = Field(default=CONFIRMATION_RUNS, ge=2, le=RUNS_MOST)
+
+    @model_validator(mode="after")
+    def _looks_grow(self) -> Decision:
+        looks = self.looks
+        if looks is not None and (not looks or any(left >= right for left, right in pairwise(looks))):
+            raise ValueError(f"looks {looks} do not grow: write numbers of seeds such as [3, 5, 8]")
+        return self
 
 
 class Monitor(Section):
@@ -215,8 +262,44 @@ class Flywheel(Section):
     evaluate: Step
 
 
+class Stop(Section):
+    """When the autopilot ends by itself; what is absent never ends it.
+
+    `without_improvement`, `failures` and `refusals` count proposals in a row; the last two go to a person. `after` is
+    counted from the campaign's opening, and `file` ends the loop as soon as it is there.
+    """
+
+    proposals: int | None = Field(default=None, ge=1)
+    without_improvement: int | None = Field(default=None, ge=1)
+    failures: int = Field(default=3, ge=1)
+    refusals: int = Field(default=10, ge=1)
+    after: Seconds | None = None
+    file: str | None = None
+
+
+class Screen(Section):
+    """A first look at a proposal in a cheaper mode of the trainer: whoever is worse there goes no further.
+
+    It may only turn proposals away, so it spends nothing of the error rate.
+    """
+
+    mode: str
+    runs: int = Field(default=2, ge=1, le=RUNS_MOST)
+    baseline: int = Field(default=4, ge=2, le=RUNS_MOST)
+    give_up: float = Field(default=0.5, gt=0, lt=1)
+
+
+class Autopilot(Section):
+    """The loop that proposes by itself: where proposals come from, from which seed runs count, when it ends."""
+
+    proposer: Literal["one-axis", "random"] = "one-axis"
+    seed: int = Field(default=0, ge=0)
+    screen: Screen | None = None
+    stop: Stop = Stop()
+
+
 class Definition(Section):
-    """A whole campaign file."""
+    """What every campaign file holds; each kind adds its own tables."""
 
     campaign: CampaignTable
     trainer: Trainer
@@ -227,20 +310,14 @@ class Definition(Section):
     decision: Decision = Decision()
     monitor: Monitor = Monitor()
     budget: Budget = Budget()
-    golden: dict[str, Golden]
-    flywheel: Flywheel
 
     @model_validator(mode="after")
-    def _agrees_with_itself(self) -> Definition:
+    def _decides_by_one(self) -> Definition:
         primaries = [name for name, metric in self.metrics.items() if metric.primary]
         if len(primaries) != 1:
             raise ValueError(f"exactly one metric is primary, found {primaries or 'none'}")
-        if self.metrics[primaries[0]].column is None:
-            raise ValueError(f"the primary metric {primaries[0]} needs the column of its per-example scores")
         if self.budget.gpu_hours is not None and self.trainer.requires.gpus == 0:
             raise ValueError("budget.gpu_hours binds nothing while trainer.requires.gpus is 0: set hours, or gpus")
-        if self.flywheel.golden not in self.golden:
-            raise ValueError(f"flywheel.golden is {self.flywheel.golden!r}, known are {sorted(self.golden)}")
         return self
 
     def primary(self) -> tuple[str, Metric]:
@@ -252,10 +329,72 @@ class Definition(Section):
         return {name: table.knob(name) for name, table in self.knobs.items()}
 
     def programs(self) -> dict[str, Json]:
-        """Return what runs and on what it is judged: the tables that an approval is bound to besides the config."""
+        """Return what runs and on what it is judged: what an approval is bound to besides the config."""
         return self.model_dump(mode="json", include={"trainer", "golden", "flywheel", "metrics", "decision"})
+
+    def evaluation(self, golden: Mapping[str, str]) -> str:
+        """Return the digest of what runs are evaluated on; `golden` holds those of the locked golden sets by name."""
+        raise NotImplementedError
+
+
+class FlywheelDefinition(Definition):
+    """The file of a flywheel."""
+
+    golden: dict[str, Golden]
+    flywheel: Flywheel
+
+    @model_validator(mode="after")
+    def _knows_its_golden_set(self) -> FlywheelDefinition:
+        name, metric = self.primary()
+        if metric.column is None:
+            raise ValueError(f"the primary metric {name} needs the column of its per-example scores")
+        if self.flywheel.golden not in self.golden:
+            raise ValueError(f"flywheel.golden is {self.flywheel.golden!r}, known are {sorted(self.golden)}")
+        return self
+
+    def evaluation(self, golden: Mapping[str, str]) -> str:
+        """Return the digest of the deciding golden set."""
+        return golden.get(self.flywheel.golden, "unlocked")
 
     def reserved_ranges(self) -> tuple[SeedRange, ...]:
         """Return every range that may not train: the golden sets' and those the owner reserves."""
         texts = [golden.seeds for golden in self.golden.values()] + list(self.flywheel.reserved)
         return tuple(sorted(parse_seed_range(text) for text in texts))
+
+
+class AutopilotDefinition(Definition):
+    """The file of an autopilot: the trainer evaluates its own runs."""
+
+    autopilot: Autopilot = Autopilot()
+
+    @model_validator(mode="after")
+    def _screens_in_a_known_mode(self) -> AutopilotDefinition:
+        screen = self.autopilot.screen
+        if screen is not None and screen.mode not in self.trainer.modes:
+            raise ValueError(f"autopilot.screen.mode {screen.mode!r} is none of the modes {sorted(self.trainer.modes)}")
+        return self
+
+    def evaluation(self, golden: Mapping[str, str]) -> str:
+        """Return the digest of what the trainer promises to measure; `golden` sets it has none."""
+        assert not golden, f"an autopilot locks no golden sets, found {sorted(golden)}"
+        return digest({name: metric.model_dump(mode="json") for name, metric in self.metrics.items()})
+
+
+KINDS: dict[str, type[Definition]] = {"flywheel": FlywheelDefinition, "autopilot": AutopilotDefinition}
+
+
+def definition_of(values: object) -> Definition:
+    """Return the definition that these values make, by their kind; raise pydantic's `ValidationError` otherwise."""
+    return schema_of(values).model_validate(values)
+
+
+def schema_of(values: object) -> type[Definition]:
+    """Return the schema that these values are to keep; values without a known kind are held to a flywheel's."""
+    table = values.get("campaign") if isinstance(values, Mapping) else None
+    kind = table.get("kind") if isinstance(table, Mapping) else None
+    return KINDS.get(kind, FlywheelDefinition) if isinstance(kind, str) else FlywheelDefinition
+
+
+def file_schema() -> dict[str, Json]:
+    """Return the JSON Schema of campaign files of every kind."""
+    return TypeAdapter(FlywheelDefinition | AutopilotDefinition).json_schema()

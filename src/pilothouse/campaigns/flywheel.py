@@ -15,67 +15,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
-from pilothouse.campaigns.definition import Definition
+from pilothouse.campaigns.action import Admit, Await, Failed, Finished, Submit
+from pilothouse.campaigns.definition import FlywheelDefinition
+from pilothouse.campaigns.facts import Facts
 from pilothouse.campaigns.record import GoldenSet, Promotion, Trial, TrialState
 from pilothouse.campaigns.seed_range import SeedRange, training_range
 from pilothouse.campaigns.steps import Feed, Step, StepFact, make_step
+from pilothouse.campaigns.wanted import Done, spent_limit, want
 from pilothouse.canonical import Json
-from pilothouse.fleet.job import Outcome
-from pilothouse.fleet.stages import ENDS, Stage
+from pilothouse.fleet.stages import Stage
 from pilothouse.ids import ArtifactDigest
-from pilothouse.proposals.proposal import Proposal, State
-
-GENERATIONS_MAX = 5
-"""A step whose output keeps being damaged goes to a person."""
-
-
-class StepFacts(Protocol):
-    """The newest job of a step by the step's key, or None."""
-
-    def __call__(self, key: str, /) -> StepFact | None:
-        """Return what is known of the step."""
-        ...
+from pilothouse.proposals.proposal import State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """One consistent snapshot of what is stored of a campaign.
+class FlywheelFacts(Facts):
+    """What the flywheel needs to know besides.
 
-    `since` is when a person last started the loop: failures before it are tried again. `trials_max` is the highest
-    trial this start may judge, None for endless. `spent_hours` sums every attempt. `damaged` holds the artifacts
-    of which no intact copy is left. `moved` says that a person's new knob values wait to be proposed.
+    `damaged` holds the artifacts of which no intact copy is left; `restore_golden` that a person asked to make a
+    damaged golden set again.
     """
 
-    step: StepFacts
-    trials: Sequence[Trial]
-    promotions: Sequence[Promotion]
     golden: Mapping[str, GoldenSet]
-    proposals: Mapping[int, Proposal]
     damaged: frozenset[ArtifactDigest]
-    spent_hours: float
-    since: datetime
-    trials_max: int | None
     restore_golden: bool = False
-    moved: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submit:
-    """Hand the step to the fleet as its job number `generation`."""
-
-    step: Step
-    generation: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Await:
-    """The fleet has the step; come back when its job changes."""
-
-    step: Step
-    fact: StepFact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,13 +57,6 @@ class Propose:
 
     number: int
     seeds: SeedRange
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admit:
-    """Bring the proposal to the gate; if it opens, the trial begins."""
-
-    proposal: Proposal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,41 +82,14 @@ class GoldenDrift:
     found: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
-    """A step ended without its result and is not tried again by itself."""
-
-    step: Step
-    fact: StepFact
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
-    """Nothing is left to do; `final` says whether the campaign itself is done, or only this start of it."""
-
-    reason: str
-    final: bool
-
-
 Action: TypeAlias = Submit | Await | LockGolden | Propose | Admit | Judge | GoldenDrift | Failed | Finished
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Done:
-    """A step with all its promised outputs in place."""
-
-    step: Step
-    fact: StepFact
-
-    def feed(self, name: str) -> Feed:
-        return Feed(key=self.step.key, digest=self.fact.artifacts[name].digest)
-
-
-Goldens: TypeAlias = dict[str, _Done]
+Goldens: TypeAlias = dict[str, Done]
 """The tokens of the golden sets by name, the deciding set first."""
 
 
-def next_action(definition: Definition, facts: Facts) -> Action:
+def next_action(definition: FlywheelDefinition, facts: FlywheelFacts) -> Action:
     """Return the one thing to do now; a budget that is used up lets no further job begin."""
     action = _next(definition, facts)
     spent = spent_limit(definition, facts.spent_hours)
@@ -167,11 +98,11 @@ def next_action(definition: Definition, facts: Facts) -> Action:
     return action
 
 
-def _next(definition: Definition, facts: Facts) -> Action:
+def _next(definition: FlywheelDefinition, facts: FlywheelFacts) -> Action:
     golden: Goldens = {}
     for name in golden_names(definition):
-        made = _golden(definition, facts, name)
-        if not isinstance(made, _Done):
+        made = locked_golden(definition, facts, name)
+        if not isinstance(made, Done):
             return made
         golden[name] = made
     if not facts.trials:
@@ -183,18 +114,13 @@ def _next(definition: Definition, facts: Facts) -> Action:
     return _between(definition, facts)
 
 
-def applied_config(definition: Definition, proposal: Proposal) -> dict[str, Json]:
-    """Return what a training is given: the values the owner fixed, and the knobs as proposed."""
-    return {**definition.trainer.fixed_values(), **proposal.config}
-
-
-def golden_names(definition: Definition) -> tuple[str, ...]:
+def golden_names(definition: FlywheelDefinition) -> tuple[str, ...]:
     """Return the golden sets, the deciding one first; the others are scored for the report and decide nothing."""
     deciding = definition.flywheel.golden
     return (deciding, *(name for name in definition.golden if name != deciding))
 
 
-def seeds_of(definition: Definition, number: int) -> SeedRange:
+def seeds_of(definition: FlywheelDefinition, number: int) -> SeedRange:
     """Return the data seeds of trial `number`."""
     return training_range(
         number,
@@ -204,22 +130,7 @@ def seeds_of(definition: Definition, number: int) -> SeedRange:
     )
 
 
-def spent_limit(definition: Definition, spent_hours: float) -> str | None:
-    """Return which budget is used up, in words, or None. Hours count whole attempts, on every seat they held."""
-    budget = definition.budget
-    gpu_hours = spent_hours * definition.trainer.requires.gpus
-    checks = [
-        ("hours", budget.hours, spent_hours),
-        ("gpu_hours", budget.gpu_hours, gpu_hours),
-        ("usd", budget.usd, spent_hours * (budget.usd_per_hour or 0.0)),
-    ]
-    for name, ceiling, spent in checks:
-        if ceiling is not None and spent >= ceiling:
-            return f"budget.{name} is used up: {spent:.3f} of {ceiling:g}"
-    return None
-
-
-def _between(definition: Definition, facts: Facts) -> Action:
+def _between(definition: FlywheelDefinition, facts: FlywheelFacts) -> Action:
     """Stop, propose the next trial, or bring its proposal to the gate."""
     number = max(trial.number for trial in facts.trials) + 1
     total = definition.flywheel.iterations
@@ -230,7 +141,7 @@ def _between(definition: Definition, facts: Facts) -> Action:
     return _proposing(definition, facts, number) or Propose(number=number, seeds=seeds_of(definition, number))
 
 
-def _proposing(definition: Definition, facts: Facts, number: int) -> Propose | Admit | None:
+def _proposing(definition: FlywheelDefinition, facts: FlywheelFacts, number: int) -> Propose | Admit | None:
     """Return what the gate still wants of a trial, or None when its newest proposal is admitted.
 
     A proposal that was rejected, because what it was bound to has drifted, is drafted anew; so is one that a person
@@ -244,7 +155,7 @@ def _proposing(definition: Definition, facts: Facts, number: int) -> Propose | A
     return None
 
 
-def _golden(definition: Definition, facts: Facts, name: str) -> _Done | Action:
+def locked_golden(definition: FlywheelDefinition, facts: FlywheelFacts, name: str) -> Done | Action:
     """Make a golden set, lock it at its first content, and refuse any other."""
     table = definition.golden[name]
     locked = facts.golden.get(name)
@@ -252,8 +163,8 @@ def _golden(definition: Definition, facts: Facts, name: str) -> _Done | Action:
     damaged = _golden_damage(shards_step, facts, name, locked)
     if damaged is not None:
         return damaged
-    shards = _want(shards_step, facts)
-    if not isinstance(shards, _Done):
+    shards = want(shards_step, facts)
+    if not isinstance(shards, Done):
         return shards
     content = str(shards.fact.artifacts["shards"].meta.get("content", shards.fact.artifacts["shards"].digest))
     expected = locked.digest if locked is not None else table.digest
@@ -263,10 +174,10 @@ def _golden(definition: Definition, facts: Facts, name: str) -> _Done | Action:
         return LockGolden(name=name, digest=content)
     tokens_step = _tokenise(definition, kind="golden-tokenise", shards=shards, trial=0)
     damaged = _golden_damage(tokens_step, facts, name, locked)
-    return damaged if damaged is not None else _want(tokens_step, facts)
+    return damaged if damaged is not None else want(tokens_step, facts)
 
 
-def _golden_damage(step: Step, facts: Facts, name: str, locked: GoldenSet | None) -> GoldenDrift | None:
+def _golden_damage(step: Step, facts: FlywheelFacts, name: str, locked: GoldenSet | None) -> GoldenDrift | None:
     """Refuse a locked golden set whose files were altered, until a person asks to restore it."""
     fact = facts.step(step.key)
     if locked is None or fact is None or fact.stage is not Stage.SHIPPED or facts.restore_golden:
@@ -276,7 +187,7 @@ def _golden_damage(step: Step, facts: Facts, name: str, locked: GoldenSet | None
     return GoldenDrift(name=name, expected=locked.digest, found="files that do not match their manifest")
 
 
-def _trial_zero(definition: Definition, facts: Facts, golden: Goldens) -> Action:
+def _trial_zero(definition: FlywheelDefinition, facts: FlywheelFacts, golden: Goldens) -> Action:
     """Score the untrained model, so that the first iteration too has a rival."""
     scores = _scores(definition, facts, golden, None, 0)
     if not isinstance(scores, list):
@@ -285,14 +196,14 @@ def _trial_zero(definition: Definition, facts: Facts, golden: Goldens) -> Action
     return Judge(number=0, baseline=None, samples=samples, checkpoint=None, steps=_pairs(scores))
 
 
-def _iteration(definition: Definition, facts: Facts, golden: Goldens, number: int) -> Action:
+def _iteration(definition: FlywheelDefinition, facts: FlywheelFacts, golden: Goldens, number: int) -> Action:
     """Walk the steps of an open trial to the first that is not done.
 
     The rival is scored by the same program on the same golden set as the trial. Where neither has changed since, that
     is the step which scored it before, so it costs nothing.
     """
     trained = _trained(definition, facts, number)
-    if not isinstance(trained, _Done):
+    if not isinstance(trained, Done):
         return trained
     scores = _scores(definition, facts, golden, trained.feed("checkpoint"), number)
     if not isinstance(scores, list):
@@ -304,8 +215,8 @@ def _iteration(definition: Definition, facts: Facts, golden: Goldens, number: in
     rival = _scores(definition, facts, {deciding: golden[deciding]}, start, number)
     if not isinstance(rival, list):
         return rival
-    made = [step(definition, facts, number) for step in (_shards, _tokens)]
-    steps = [*(done for done in made if isinstance(done, _Done)), trained]
+    made = [step(definition, facts, number) for step in (_shards, iteration_tokens)]
+    steps = [*(done for done in made if isinstance(done, Done)), trained]
     return Judge(
         number=number,
         baseline=rival[0].feed("samples").digest,
@@ -315,40 +226,40 @@ def _iteration(definition: Definition, facts: Facts, golden: Goldens, number: in
     )
 
 
-def _pairs(done: Sequence[_Done]) -> tuple[tuple[Step, StepFact], ...]:
+def _pairs(done: Sequence[Done]) -> tuple[tuple[Step, StepFact], ...]:
     return tuple((each.step, each.fact) for each in done)
 
 
-def _shards(definition: Definition, facts: Facts, number: int) -> _Done | Action:
+def _shards(definition: FlywheelDefinition, facts: FlywheelFacts, number: int) -> Done | Action:
     """Return the shards of one iteration's seeds."""
     seeds = str(seeds_of(definition, number))
-    return _want(_generate(definition, kind="generate", seeds=seeds, extra={}, trial=number), facts)
+    return want(_generate(definition, kind="generate", seeds=seeds, extra={}, trial=number), facts)
 
 
-def _tokens(definition: Definition, facts: Facts, number: int) -> _Done | Action:
+def iteration_tokens(definition: FlywheelDefinition, facts: FlywheelFacts, number: int) -> Done | Action:
     """Return the tokens of one iteration's seeds."""
     shards = _shards(definition, facts, number)
-    if not isinstance(shards, _Done):
+    if not isinstance(shards, Done):
         return shards
-    return _want(_tokenise(definition, kind="tokenise", shards=shards, trial=number), facts)
+    return want(_tokenise(definition, kind="tokenise", shards=shards, trial=number), facts)
 
 
-def _trained(definition: Definition, facts: Facts, number: int) -> _Done | Action:
+def _trained(definition: FlywheelDefinition, facts: FlywheelFacts, number: int) -> Done | Action:
     """Return the trial's checkpoint: fine-tuned from the best before it, on everything tokenised until then."""
-    tokens: list[_Done] = []
+    tokens: list[Done] = []
     for each in range(1, number + 1):
-        made = _tokens(definition, facts, each)
-        if not isinstance(made, _Done):
+        made = iteration_tokens(definition, facts, each)
+        if not isinstance(made, Done):
             return made
         tokens.append(made)
     start = _start_of(definition, facts, number)
     if start is not None and not isinstance(start, Feed):
         return start
     trial = next(trial for trial in facts.trials if trial.number == number)
-    return _want(_train(definition, trial=trial, tokens=tokens, start=start), facts)
+    return want(_train(definition, trial=trial, tokens=tokens, start=start), facts)
 
 
-def _start_of(definition: Definition, facts: Facts, number: int) -> Feed | Action | None:
+def _start_of(definition: FlywheelDefinition, facts: FlywheelFacts, number: int) -> Feed | Action | None:
     """Return the best checkpoint before the trial; one that was damaged is trained again first."""
     best = _best_before(facts, number)
     if best.checkpoint is None:
@@ -356,63 +267,55 @@ def _start_of(definition: Definition, facts: Facts, number: int) -> Feed | Actio
     if best.checkpoint not in facts.damaged:
         return Feed(key=f"trial {best.trial}", digest=best.checkpoint)
     made = _trained(definition, facts, best.trial)
-    if not isinstance(made, _Done):
+    if not isinstance(made, Done):
         return made
     return Feed(key=f"trial {best.trial}", digest=made.feed("checkpoint").digest)
 
 
 def _scores(
-    definition: Definition, facts: Facts, golden: Goldens, checkpoint: Feed | None, number: int
-) -> list[_Done] | Action:
+    definition: FlywheelDefinition, facts: FlywheelFacts, golden: Goldens, checkpoint: Feed | None, number: int
+) -> list[Done] | Action:
     """Return a checkpoint's scores on these golden sets, in their order; without one the untrained model's.
 
     Scoring is named by the checkpoint's content, so the same checkpoint is scored once, as candidate or as rival.
     """
     named = None if checkpoint is None else Feed(key=f"checkpoint {checkpoint.digest}", digest=checkpoint.digest)
-    scores: list[_Done] = []
+    scores: list[Done] = []
     for name, tokens in golden.items():
         kind = _evaluate_kind(definition, name, trained=named is not None)
-        scored = _want(_evaluate(definition, kind=kind, golden=tokens, checkpoint=named, trial=number), facts)
-        if not isinstance(scored, _Done):
+        scored = want(evaluate_step(definition, kind=kind, golden=tokens, checkpoint=named, trial=number), facts)
+        if not isinstance(scored, Done):
             return scored
         scores.append(scored)
     return scores
 
 
-def _evaluate_kind(definition: Definition, golden: str, *, trained: bool) -> str:
+def _evaluate_kind(definition: FlywheelDefinition, golden: str, *, trained: bool) -> str:
     kind = "evaluate" if trained else "baseline-evaluate"
     return kind if golden == definition.flywheel.golden else f"{kind}-{golden}"
 
 
-def _best_before(facts: Facts, number: int) -> Promotion:
+def _best_before(facts: FlywheelFacts, number: int) -> Promotion:
     """Return the baseline as it stood when the trial began."""
     return [promotion for promotion in facts.promotions if promotion.trial < number][-1]
 
 
-def _want(step: Step, facts: Facts) -> _Done | Submit | Await | Failed:
-    """Return the step's outputs if they are there, else what brings them closer."""
-    fact = facts.step(step.key)
-    if fact is None:
-        return Submit(step=step, generation=0)
-    if fact.stage not in ENDS:
-        return Await(step=step, fact=fact)
-    if fact.stage is Stage.SHIPPED and set(step.spec.artifacts) <= fact.artifacts.keys():
-        return _Done(step=step, fact=fact)
-    damaged = fact.stage is Stage.SHIPPED or fact.outcome is Outcome.INPUT_DAMAGED
-    # A cancelled job was superseded by another step; when its own is wanted again, it is simply submitted again.
-    again = fact.stage is Stage.CANCELLED or (fact.ended_at is not None and fact.ended_at < facts.since)
-    if again or (damaged and fact.generation < GENERATIONS_MAX):
-        return Submit(step=step, generation=fact.generation + 1)
-    return Failed(step=step, fact=fact)
-
-
-def _generate(definition: Definition, *, kind: str, seeds: str, extra: Mapping[str, Json], trial: int) -> Step:
+def _generate(definition: FlywheelDefinition, *, kind: str, seeds: str, extra: Mapping[str, Json], trial: int) -> Step:
     table = definition.flywheel.generate
     config: dict[str, Json] = {**table.config, **extra, "seeds": seeds}
-    return make_step(definition, kind=kind, table=table, config=config, trial=trial, feeds={}, artifacts=("shards",))
+    return make_step(
+        definition,
+        kind=kind,
+        table=table,
+        config=config,
+        trial=trial,
+        feeds={},
+        artifacts=("shards",),
+        seed=definition.flywheel.seed,
+    )
 
 
-def _tokenise(definition: Definition, *, kind: str, shards: _Done, trial: int) -> Step:
+def _tokenise(definition: FlywheelDefinition, *, kind: str, shards: Done, trial: int) -> Step:
     table = definition.flywheel.tokenise
     return make_step(
         definition,
@@ -422,10 +325,11 @@ def _tokenise(definition: Definition, *, kind: str, shards: _Done, trial: int) -
         trial=trial,
         feeds={"shards": (shards.feed("shards"),)},
         artifacts=("tokens",),
+        seed=definition.flywheel.seed,
     )
 
 
-def _train(definition: Definition, *, trial: Trial, tokens: Sequence[_Done], start: Feed | None) -> Step:
+def _train(definition: FlywheelDefinition, *, trial: Trial, tokens: Sequence[Done], start: Feed | None) -> Step:
     feeds: dict[str, tuple[Feed, ...]] = {"tokens": tuple(made.feed("tokens") for made in tokens)}
     if start is not None:
         feeds["checkpoint"] = (start,)
@@ -438,10 +342,14 @@ def _train(definition: Definition, *, trial: Trial, tokens: Sequence[_Done], sta
         feeds=feeds,
         artifacts=("checkpoint",),
         metrics=("train_loss",),
+        seed=definition.flywheel.seed,
     )
 
 
-def _evaluate(definition: Definition, *, kind: str, golden: _Done, checkpoint: Feed | None, trial: int) -> Step:
+def evaluate_step(
+    definition: FlywheelDefinition, *, kind: str, golden: Done, checkpoint: Feed | None, trial: int
+) -> Step:
+    """Return the step that scores a checkpoint, or without one the untrained model, on a golden set."""
     table = definition.flywheel.evaluate
     feeds: dict[str, tuple[Feed, ...]] = {"golden": (golden.feed("tokens"),)}
     if checkpoint is not None:
@@ -455,4 +363,5 @@ def _evaluate(definition: Definition, *, kind: str, golden: _Done, checkpoint: F
         feeds=feeds,
         artifacts=("samples",),
         metrics=tuple(definition.metrics),
+        seed=definition.flywheel.seed,
     )

@@ -9,6 +9,7 @@ from html import escape
 
 from pilothouse.campaigns.record import Promotion, Trial, TrialState
 from pilothouse.evidence.verdict import Outcome
+from pilothouse.proposals.promotion import Confirmation
 
 WIDTH, HEIGHT = 760, 380
 LEFT, RIGHT, TOP, BOTTOM = 78, 24, 52, 56
@@ -56,7 +57,12 @@ def progress_svg(*, title: str, metric: str, trials: Sequence[Trial], promotions
 
     A trial that was judged by another metric, before the campaign's file named this one, has no place on the plot.
     """
-    kept = {promotion.trial for promotion in promotions}
+    undone = {
+        trial.number
+        for trial in trials
+        if trial.confirmation is not None and trial.confirmation.state is Confirmation.ROLLED_BACK
+    }
+    kept = {promotion.trial for promotion in promotions} - undone
     judged = (_point(trial, metric, kept) for trial in trials if trial.state is TrialState.JUDGED)
     points = [point for point in judged if point is not None and math.isfinite(point.value)]
     parts = [
@@ -80,7 +86,7 @@ def progress_svg(*, title: str, metric: str, trials: Sequence[Trial], promotions
 
 def _point(trial: Trial, metric: str, kept: set[int]) -> _Point | None:
     verdict = trial.verdict
-    if metric not in (trial.metrics if verdict is None else {verdict.metric}):
+    if metric not in trial.metrics or (verdict is not None and verdict.metric != metric):
         return None
     if verdict is None:
         value = trial.metrics[metric]

@@ -10,6 +10,7 @@ from enum import StrEnum
 from pilothouse.canonical import Json
 from pilothouse.evidence.verdict import Verdict
 from pilothouse.ids import ArtifactDigest, CampaignName, JobId, ProductId, ProposalId, RunId
+from pilothouse.proposals.promotion import Confirmed
 
 
 class Halt(StrEnum):
@@ -47,15 +48,19 @@ class Campaign:
 
 
 class TrialState(StrEnum):
-    """Where a trial stands."""
+    """Where a trial stands. One that was promoted over seeds is confirming until fresh runs have re-measured it."""
 
     RUNNING = "running"
+    CONFIRMING = "confirming"
     JUDGED = "judged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """A proposal under test; in a flywheel, one iteration. Number 0 is the untrained baseline."""
+    """A proposal under test; in a flywheel, one iteration. Number 0 is the baseline that the campaign began with.
+
+    `failure` is how a run of the candidate failed by its config's doing, empty if none did.
+    """
 
     product: ProductId
     campaign: CampaignName
@@ -68,17 +73,22 @@ class Trial:
     verdict: Verdict | None
     metrics: Mapping[str, float]
     seconds: Mapping[str, float]
+    confirmation: Confirmed | None = None
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promotion:
-    """A move of the baseline: from which trial's checkpoint the next one starts."""
+    """A move of the baseline: which trial's config, and in a flywheel whose checkpoint, the next one starts from.
+
+    A rollback is a move as well, to a trial that was the baseline before.
+    """
 
     product: ProductId
     campaign: CampaignName
     trial: int
     checkpoint: ArtifactDigest | None
-    samples: ArtifactDigest
+    samples: ArtifactDigest | None
     config: Mapping[str, Json]
     reason: str
     at: datetime
@@ -98,13 +108,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenSet:
-    """A hash-locked evaluation set with its counter of looks."""
+    """A hash-locked evaluation set with its counter of looks, and the best score that was published of it."""
 
     product: ProductId
     campaign: CampaignName
     name: str
     digest: str
     looks: int
+    published: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import tomllib
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from pilothouse.campaigns.definition import Definition
+from pilothouse.campaigns.definition import Definition, definition_of, schema_of
 from pilothouse.errors import BadCampaignFile
 from pilothouse.knobs.config import nearest
 
@@ -32,9 +32,9 @@ def read_definition(text: str, *, name: str) -> Definition:
         twice = "; a key or table may stand once only" if "overwrite" in reason or "twice" in reason else ""
         raise BadCampaignFile(f"{where}: {reason}{quoted}", fix=f"write the line as TOML{twice}", line=line) from error
     try:
-        return Definition.model_validate(values)
+        return definition_of(values)
     except ValidationError as error:
-        raise _refusal(error.errors()[0], text=text, name=name) from error
+        raise _refusal(error.errors()[0], text=text, name=name, schema=schema_of(values)) from error
 
 
 def key_lines(text: str) -> dict[KeyPath, int]:
@@ -57,14 +57,14 @@ def _parts(dotted: str) -> KeyPath:
     return tuple(part.strip().strip("\"'") for part in dotted.split("."))
 
 
-def _refusal(error: ErrorDetails, *, text: str, name: str) -> BadCampaignFile:
+def _refusal(error: ErrorDetails, *, text: str, name: str, schema: type[Definition]) -> BadCampaignFile:
     """Say one validation error in the file's own terms."""
     path = tuple(str(part) for part in error["loc"])
     line = _line_of(path, key_lines(text))
     where = f"{name}, line {line}" if line is not None else name
     dotted = ".".join(path) or "the file"
     if error["type"] == "extra_forbidden":
-        known = _known_keys(path[:-1])
+        known = _known_keys(schema, path[:-1])
         close = nearest(path[-1], known)
         fix = f"did you mean {close!r}?" if close else f"known here are: {', '.join(sorted(known))}"
         return BadCampaignFile(f"{where}: unknown key {dotted!r}", fix=fix, line=line)
@@ -90,9 +90,9 @@ def _line_of(path: KeyPath, lines: dict[KeyPath, int]) -> int | None:
     return None
 
 
-def _known_keys(path: KeyPath) -> list[str]:
+def _known_keys(definition: type[Definition], path: KeyPath) -> list[str]:
     """Return the keys that the schema knows in the table at `path`."""
-    schema = Definition.model_json_schema()
+    schema = definition.model_json_schema()
     node = schema
     for part in path:
         inner = node.get("properties", {}).get(part, node.get("additionalProperties", {}))

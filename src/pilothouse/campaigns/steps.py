@@ -1,4 +1,4 @@
-"""The steps of a flywheel as content-addressed jobs.
+"""The steps of a loop as content-addressed jobs.
 
 A step's key is the digest of its command, config, seed and the keys of the steps that feed it, so a step that was done
 is found again and never done twice. The outputs' own digests guard their bytes; they do not enter the key.
@@ -64,15 +64,21 @@ def make_step(
     feeds: Mapping[str, tuple[Feed, ...]],
     artifacts: tuple[str, ...],
     metrics: tuple[str, ...] = (),
+    seed: int,
+    conditions: str = "",
 ) -> Step:
-    """Return the step with its key; the same arguments always give the same key."""
-    seed = definition.flywheel.seed
+    """Return the step with its key; the same arguments always give the same key.
+
+    `conditions` names what a result holds for besides (code, hardware class): where that matters, a step that was done
+    under other conditions is another step.
+    """
     identity: dict[str, Json] = {
         "kind": kind,
         "command": list(table.command),
         "config": dict(config),
         "seed": seed,
         "feeds": {name: [feed.key for feed in made] for name, made in feeds.items()},
+        "conditions": conditions,
     }
     spec = JobSpec(
         kind=kind,

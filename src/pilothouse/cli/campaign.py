@@ -34,6 +34,7 @@ def run_campaign(  # each option of the command is one argument
     restore_golden: Annotated[
         bool, typer.Option("--restore-golden", help="Make a damaged golden set again; it must come out the same.")
     ] = False,
+    seats: Annotated[int, typer.Option(min=1, max=64, help="How many runs may go at once on this machine.")] = 1,
 ) -> None:
     """Run the loop in the foreground, endless unless told otherwise; Ctrl-C stops it where it can go on."""
     from pilothouse.cli.campaign_run import RunRequest, run_in_foreground
@@ -45,6 +46,7 @@ def run_campaign(  # each option of the command is one argument
         iterations=1 if once else iterations,
         assignments=tuple(settings or ()),
         restore_golden=restore_golden,
+        seats=seats,
     )
     raise typer.Exit(run_in_foreground(settings_of(ctx), request))
 
@@ -143,9 +145,9 @@ def check_campaign(file: FileArgument, as_json: AsJson = False) -> None:
 @app.command("schema")
 def print_schema() -> None:
     """Print the JSON Schema of campaign files, for editors."""
-    from pilothouse.campaigns.definition import Definition
+    from pilothouse.campaigns.definition import file_schema
 
-    print_json(Definition.model_json_schema())
+    print_json(file_schema())
 
 
 def read_file(file: Path) -> Definition:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from pilothouse.campaigns.action import Finished
 from pilothouse.campaigns.definition import Definition
-from pilothouse.campaigns.flywheel import Finished
 from pilothouse.canonical import Json
 from pilothouse.cli.campaign import read_file
 from pilothouse.cli.context import note, own_command
@@ -28,7 +28,7 @@ from pilothouse.wiring.workspace import open_workspace
 class RunRequest:
     """What the person asked for: the file, how many iterations more (None for endless), which knobs to move.
 
-    `go_on` is the command by which they go on after a stop, where it is not this one.
+    `go_on` is the command by which they go on after a stop, where it is not this one. So many `seats` run at once.
     """
 
     file: Path
@@ -36,6 +36,7 @@ class RunRequest:
     assignments: tuple[str, ...] = ()
     restore_golden: bool = False
     go_on: str = ""
+    seats: int = 1
 
 
 def run_in_foreground(settings: Settings, request: RunRequest) -> int:
@@ -54,6 +55,7 @@ def run_in_foreground(settings: Settings, request: RunRequest) -> int:
                 restore_golden=request.restore_golden,
                 warn=note,
                 tell=view,
+                seats=request.seats,
             ),
             stop,
         )

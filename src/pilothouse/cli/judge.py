@@ -228,17 +228,16 @@ def floor(
     as_json: AsJson = False,
 ) -> None:
     """Tell the noise floor that was measured last, and whether it still holds."""
-    from pilothouse.campaigns.definition import Definition
+    from pilothouse.campaigns.definition import definition_of
     from pilothouse.errors import NotFound
     from pilothouse.operations.calibrate import conditions_of, floor_json, stored_floors
     from pilothouse.operations.campaign_snapshot import find_campaign
-    from pilothouse.wiring.calibrating import hardware_class
-    from pilothouse.wiring.running import code_commit
+    from pilothouse.wiring.conditions import code_commit, hardware_class
 
     workspace = open_existing(ctx)
     with workspace.store.read() as tx:
         campaign = find_campaign(tx, workspace.product, name)
-        definition = Definition.model_validate(campaign.definition)
+        definition = definition_of(campaign.definition)
         floors = stored_floors(tx, campaign)
         now = conditions_of(tx, definition, campaign, code=code_commit(workspace.home), hardware=hardware_class())
     if not floors:

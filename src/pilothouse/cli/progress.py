@@ -18,7 +18,15 @@ from rich.progress import (
 from rich.text import Text
 
 from pilothouse.cli.table import duration
-from pilothouse.engine.loop_events import LoopEvent, StepDone, StepSeen, TrialJudged
+from pilothouse.engine.loop_events import (
+    BaselineKept,
+    LoopEvent,
+    ProposalRefused,
+    StepDone,
+    StepSeen,
+    TrialConfirmed,
+    TrialJudged,
+)
 from pilothouse.fleet.job import Job, JobSpec
 from pilothouse.fleet.stages import Stage
 from pilothouse.ids import JobId
@@ -63,6 +71,16 @@ class ProgressView:
                 self._step_done(event.job, event.spec, event.seconds)
             case TrialJudged():
                 self._judged(event)
+            case TrialConfirmed():
+                self._confirmed(event)
+            case BaselineKept():
+                floor = event.floor
+                self._print(
+                    f"baseline: {floor.metric} {floor.mean:.4g} ± {floor.sigma:.2g} over {event.runs} runs; 8 seeds "
+                    f"find {floor.detectable:.2g}"
+                )
+            case ProposalRefused():
+                self._print(f"proposal refused: {event.proposal.refusal}")
 
     def _seen(self, event: StepSeen) -> None:
         self._finish_others(event.job.id)
@@ -87,15 +105,28 @@ class ProgressView:
             self._print(f"{_title(spec)}  {duration(seconds)}")
 
     def _judged(self, event: TrialJudged) -> None:
-        verdict = event.trial.verdict
+        verdict, trial = event.trial.verdict, event.trial
         if verdict is None:
             self._print("untrained model scored: the first baseline")
             return
         moved = "the baseline moves" if event.promoted else "the baseline stays"
+        if verdict.examples > 0:
+            self._print(
+                f"iteration {trial.number}: {verdict.outcome.value}, {verdict.metric} {verdict.baseline:.4g} → "
+                f"{verdict.candidate:.4g}, change in [{verdict.low:+.3g}, {verdict.high:+.3g}]; {moved}"
+            )
+            return
         self._print(
-            f"iteration {event.trial.number}: {verdict.outcome.value}, {verdict.metric} {verdict.baseline:.4g} → "
-            f"{verdict.candidate:.4g}, change in [{verdict.low:+.3g}, {verdict.high:+.3g}]; {moved}"
+            f"trial {trial.number}: {event.changes or 'an identical rerun'}: {verdict.outcome.value}, "
+            f"{verdict.metric} {verdict.baseline:.4g} → {verdict.candidate:.4g} over {verdict.candidate_runs} seeds, "
+            f"p {verdict.p:.2g} at {verdict.alpha:.2g}; {trial.failure or moved}"
         )
+
+    def _confirmed(self, event: TrialConfirmed) -> None:
+        answer = event.trial.confirmation
+        assert answer is not None, f"trial {event.trial.number} was told as confirmed without an answer"
+        kept = "" if answer.gain is None else f", a gain of {answer.gain:.3g}"
+        self._print(f"trial {event.trial.number}: {answer.state.value}{kept}; {answer.reason}")
 
     def _print(self, line: str) -> None:
         self._bars.console.print(Text(line), soft_wrap=True)

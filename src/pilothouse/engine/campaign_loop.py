@@ -1,54 +1,34 @@
 """Advance one campaign: read the facts, decide, act, and wait for the fleet in between.
 
-Every act is one transaction that is harmless to repeat, so the loop may be killed between any two statements.
+Every act is one transaction that is harmless to repeat, so the loop may be killed between any two statements. What all
+kinds of loop do alike stands here; each kind decides for itself and adds its own acts.
 """
 
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeAlias, assert_never
+from typing import Generic, TypeAlias, TypeVar
 
+from pilothouse.campaigns.action import Admit, Await, Failed, Finished, Submit
 from pilothouse.campaigns.definition import Definition
-from pilothouse.campaigns.flywheel import (
-    Action,
-    Admit,
-    Await,
-    Failed,
-    Finished,
-    GoldenDrift,
-    Judge,
-    LockGolden,
-    Propose,
-    Submit,
-    next_action,
-)
-from pilothouse.campaigns.record import Campaign, GoldenSet, Trial
+from pilothouse.campaigns.record import Campaign
+from pilothouse.campaigns.steps import Step, StepFact
 from pilothouse.canonical import Json
 from pilothouse.engine.engine import Engine
-from pilothouse.engine.loop_events import LoopEvent, StepDone, StepSeen, TrialJudged
-from pilothouse.errors import (
-    ArtifactDamaged,
-    GoldenSetChanged,
-    IterationFailed,
-    NotApproved,
-    PilothouseError,
-    StorageFailed,
-)
-from pilothouse.evidence.verdict import Verdict
+from pilothouse.engine.loop_events import LoopEvent, StepDone, StepSeen
+from pilothouse.errors import IterationFailed, NotApproved, PilothouseError, StorageFailed
 from pilothouse.fleet.job import Outcome
 from pilothouse.fleet.stages import Stage
-from pilothouse.ids import ArtifactDigest, JobId, ProposalId, mint
+from pilothouse.ids import JobId, mint
 from pilothouse.monitoring.response import advice
 from pilothouse.operations.admit_proposal import admit_proposal
-from pilothouse.operations.campaign_facts import Session, campaign_facts
-from pilothouse.operations.draft_proposal import draft_proposal
+from pilothouse.operations.campaign_facts import Session
 from pilothouse.operations.halt_campaign import Trouble, fail_campaign, finish_campaign
-from pilothouse.operations.judge_trial import begin_baseline, compare, judge_trial
-from pilothouse.operations.samples import read_samples
 from pilothouse.operations.submit_step import RUN_KINDS, submit_step
 from pilothouse.ports.blobs import Blobs
 from pilothouse.ports.clock import Clock
@@ -56,6 +36,9 @@ from pilothouse.ports.store import Transaction
 
 WAIT_SECONDS = 0.25
 """How often progress is looked at while a job runs; a change of stage wakes the loop at once."""
+
+D = TypeVar("D", bound=Definition)
+A = TypeVar("A")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,15 +61,23 @@ Ending: TypeAlias = Finished | Stopped
 
 
 @dataclass(kw_only=True)
-class CampaignLoop:
+class CampaignLoop(ABC, Generic[D, A]):
     """One start of a campaign's loop. `run` returns when nothing is left to do, or when it is told to stop."""
 
     parts: LoopParts
-    definition: Definition
+    definition: D
     campaign: Campaign
     session: Session
     overrides: dict[str, Json]
     _told: set[JobId] = field(default_factory=set)
+
+    @abstractmethod
+    def decide(self) -> A:
+        """Return what to do next, from one consistent snapshot."""
+
+    @abstractmethod
+    def act(self, action: A, seen: int) -> Finished | None:
+        """Do it, and return the ending when it was the last; `seen` counts the engine's changes when it was decided."""
 
     def run(self, stop: threading.Event) -> Ending:
         """Advance until finished or stopped; what stops it is recorded on the campaign and then raised.
@@ -96,7 +87,7 @@ class CampaignLoop:
         try:
             while not stop.is_set():
                 seen = self.parts.engine.changes
-                ending = self._advance(self._decide(), seen)
+                ending = self.act(self.decide(), seen)
                 if ending is not None:
                     return ending
         except NotApproved:
@@ -110,52 +101,52 @@ class CampaignLoop:
         """Record why the campaign cannot go on; on a disk that takes nothing the error itself must do."""
         trouble = Trouble(label=f"stopped: {type(error).__name__}", error=error.message, next_action=error.fix)
         with suppress(StorageFailed):
-            self._apply(lambda tx, now: fail_campaign(tx, self.campaign, trouble, now=now))
+            self.apply(lambda tx, now: fail_campaign(tx, self.campaign, trouble, now=now))
 
-    def _decide(self) -> Action:
-        with self.parts.engine.read() as tx:
-            return next_action(
-                self.definition, campaign_facts(tx, self.campaign, self.session, moved=bool(self.overrides))
-            )
-
-    def _advance(self, action: Action, seen: int) -> Finished | None:
-        """Act on one decision; return it when it was the last."""
+    def share(self, action: Submit | Await | Admit | Failed | Finished, seen: int) -> Finished | None:
+        """Do what every kind of loop does alike."""
         match action:
             case Submit():
                 self._submit(action)
             case Await():
                 self._look(action)
                 self.parts.engine.wait_change(seen, timeout_seconds=WAIT_SECONDS)
-            case LockGolden():
-                self._lock(action)
-            case Propose():
-                self._propose(action)
             case Admit():
                 self._admit(action)
-            case Judge():
-                self._judge(action)
-            case GoldenDrift():
-                raise _drift(action)
             case Failed():
                 raise _failure(action)
             case Finished():
                 return self._finish(action)
-            case unknown:
-                assert_never(unknown)
         return None
 
-    def _mint(self, kind: str) -> str:
+    def mint(self, kind: str) -> str:
+        """Return a new id."""
         return mint(kind, now=self.parts.clock.now(), entropy=self.parts.clock.entropy())
 
-    def _apply(self, act: Callable[[Transaction, datetime], None]) -> None:
+    def apply(self, act: Callable[[Transaction, datetime], None]) -> None:
         """Run one act as one transaction of the writer, at the time it is asked for."""
         now = self.parts.clock.now()
         self.parts.engine.apply(lambda tx: act(tx, now))
 
+    def stored(self, tx: Transaction) -> Campaign:
+        """Return the campaign as it stands."""
+        stored = tx.campaigns.get(self.campaign.product, self.campaign.name)
+        assert stored is not None, f"campaign {self.campaign.name} was opened before its loop began"
+        return stored
+
+    def tell_done(self, steps: tuple[tuple[Step, StepFact], ...]) -> None:
+        """Tell the presenter which steps have shipped, each once."""
+        with self.parts.engine.read() as tx:
+            jobs = [(tx.jobs.by_id(fact.job), step.spec, fact.seconds) for step, fact in steps]
+        for job, spec, seconds in jobs:
+            if job is not None and job.stage is Stage.SHIPPED and job.id not in self._told:
+                self._told.add(job.id)
+                self.parts.tell(StepDone(job=job, spec=spec, seconds=seconds))
+
     def _submit(self, action: Submit) -> None:
         # A run is one job, so the two share their id, which is also the name of the folder it writes to.
         kind = self.campaign.name if action.step.spec.kind in RUN_KINDS else "job"
-        job = JobId(self._mint(kind))
+        job = JobId(self.mint(kind))
         now = self.parts.clock.now()
         self.parts.engine.apply(lambda tx: submit_step(tx, action, campaign=self.campaign, job=job, now=now))
 
@@ -168,34 +159,6 @@ class CampaignLoop:
             progress = attempts[-1].progress if attempts else None
             self.parts.tell(StepSeen(job=job, spec=action.step.spec, progress=progress))
 
-    def _lock(self, action: LockGolden) -> None:
-        golden = GoldenSet(
-            product=self.campaign.product,
-            campaign=self.campaign.name,
-            name=action.name,
-            digest=action.digest,
-            looks=0,
-        )
-        self._apply(lambda tx, _: tx.campaigns.lock_golden(golden))
-
-    def _propose(self, action: Propose) -> None:
-        commit, identity = self.parts.code_commit(), ProposalId(self._mint("proposal"))
-
-        def act(tx: Transaction, now: datetime) -> None:
-            draft_proposal(
-                tx,
-                action,
-                definition=self.definition,
-                campaign=self._stored(tx),
-                overrides=self.overrides,
-                code_commit=commit,
-                identity=identity,
-                now=now,
-            )
-
-        self._apply(act)
-        self.overrides = {}
-
     def _admit(self, action: Admit) -> None:
         commit = self.parts.code_commit()
 
@@ -204,82 +167,17 @@ class CampaignLoop:
                 tx,
                 action.proposal,
                 definition=self.definition,
-                campaign=self._stored(tx),
+                campaign=self.stored(tx),
                 code_commit=commit,
                 now=now,
             )
 
-        self._apply(act)
-
-    def _judge(self, action: Judge) -> None:
-        """Compare outside the transaction, since it reads files, and record inside one."""
-        try:
-            verdict = self._verdict(action)
-        except ArtifactDamaged as error:
-            broken = ArtifactDigest(error.artifact)
-            self._apply(lambda tx, now: _mark_damaged(tx, self.campaign, broken, now=now))
-            return
-        now = self.parts.clock.now()
-        judged = self.parts.engine.apply(
-            lambda tx: judge_trial(
-                tx,
-                action,
-                definition=self.definition,
-                campaign=self.campaign,
-                trial=self._trial(tx, action.number, now),
-                verdict=verdict,
-                now=now,
-            )
-        )
-        self._tell_done(action)
-        self.parts.tell(TrialJudged(trial=judged.trial, promoted=judged.promoted))
-
-    def _verdict(self, action: Judge) -> Verdict | None:
-        if action.baseline is None:
-            return None
-        _, metric = self.definition.primary()
-        assert metric.column is not None, "the definition refuses a primary metric without a column"
-        baseline, candidate = (
-            read_samples(self.parts.blobs.path(digest), column=metric.column, cluster=self.definition.decision.cluster)
-            for digest in (action.baseline, action.samples)
-        )
-        return compare(self.definition, baseline=baseline, candidate=candidate)
-
-    def _tell_done(self, action: Judge) -> None:
-        with self.parts.engine.read() as tx:
-            jobs = [(tx.jobs.by_id(fact.job), step.spec, fact.seconds) for step, fact in action.steps]
-        for job, spec, seconds in jobs:
-            if job is not None and job.stage is Stage.SHIPPED and job.id not in self._told:
-                self._told.add(job.id)
-                self.parts.tell(StepDone(job=job, spec=spec, seconds=seconds))
-
-    def _trial(self, tx: Transaction, number: int, now: datetime) -> Trial:
-        stored = {trial.number: trial for trial in tx.campaigns.trials(self.campaign.product, self.campaign.name)}
-        return stored[number] if number in stored else begin_baseline(self.definition, self.campaign, now=now)
-
-    def _stored(self, tx: Transaction) -> Campaign:
-        stored = tx.campaigns.get(self.campaign.product, self.campaign.name)
-        assert stored is not None, f"campaign {self.campaign.name} was opened before its loop began"
-        return stored
+        self.apply(act)
 
     def _finish(self, action: Finished) -> Finished:
         if action.final:
-            self._apply(lambda tx, _: finish_campaign(tx, self.campaign, reason=action.reason))
+            self.apply(lambda tx, _: finish_campaign(tx, self.campaign, reason=action.reason))
         return action
-
-
-def _mark_damaged(tx: Transaction, campaign: Campaign, digest: ArtifactDigest, *, now: datetime) -> None:
-    tx.jobs.mark_damaged(campaign.product, digest, now=now)
-
-
-def _drift(action: GoldenDrift) -> GoldenSetChanged:
-    return GoldenSetChanged(
-        f"golden set {action.name!r} was locked at {action.expected[:16]}…, found {action.found[:16]}…"
-        if len(action.found) == len(action.expected)
-        else f"golden set {action.name!r}, locked at {action.expected[:16]}…, has {action.found}",
-        fix="restore it with `pilothouse campaign run FILE --restore-golden` (it must come out the same), "
-        "or give the changed set another name",
-    )
 
 
 def _failure(action: Failed) -> IterationFailed:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from pilothouse.campaigns.record import Trial
+from pilothouse.evidence.noise_floor import NoiseFloor
 from pilothouse.fleet.job import Job, JobSpec, Progress
+from pilothouse.proposals.proposal import Proposal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,10 +31,34 @@ class StepDone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialJudged:
-    """A trial has its verdict; trial 0, the baseline, has none."""
+    """A trial has its verdict; the flywheel's trial 0, its baseline, has none. `changes` says what the trial moved."""
 
     trial: Trial
     promoted: bool
+    changes: str = ""
 
 
-LoopEvent: TypeAlias = StepSeen | StepDone | TrialJudged
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialConfirmed:
+    """Fresh runs have re-measured a promoted trial: it was kept, or the baseline moved back."""
+
+    trial: Trial
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineKept:
+    """The unchanged config was measured; `floor` is that of the primary metric or of the first one."""
+
+    floor: NoiseFloor
+    runs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposalRefused:
+    """A proposal was refused before any run; it holds the reason."""
+
+    proposal: Proposal
+
+
+LoopEvent: TypeAlias = StepSeen | StepDone | TrialJudged | TrialConfirmed | BaselineKept | ProposalRefused

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 from pilothouse.errors import BadValue
 from pilothouse.evidence.interval import UNBOUNDED, Comparison, Interval
@@ -65,7 +65,7 @@ def _compare(
     clusters = len(labels)
     error, freedom = _spread(differences - mean, place, clusters=clusters)
     noise = ROUNDING * float(max(np.abs(baseline).max(), np.abs(candidate).max()))
-    interval, doubt = _interval(mean, error, freedom, clusters=clusters, noise=noise, alpha=alpha)
+    interval, p, doubt = _interval(mean, error, freedom, clusters=clusters, noise=noise, alpha=alpha)
     return Comparison(
         baseline=float(baseline.mean()),
         candidate=float(candidate.mean()),
@@ -73,6 +73,7 @@ def _compare(
         standard_error=error,
         degrees_of_freedom=freedom,
         interval=interval,
+        p=p,
         alpha=alpha,
         examples=examples,
         clusters=clusters,
@@ -96,18 +97,28 @@ def _spread(residuals: NDArray[np.float64], place: NDArray[np.intp], *, clusters
 
 def _interval(
     mean: float, error: float, freedom: float, *, clusters: int, noise: float, alpha: float
-) -> tuple[Interval, str]:
-    """Return the interval, and why it is not the ordinary one."""
+) -> tuple[Interval, float, str]:
+    """Return the interval, the two-sided p-value, and why they are not the ordinary ones."""
     if clusters < 2:
-        return UNBOUNDED, "all examples stand in one cluster, and one cluster tells nothing of its variation"
+        return UNBOUNDED, 1.0, "all examples stand in one cluster, and one cluster tells nothing of its variation"
     if error > noise:
         reach = -float(stdtrit(freedom, alpha / 2)) * error
-        return Interval(low=mean - reach, high=mean + reach), ""
+        p = 2 * float(stdtr(freedom, -abs(mean) / error))
+        return Interval(low=mean - reach, high=mean + reach), p, ""
     if abs(mean) <= noise:
-        return Interval(low=min(mean, 0.0), high=max(mean, 0.0)), "both score the same in every cluster"
-    if 2.0 ** (1 - clusters) > alpha:
-        return UNBOUNDED, f"all {clusters} clusters differ by the same amount, too few to tell it from chance by sign"
-    return Interval(low=mean, high=mean), f"all {clusters} clusters differ by the same amount; judged by the sign test"
+        return Interval(low=min(mean, 0.0), high=max(mean, 0.0)), 1.0, "both score the same in every cluster"
+    by_sign = 2.0 ** (1 - clusters)
+    if by_sign > alpha:
+        return (
+            UNBOUNDED,
+            by_sign,
+            f"all {clusters} clusters differ by the same amount, too few to tell it from chance by sign",
+        )
+    return (
+        Interval(low=mean, high=mean),
+        by_sign,
+        f"all {clusters} clusters differ by the same amount; judged by the sign test",
+    )
 
 
 def _require_pairs(baseline: NDArray[np.float64], candidate: NDArray[np.float64], cluster: NDArray[np.int64]) -> None:

@@ -28,7 +28,7 @@ UNBOUNDED = Interval(low=-math.inf, high=math.inf)
 class Comparison:
     """Means of the two arms and the interval of their difference, candidate minus baseline.
 
-    `doubt` says why the interval is not the ordinary one, and is empty when it is.
+    `p` is two-sided. `doubt` says why the interval is not the ordinary one, and is empty when it is.
     """
 
     baseline: float
@@ -37,6 +37,7 @@ class Comparison:
     standard_error: float
     degrees_of_freedom: float
     interval: Interval
+    p: float
     alpha: float
     examples: int
     clusters: int

@@ -15,10 +15,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from pilothouse.errors import BadValue
+from pilothouse.evidence.protocol import PROMISED
 
 BLOCK = 100
 FIRST_SHARE = 0.9
-PROMISED = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

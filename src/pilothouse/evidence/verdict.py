@@ -45,9 +45,13 @@ class Confidence(StrEnum):
 class Verdict:
     """The answer and everything needed to check it.
 
-    `difference` is candidate minus baseline in the metric's own unit, `low` and `high` its two-sided interval at
-    level 1 - `alpha`; ends that are infinite exclude nothing, and are null in JSON. `scope` says in words what the
-    error rate covers and what it does not, `reason` why the outcome is what it is.
+    `difference` is candidate minus baseline in the metric's own unit, NaN where no run of an arm finished. `low` and
+    `high` are its two-sided interval at level 1 - `alpha`; ends that are infinite exclude nothing. What is no finite
+    number is null in JSON. `p` is that of the test which decided, `shrunk` the difference freed of the luck that
+    selection adds. `alpha_spent` and `alpha_left` are of the campaign's error rate where one is kept across its
+    proposals, and of this comparison's otherwise. `examples` and `clusters` are 0 where runs were compared and not
+    examples. `scope` says in words what the error rate covers and what it does not, `reason` why the outcome is what
+    it is.
     """
 
     outcome: Outcome
@@ -56,9 +60,15 @@ class Verdict:
     baseline: float
     candidate: float
     difference: float
+    shrunk: float
     low: float
     high: float
+    p: float
     alpha: float
+    alpha_spent: float
+    alpha_left: float
+    baseline_runs: int
+    candidate_runs: int
     examples: int
     clusters: int
     method: str
@@ -72,11 +82,17 @@ class Verdict:
             "outcome": self.outcome.value,
             "metric": self.metric,
             "direction": self.direction.value,
-            "baseline": self.baseline,
-            "candidate": self.candidate,
-            "difference": self.difference,
+            "baseline": _finite(self.baseline),
+            "candidate": _finite(self.candidate),
+            "difference": _finite(self.difference),
+            "shrunk_difference": self.shrunk,
             "interval": [_finite(self.low), _finite(self.high)],
+            "p": self.p,
             "alpha": self.alpha,
+            "alpha_spent": self.alpha_spent,
+            "alpha_left": self.alpha_left,
+            "baseline_runs": self.baseline_runs,
+            "candidate_runs": self.candidate_runs,
             "examples": self.examples,
             "clusters": self.clusters,
             "method": self.method,
@@ -128,9 +144,15 @@ def judge(
         baseline=comparison.baseline,
         candidate=comparison.candidate,
         difference=comparison.difference,
+        shrunk=comparison.difference,
         low=comparison.interval.low,
         high=comparison.interval.high,
+        p=comparison.p,
         alpha=comparison.alpha,
+        alpha_spent=comparison.alpha,
+        alpha_left=0.0,
+        baseline_runs=1,
+        candidate_runs=1,
         examples=comparison.examples,
         clusters=comparison.clusters,
         method=comparison.method,
@@ -147,12 +169,18 @@ def verdict_from_json(value: Mapping[str, Json]) -> Verdict:
         outcome=Outcome(_member(value, "outcome", Outcome)),
         metric=_text(value, "metric"),
         direction=Direction(_member(value, "direction", Direction)),
-        baseline=_number(value, "baseline"),
-        candidate=_number(value, "candidate"),
-        difference=_number(value, "difference"),
+        baseline=_mean(value, "baseline"),
+        candidate=_mean(value, "candidate"),
+        difference=_mean(value, "difference"),
+        shrunk=_number(value, "shrunk_difference"),
         low=low,
         high=high,
+        p=_number(value, "p"),
         alpha=_number(value, "alpha"),
+        alpha_spent=_number(value, "alpha_spent"),
+        alpha_left=_number(value, "alpha_left"),
+        baseline_runs=_count(value, "baseline_runs"),
+        candidate_runs=_count(value, "candidate_runs"),
         examples=_count(value, "examples"),
         clusters=_count(value, "clusters"),
         method=_text(value, "method"),
@@ -204,6 +232,11 @@ def _number(value: Mapping[str, Json], name: str) -> float:
     if isinstance(found, bool) or not isinstance(found, float | int) or not math.isfinite(found):
         raise _unreadable(name, found)
     return float(found)
+
+
+def _mean(value: Mapping[str, Json], name: str) -> float:
+    """Return the number, NaN where no run of an arm has finished."""
+    return math.nan if name in value and value[name] is None else _number(value, name)
 
 
 def _count(value: Mapping[str, Json], name: str) -> int:

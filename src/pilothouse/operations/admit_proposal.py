@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from pilothouse.campaigns.definition import Definition
-from pilothouse.campaigns.flywheel import applied_config
 from pilothouse.campaigns.record import Campaign, Trial, TrialState
+from pilothouse.campaigns.wanted import applied_config
 from pilothouse.operations.draft_proposal import subject_of
 from pilothouse.ports.store import Transaction
 from pilothouse.proposals.gate import EVERY_SUBJECT, admit, drift

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import datetime
 
 from pilothouse.campaigns.calibration import Replicated
-from pilothouse.campaigns.definition import Definition
+from pilothouse.campaigns.definition import Definition, FlywheelDefinition
 from pilothouse.campaigns.record import Campaign
 from pilothouse.canonical import Json, digest
 from pilothouse.errors import BadValue
@@ -25,13 +25,24 @@ def conditions_of(
 ) -> Conditions:
     """Return what a noise floor measured now would hold for: the code, the hardware class, and data with its config."""
     golden = {each.name: each.digest for each in tx.campaigns.golden_sets(campaign.product, campaign.name)}
-    data: dict[str, Json] = {
-        "golden": golden.get(definition.flywheel.golden, "unlocked"),
-        "first_seed": definition.flywheel.first_seed,
-        "seeds": definition.flywheel.seeds_per_iteration,
-        "config": {**definition.trainer.fixed_values(), **campaign.config},
-    }
-    return Conditions(code=code, hardware=hardware, data=digest(data))
+    return Conditions(code=code, hardware=hardware, data=digest(_data(definition, campaign, golden)))
+
+
+def _data(definition: Definition, campaign: Campaign, golden: Mapping[str, str]) -> dict[str, Json]:
+    """Return the data that runs are trained and judged on, with what else they are given.
+
+    A flywheel's floor is that of one config. Over seeds each new baseline is measured by its own runs, so the floor
+    outlives a promotion.
+    """
+    fixed = definition.trainer.fixed_values()
+    if isinstance(definition, FlywheelDefinition):
+        return {
+            "golden": definition.evaluation(golden),
+            "first_seed": definition.flywheel.first_seed,
+            "seeds": definition.flywheel.seeds_per_iteration,
+            "config": {**fixed, **campaign.config},
+        }
+    return {"command": list(definition.trainer.command), "config": dict(fixed)}
 
 
 def floors_of(definition: Definition, found: Replicated, *, conditions: Conditions) -> list[NoiseFloor]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from pilothouse.campaigns.flywheel import Facts, StepFacts
+from pilothouse.campaigns.facts import StepFacts
+from pilothouse.campaigns.flywheel import FlywheelFacts
 from pilothouse.campaigns.record import Campaign, Promotion
 from pilothouse.campaigns.steps import StepFact
 from pilothouse.fleet.job import Job
@@ -26,11 +27,11 @@ class Session:
     restore_golden: bool = False
 
 
-def campaign_facts(tx: Transaction, campaign: Campaign, session: Session, *, moved: bool) -> Facts:
+def flywheel_facts(tx: Transaction, campaign: Campaign, session: Session, *, moved: bool) -> FlywheelFacts:
     """Return the facts of a campaign as this transaction sees them; of several proposals of a trial the last counts."""
     product, name = campaign.product, campaign.name
     promotions = tx.campaigns.promotions(product, name)
-    return Facts(
+    return FlywheelFacts(
         step=step_facts(tx, product),
         trials=tx.campaigns.trials(product, name),
         promotions=promotions,
@@ -45,14 +46,21 @@ def campaign_facts(tx: Transaction, campaign: Campaign, session: Session, *, mov
     )
 
 
-def step_facts(tx: Transaction, product: ProductId) -> StepFacts:
-    """Return a look-up of steps by key that asks the store once for each."""
+def step_facts(tx: Transaction, product: ProductId, *, shipped: dict[str, StepFact] | None = None) -> StepFacts:
+    """Return a look-up of steps by key that asks the store once for each.
+
+    Steps that have shipped are kept in `shipped` for the next look-up, where their artifacts are not at stake.
+    """
     known: dict[str, StepFact | None] = {}
 
     def look(key: str, /) -> StepFact | None:
+        if shipped is not None and key in shipped:
+            return shipped[key]
         if key not in known:
             jobs = tx.jobs.keys_like(product, f"{key}#")
-            known[key] = step_fact(tx, max(jobs, key=_generation)) if jobs else None
+            known[key] = found = step_fact(tx, max(jobs, key=_generation)) if jobs else None
+            if shipped is not None and found is not None and found.stage is Stage.SHIPPED:
+                shipped[key] = found
         return known[key]
 
     return look

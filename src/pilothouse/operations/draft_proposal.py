@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from pilothouse.campaigns.definition import Definition
+from pilothouse.campaigns.definition import Definition, FlywheelDefinition
 from pilothouse.campaigns.flywheel import Propose
 from pilothouse.campaigns.record import Campaign
 from pilothouse.canonical import Json
 from pilothouse.ids import ProposalId
 from pilothouse.knobs.config import config_digest
+from pilothouse.knobs.delta import Change
 from pilothouse.ports.store import Transaction
-from pilothouse.proposals.draft import Draft, draft
+from pilothouse.proposals.draft import Draft, Drafted, draft
 from pilothouse.proposals.proposal import Proposal, Risk, State, Subject
+from pilothouse.proposals.search import Suggestion
 
 
 def draft_proposal(
     tx: Transaction,
     action: Propose,
     *,
-    definition: Definition,
+    definition: FlywheelDefinition,
     campaign: Campaign,
     overrides: Mapping[str, Json],
     code_commit: str,
@@ -41,34 +43,75 @@ def draft_proposal(
             identical_reason=growth,
         )
     )
-    moved = ", ".join(f"{change.knob} {change.before!r} → {change.after!r}" for change in made.changes)
+    moved = changes_words(made.changes)
     primary, _ = definition.primary()
+    suggestion = Suggestion(
+        overrides=overrides,
+        source="person" if made.changes else "flywheel",
+        rationale=f"{growth}; {moved}" if moved else growth,
+        hypothesis=f"{primary} on golden set {definition.flywheel.golden} improves on the best checkpoint so far",
+        why_not_identical=moved or growth,
+        risk=risk_of(definition, made.changes),
+        rollback="the best checkpoint stays the baseline unless the verdict is improved",
+    )
+    subject = subject_of(tx, definition, campaign, config=made.config, code_commit=code_commit)
+    return put_proposal(
+        tx, campaign, suggestion, made, number=action.number, subject=subject, identity=identity, now=now
+    )
+
+
+def put_proposal(
+    tx: Transaction,
+    campaign: Campaign,
+    suggestion: Suggestion,
+    made: Drafted,
+    *,
+    number: int,
+    subject: Subject,
+    identity: ProposalId,
+    now: datetime,
+    refusal: str = "",
+) -> Proposal:
+    """Store and return the proposal of trial `number`, rejected where there is a refusal.
+
+    An open proposal of the same trial gives way to an open one.
+    """
     proposal = Proposal(
         id=identity,
         product=campaign.product,
         campaign=campaign.name,
-        number=action.number,
+        number=number,
         parent_digest=config_digest(campaign.config),
         config=made.config,
         changes=made.changes,
-        why_not_identical=moved or growth,
-        rationale=f"{growth}; {moved}" if moved else growth,
-        hypothesis=f"{primary} on golden set {definition.flywheel.golden} improves on the best checkpoint so far",
-        risk=max((Risk(definition.knobs[change.knob].risk) for change in made.changes), key=_order, default=Risk.LOW),
-        rollback="the best checkpoint stays the baseline unless the verdict is improved",
-        source="person" if made.changes else "flywheel",
-        subject=subject_of(tx, definition, campaign, config=made.config, code_commit=code_commit),
-        state=State.OPEN,
+        why_not_identical=suggestion.why_not_identical,
+        rationale=suggestion.rationale,
+        hypothesis=suggestion.hypothesis,
+        risk=suggestion.risk,
+        rollback=suggestion.rollback,
+        source=suggestion.source,
+        subject=subject,
+        state=State.REJECTED if refusal else State.OPEN,
         created_at=now,
-        refusal="",
+        refusal=refusal,
     )
-    for earlier in tx.proposals.listed(campaign.product, campaign.name):
-        if earlier.number == proposal.number and earlier.state is State.OPEN:
+    for earlier in () if refusal else tx.proposals.listed(campaign.product, campaign.name):
+        if earlier.number == number and earlier.state is State.OPEN:
             tx.proposals.move(
                 campaign.product, earlier.id, state=State.REJECTED, refusal=f"superseded by {proposal.id}"
             )
     tx.proposals.add(proposal)
     return proposal
+
+
+def changes_words(changes: Sequence[Change]) -> str:
+    """Return the changes in words, empty for none."""
+    return ", ".join(f"{change.knob} {change.before!r} → {change.after!r}" for change in changes)
+
+
+def risk_of(definition: Definition, changes: Sequence[Change]) -> Risk:
+    """Return the risk of the most dangerous knob that is moved."""
+    return max((Risk(definition.knobs[change.knob].risk) for change in changes), key=_order, default=Risk.LOW)
 
 
 def subject_of(
@@ -80,7 +123,7 @@ def subject_of(
     return Subject(
         config_digest=config_digest({"config": dict(config), "programs": definition.programs()}),
         code_commit=code_commit,
-        evaluation_digest=golden.get(definition.flywheel.golden, "unlocked"),
+        evaluation_digest=definition.evaluation(golden),
         cost_ceiling=", ".join(f"{name}={value:g}" for name, value in sorted(ceilings.items())) or "unlimited",
         pool="local",
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from pilothouse.campaigns.definition import Definition
+from pilothouse.campaigns.definition import FlywheelDefinition
 from pilothouse.campaigns.flywheel import Judge, golden_names
 from pilothouse.campaigns.record import Campaign, Promotion, Trial, TrialState
 from pilothouse.campaigns.steps import Step, StepFact
@@ -30,7 +30,7 @@ class Judged:
     promoted: bool
 
 
-def compare(definition: Definition, *, baseline: Samples, candidate: Samples) -> Verdict:
+def compare(definition: FlywheelDefinition, *, baseline: Samples, candidate: Samples) -> Verdict:
     """Return the verdict on two evaluations of the same golden set, by the campaign's primary metric."""
     name, metric = definition.primary()
     left, right = paired(baseline, candidate)
@@ -45,7 +45,7 @@ def compare(definition: Definition, *, baseline: Samples, candidate: Samples) ->
     )
 
 
-def begin_baseline(definition: Definition, campaign: Campaign, *, now: datetime) -> Trial:
+def begin_baseline(definition: FlywheelDefinition, campaign: Campaign, *, now: datetime) -> Trial:
     """Return trial 0, the untrained model, which needs no proposal because it changes nothing."""
     return Trial(
         product=campaign.product,
@@ -66,7 +66,7 @@ def judge_trial(
     tx: Transaction,
     action: Judge,
     *,
-    definition: Definition,
+    definition: FlywheelDefinition,
     campaign: Campaign,
     trial: Trial,
     verdict: Verdict | None,
@@ -137,7 +137,7 @@ def _seconds(steps: Sequence[tuple[Step, StepFact]], *, trial: Trial, now: datet
     return seconds
 
 
-def _entry(definition: Definition, action: Judge, trial: Trial, *, promoted: bool) -> NewEntry:
+def _entry(definition: FlywheelDefinition, action: Judge, trial: Trial, *, promoted: bool) -> NewEntry:
     """Say the trial in the logbook's terms."""
     primary, metric = definition.primary()
     verdict = trial.verdict
@@ -164,7 +164,7 @@ def _entry(definition: Definition, action: Judge, trial: Trial, *, promoted: boo
         label=label,
         hypothesis=hypothesis,
         command=" ".join(definition.trainer.command),
-        config=_config_words(trial.config),
+        config=config_words(trial.config),
         result=result,
         interpretation=interpretation,
         next_action=_next_words(trial, promoted=promoted),
@@ -199,5 +199,6 @@ def _next_words(trial: Trial, *, promoted: bool) -> str:
     return f"iteration {trial.number + 1} continues from " + ("this checkpoint" if promoted else "the best checkpoint")
 
 
-def _config_words(config: Mapping[str, Json]) -> str:
+def config_words(config: Mapping[str, Json]) -> str:
+    """Return a config in words."""
     return ", ".join(f"{name}={value}" for name, value in sorted(config.items()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from pilothouse.campaigns.definition import Definition
+from pilothouse.campaigns.definition import Definition, FlywheelDefinition
 from pilothouse.campaigns.flywheel import seeds_of
 from pilothouse.campaigns.record import Campaign
 from pilothouse.campaigns.seed_range import parse_seed_range
@@ -48,7 +48,7 @@ def open_campaign(tx: Transaction, definition: Definition, *, now: datetime) -> 
     return campaign
 
 
-def check_seeds(tx: Transaction, definition: Definition, campaign: Campaign) -> None:
+def check_seeds(tx: Transaction, definition: FlywheelDefinition, campaign: Campaign) -> None:
     """Refuse a definition under which seeds that have trained would be golden, or iterations would have other data."""
     reserved = definition.reserved_ranges()
     for job in tx.jobs.keys_like(campaign.product, f"{campaign.name}/generate/"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pilothouse.campaigns.flywheel import Submit
+from pilothouse.campaigns.action import Submit
 from pilothouse.campaigns.record import Campaign, Run
 from pilothouse.fleet.job import Job, NewJob
 from pilothouse.fleet.stages import ENDS
@@ -14,8 +14,8 @@ from pilothouse.operations.submit import submit
 from pilothouse.ports.store import Transaction
 
 POOL = "local"
-OPEN_JOBS_MAX = 20
-"""More open jobs than this a loop that wants one at a time never has."""
+OPEN_JOBS_MAX = 1000
+"""More open jobs than this a loop never has: it wants the runs of one look, or of one calibration, at a time."""
 RUN_KINDS = frozenset({"train"})
 """Executions with a seed whose result is judged; making data and scoring it are jobs, but no runs."""
 
@@ -23,7 +23,7 @@ RUN_KINDS = frozenset({"train"})
 def submit_step(tx: Transaction, action: Submit, *, campaign: Campaign, job: JobId, now: datetime) -> Job:
     """Return the step's job; submitted twice it is the same one.
 
-    The loop wants one job at a time, so whatever else of the campaign still waits or runs is superseded and cancelled.
+    Whatever else of the campaign still waits or runs, and is not wanted beside it, is superseded and cancelled.
     """
     new = NewJob(
         id=job,
@@ -34,7 +34,8 @@ def submit_step(tx: Transaction, action: Submit, *, campaign: Campaign, job: Job
     )
     stored = submit(tx, new, now=now)
     for other in tx.jobs.listed(campaign.product, campaign=campaign.name, limit=OPEN_JOBS_MAX):
-        if other.id != stored.id and other.stage not in ENDS:
+        wanted = other.id == stored.id or other.key.rpartition("#")[0] in action.beside
+        if not wanted and other.stage not in ENDS:
             cancel(tx, other.id, now=now)
     if stored.id == job and action.step.spec.kind in RUN_KINDS:
         tx.campaigns.add_run(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
+from pilothouse.canonical import Json
+from pilothouse.errors import BadValue
 from pilothouse.evidence.protocol import CONFIRMATION_LEVEL, CONFIRMATION_RUNS
 from pilothouse.evidence.verdict import Direction, Outcome, Verdict
 
@@ -45,9 +47,26 @@ class Confirmed:
     p: float | None
     reason: str
 
+    def as_json(self) -> dict[str, Json]:
+        """Return the answer as JSON values."""
+        return {"state": self.state.value, "gain": self.gain, "p": self.p, "reason": self.reason}
 
-def confirm(before: Sequence[float], fresh: Sequence[float], *, direction: Direction) -> Confirmed:
-    """Return whether fresh runs of a promoted change, with seeds that no look has seen, confirm it.
+
+def confirmed_from_json(value: Mapping[str, Json]) -> Confirmed:
+    """Read back what `as_json` wrote."""
+    try:
+        gain, p = (None if value[name] is None else float(str(value[name])) for name in ("gain", "p"))
+        return Confirmed(state=Confirmation(str(value["state"])), gain=gain, p=p, reason=str(value["reason"]))
+    except (KeyError, ValueError) as error:
+        raise BadValue(
+            f"a stored confirmation is {value!r}", fix="restore the database from a backup: it was altered"
+        ) from error
+
+
+def confirm(
+    before: Sequence[float], fresh: Sequence[float], *, direction: Direction, runs: int = CONFIRMATION_RUNS
+) -> Confirmed:
+    """Return whether so many fresh runs of a promoted change, with seeds that no look has seen, confirm it.
 
     A fresh run that is NaN or infinite has failed, and rolls the promotion back.
     """
@@ -58,9 +77,9 @@ def confirm(before: Sequence[float], fresh: Sequence[float], *, direction: Direc
     values, failed = finite(fresh)
     if failed:
         return _answer(Confirmation.ROLLED_BACK, f"{failed} of {len(fresh)} fresh runs failed (NaN or infinite)")
-    missing = CONFIRMATION_RUNS - len(values)
+    missing = runs - len(values)
     if missing > 0:
-        return _answer(Confirmation.WAITING, f"{missing} of {CONFIRMATION_RUNS} fresh runs are missing")
+        return _answer(Confirmation.WAITING, f"{missing} of {runs} fresh runs are missing")
     here = standing(arm_of(rival), arm_of(values), lower_is_better=direction is Direction.MIN)
     gain, p = float(here.gain), float(here.p)
     if p <= CONFIRMATION_LEVEL:

@@ -98,6 +98,8 @@ class StoredCampaigns:
                 "verdict": None if trial.verdict is None else rows.measured_json(trial.verdict.as_json()),
                 "metrics": rows.measured_json(trial.metrics),
                 "seconds": rows.measured_json(trial.seconds),
+                "confirmation": None if trial.confirmation is None else rows.strict_json(trial.confirmation.as_json()),
+                "failure": trial.failure,
             },
         )
 
@@ -165,12 +167,15 @@ class StoredCampaigns:
                 "name": golden.name,
                 "digest": golden.digest,
                 "looks": golden.looks,
+                "published": golden.published,
             },
         )
 
-    def count_look(self, product: ProductId, name: CampaignName, golden: str) -> None:
-        """Count one look at the golden set."""
-        parameters: Parameters = {"product": product, "campaign": name, "name": golden}
+    def count_look(
+        self, product: ProductId, name: CampaignName, golden: str, *, published: float | None = None
+    ) -> None:
+        """Count one look at the golden set; `published` replaces the best score shown of it, None leaves that."""
+        parameters: Parameters = {"product": product, "campaign": name, "name": golden, "published": published}
         self._change(self._sql["count_look"], parameters, what=f"golden set {golden!r} of campaign {name!r}")
 
     def add_incident(self, incident: Incident) -> None:

@@ -43,6 +43,7 @@ from pilothouse.ids import Epoch, JobNumber, ProposalId, ShapeNumber
 from pilothouse.knobs.delta import Change
 from pilothouse.logbook.entry import Entry, NewEntry
 from pilothouse.monitoring.quoted import storable
+from pilothouse.proposals.promotion import confirmed_from_json
 from pilothouse.proposals.proposal import Approval, Proposal, Risk, State, Subject
 
 
@@ -329,6 +330,8 @@ def trial(row: Row) -> Trial:
         verdict=None if row["verdict"] is None else verdict_from_json(measured(row["verdict"])),
         metrics=measured(row["metrics"]),
         seconds=measured(row["seconds"]),
+        confirmation=None if row["confirmation"] is None else confirmed_from_json(json.loads(row["confirmation"])),
+        failure=row["failure"],
     )
 
 
@@ -366,6 +369,7 @@ def golden_set(row: Row) -> GoldenSet:
         name=row["name"],
         digest=row["digest"],
         looks=row["looks"],
+        published=row["published"],
     )
 
 

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from pilothouse.campaigns.action import Finished
 from pilothouse.campaigns.calibration import Replicated, next_replicate
-from pilothouse.campaigns.flywheel import Action, Finished
-from pilothouse.engine.campaign_loop import CampaignLoop, LoopParts
+from pilothouse.campaigns.definition import AutopilotDefinition, FlywheelDefinition
+from pilothouse.campaigns.flywheel import Action
+from pilothouse.engine.campaign_loop import LoopParts
+from pilothouse.engine.flywheel_loop import FlywheelLoop
 from pilothouse.evidence.noise_floor import NoiseFloor
-from pilothouse.operations.calibrate import conditions_of, floors_of, record_floors
-from pilothouse.operations.campaign_facts import Session, campaign_facts
-from pilothouse.wiring.running import CampaignStart, begin_campaign, code_commit, running_engine
+from pilothouse.operations.calibrate import conditions_of, floors_of, record_floors, stored_floors
+from pilothouse.operations.campaign_facts import Session, flywheel_facts
+from pilothouse.operations.campaign_snapshot import find_campaign
+from pilothouse.wiring.conditions import code_commit, hardware_class
+from pilothouse.wiring.running import CampaignStart, begin_campaign, run_campaign, running_engine
 from pilothouse.wiring.workspace import Workspace
 
 
 @dataclass(kw_only=True)
-class CalibrationLoop(CampaignLoop):
+class CalibrationLoop(FlywheelLoop):
     """The campaign's loop with other decisions: replicates instead of trials. `found` is set when all have ended."""
 
     replicates: int
     found: Replicated | None = field(default=None)
 
-    def _decide(self) -> Action:
+    def decide(self) -> Action:
+        """Return what the replicates need next."""
         with self.parts.engine.read() as tx:
-            facts = campaign_facts(tx, self.campaign, self.session, moved=False)
+            facts = flywheel_facts(tx, self.campaign, self.session, moved=False)
             config = {**self.definition.trainer.fixed_values(), **self.campaign.config}
             action = next_replicate(self.definition, facts, config=config, replicates=self.replicates)
         if isinstance(action, Replicated):
@@ -35,16 +39,17 @@ class CalibrationLoop(CampaignLoop):
         return action
 
 
-def hardware_class() -> str:
-    """Return what makes two machines comparable: system, architecture and number of cores."""
-    return f"{platform.system()} {platform.machine()} {os.cpu_count()} cores"
-
-
 def calibrate(
     workspace: Workspace, start: CampaignStart, *, replicates: int, stop: threading.Event
 ) -> list[NoiseFloor] | str:
-    """Run what is missing of the replicates and record their noise floor; return it, or why it was not measured."""
-    with running_engine(workspace, stop, warn=start.warn) as running:
+    """Run what is missing of the replicates and record their noise floor; return it, or why it was not measured.
+
+    An autopilot calibrates by itself before its first trial, so all there is to do is to begin and to judge nothing.
+    """
+    if isinstance(start.definition, AutopilotDefinition):
+        return _calibrate_autopilot(workspace, start, stop)
+    assert isinstance(start.definition, FlywheelDefinition), f"{start.definition.campaign.kind} has no calibration"
+    with running_engine(workspace, start, stop) as running:
         now, commit = workspace.clock.now(), code_commit(workspace.home)
         campaign = running.engine.apply(
             lambda tx: begin_campaign(tx, start, running.owner, code_commit=commit, now=now)
@@ -78,3 +83,11 @@ def calibrate(
             lambda tx: record_floors(tx, floors, definition=start.definition, campaign=campaign, now=ended)
         )
         return floors
+
+
+def _calibrate_autopilot(workspace: Workspace, start: CampaignStart, stop: threading.Event) -> list[NoiseFloor] | str:
+    ending = run_campaign(workspace, replace(start, iterations=0), stop)
+    with workspace.store.read() as tx:
+        campaign = find_campaign(tx, workspace.product, start.definition.campaign.name)
+        floors = stored_floors(tx, campaign)
+    return floors or (ending.reason if isinstance(ending, Finished) else "stopped")

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
-import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib import import_module
-from pathlib import Path
 
-from pilothouse.campaigns.definition import Definition
+from pilothouse.campaigns.definition import AutopilotDefinition, Definition, FlywheelDefinition, definition_of
 from pilothouse.campaigns.progress_plot import progress_svg
 from pilothouse.campaigns.record import Campaign, Owner, TrialState
 from pilothouse.canonical import Json
-from pilothouse.engine.campaign_loop import CampaignLoop, Ending, LoopParts
+from pilothouse.engine.autopilot_loop import AutopilotLoop
+from pilothouse.engine.campaign_loop import Ending, LoopParts
 from pilothouse.engine.engine import Engine
+from pilothouse.engine.flywheel_loop import FlywheelLoop
 from pilothouse.engine.loop_events import LoopEvent, TrialJudged
 from pilothouse.engine.ownership import own_engine
 from pilothouse.errors import Refused, StorageFailed
@@ -30,20 +29,20 @@ from pilothouse.operations.halt_campaign import resume_campaign
 from pilothouse.operations.open_campaign import check_overrides, check_seeds, open_campaign, unheeded_defaults
 from pilothouse.operations.read_logbook import thread_markdown
 from pilothouse.ports.store import Transaction
+from pilothouse.wiring.conditions import code_commit, hardware_class
 from pilothouse.wiring.lead import lead
 from pilothouse.wiring.local_factory import local_factory
+from pilothouse.wiring.proposers import proposer_of
 from pilothouse.wiring.workspace import Workspace, write_text
 
-GIT_SECONDS = 10.0
 LEASE_SECONDS = 30.0
-UNTRACKED_BYTES_MAX = 1 << 20
 _JUDGE = "pilothouse.evidence.clustered"
 """Loads scipy, which takes longer than a verdict: it is loaded while the first job runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignStart:
-    """How a campaign's loop is started. `iterations` more are judged, None for endless."""
+    """How a campaign's loop is started. `iterations` more are judged, None for endless; so many `seats` run at once."""
 
     definition: Definition
     iterations: int | None
@@ -51,6 +50,7 @@ class CampaignStart:
     restore_golden: bool
     warn: Callable[[str], None]
     tell: Callable[[LoopEvent], None]
+    seats: int = SEATS
 
 
 @dataclass(kw_only=True)
@@ -68,8 +68,8 @@ def run_campaign(workspace: Workspace, start: CampaignStart, stop: threading.Eve
 
     Raises `AlreadyOwned` when another process runs a campaign here.
     """
-    _check_seats(start.definition)
-    with running_engine(workspace, stop, warn=start.warn) as running:
+    _check_seats(start)
+    with running_engine(workspace, start, stop) as running:
         engine, now, commit = running.engine, workspace.clock.now(), code_commit(workspace.home)
         campaign = engine.apply(lambda tx: begin_campaign(tx, start, running.owner, code_commit=commit, now=now))
         running.campaign = campaign
@@ -84,19 +84,7 @@ def run_campaign(workspace: Workspace, start: CampaignStart, stop: threading.Eve
             start.tell(event)
 
         threading.Thread(target=import_module, args=(_JUDGE,), name="warm-judge", daemon=True).start()
-        loop = CampaignLoop(
-            parts=LoopParts(
-                engine=engine,
-                blobs=workspace.blobs,
-                clock=workspace.clock,
-                code_commit=lambda: code_commit(workspace.home),
-                tell=tell,
-            ),
-            definition=start.definition,
-            campaign=campaign,
-            session=session,
-            overrides=dict(start.overrides),
-        )
+        loop = loop_of(workspace, replace(start, tell=tell), engine, campaign, session)
         ending = loop.run(stop)
         if running.keeper.failure is not None:
             loop.fail(running.keeper.failure)
@@ -104,19 +92,50 @@ def run_campaign(workspace: Workspace, start: CampaignStart, stop: threading.Eve
         return ending
 
 
+def loop_of(
+    workspace: Workspace, start: CampaignStart, engine: Engine, campaign: Campaign, session: Session
+) -> FlywheelLoop | AutopilotLoop:
+    """Return the loop of the campaign's kind."""
+    parts = LoopParts(
+        engine=engine,
+        blobs=workspace.blobs,
+        clock=workspace.clock,
+        code_commit=lambda: code_commit(workspace.home),
+        tell=start.tell,
+    )
+    definition, overrides = start.definition, dict(start.overrides)
+    match definition:
+        case FlywheelDefinition():
+            return FlywheelLoop(
+                parts=parts, definition=definition, campaign=campaign, session=session, overrides=overrides
+            )
+        case AutopilotDefinition():
+            return AutopilotLoop(
+                parts=parts,
+                definition=definition,
+                campaign=campaign,
+                session=session,
+                overrides=overrides,
+                proposer=proposer_of(definition),
+                hardware=hardware_class(),
+            )
+    raise AssertionError(f"a campaign of kind {definition.campaign.kind!r} has no loop")
+
+
 @contextmanager
-def running_engine(workspace: Workspace, stop: threading.Event, *, warn: Callable[[str], None]) -> Iterator[Running]:
+def running_engine(workspace: Workspace, start: CampaignStart, stop: threading.Event) -> Iterator[Running]:
     """Own the workspace's engine for the block, with one factory process that works for it.
 
     What an earlier owner left behind is ended and taken back first, so that nothing runs twice. A factory that dies is
     replaced; when that does not help, `stop` is set and the keeper holds the reason.
     """
+    warn = start.warn
     with own_engine(workspace.home, boot=secrets.token_hex(8)) as owner, _lead(workspace, owner, stop, warn=warn):
         engine = Engine(workspace.store, workspace.clock, lease_seconds=LEASE_SECONDS)
         with engine:
             running: Running | None = None
             try:
-                with local_factory(workspace, engine, seats=SEATS, given_up=stop.set) as keeper:
+                with local_factory(workspace, engine, seats=start.seats, given_up=stop.set) as keeper:
                     running = Running(engine=engine, owner=owner, keeper=keeper)
                     yield running
             finally:
@@ -149,13 +168,13 @@ def _leave(workspace: Workspace, running: Running, *, warn: Callable[[str], None
         warn(f"note: {error.message}")
 
 
-def _check_seats(definition: Definition) -> None:
+def _check_seats(start: CampaignStart) -> None:
     """Refuse what no factory here could ever run, instead of waiting for it."""
-    wanted = definition.trainer.requires.seats
-    if wanted > SEATS:
+    wanted = start.definition.trainer.requires.seats
+    if wanted > start.seats:
         raise Refused(
-            f"trainer.requires.seats is {wanted}, and the local factory has {SEATS}",
-            fix=f"set seats = {SEATS}; a run may use every core of its one seat",
+            f"trainer.requires.seats is {wanted}, and the local factory has {start.seats}",
+            fix=f"give it more with --seats {wanted}, or set seats = 1: a run may use every core of its one seat",
         )
 
 
@@ -169,7 +188,7 @@ def write_pages(workspace: Workspace, campaign: Campaign) -> None:
         text = thread_markdown(tx, campaign.product, campaign.name) if written else ""
     if not any(trial.state is TrialState.JUDGED for trial in trials) and not text:
         return
-    metric, _ = Definition.model_validate(campaign.definition).primary()
+    metric, _ = definition_of(campaign.definition).primary()
     write_text(pages.logbook, text)
     write_text(
         pages.plot,
@@ -177,56 +196,12 @@ def write_pages(workspace: Workspace, campaign: Campaign) -> None:
     )
 
 
-def code_commit(home: Path) -> str:
-    """Return the commit of the working folder, or `unversioned`; a changed tree adds a hash of its changes.
-
-    Untracked files count, but for those that git ignores and those in `home`, which a campaign writes itself.
-    """
-    head = _git("rev-parse", "HEAD")
-    if head is None:
-        return "unversioned"
-    digest = hashlib.sha256((_git("diff", "HEAD", "--binary") or "").encode("utf-8", "surrogateescape"))
-    untracked = (_git("ls-files", "--others", "--exclude-standard", "-z", "--full-name", ":/") or "").split("\0")
-    top = Path(_git("rev-parse", "--show-toplevel") or ".")
-    for path in sorted(top / name for name in untracked if name):
-        if not path.is_relative_to(home):
-            digest.update(str(path.relative_to(top)).encode("utf-8", "surrogateescape"))
-            digest.update(_fingerprint(path))
-    clean = hashlib.sha256().hexdigest()
-    return head if digest.hexdigest() == clean else f"{head}+{digest.hexdigest()[:12]}"
-
-
-def _fingerprint(path: Path) -> bytes:
-    """Return the content's hash of a small untracked file, the size and time of a large one; nothing if it has gone."""
-    try:
-        status = path.stat()
-        if status.st_size > UNTRACKED_BYTES_MAX:
-            return f"{status.st_size}:{status.st_mtime_ns}".encode()
-        return hashlib.sha256(path.read_bytes()).digest()
-    except OSError:
-        return b""
-
-
-def _git(*words: str) -> str | None:
-    try:
-        done = subprocess.run(  # noqa: S603  fixed words, no shell
-            ["git", *words],  # noqa: S607  the git that the person uses
-            capture_output=True,
-            encoding="utf-8",
-            errors="surrogateescape",
-            timeout=GIT_SECONDS,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.removesuffix("\n")
-
-
 def begin_campaign(tx: Transaction, start: CampaignStart, owner: Owner, *, code_commit: str, now: datetime) -> Campaign:
     """Open the campaign, take its halt away and own it, in one transaction; what is refused leaves it untouched."""
     campaign = open_campaign(tx, start.definition, now=now)
     check_overrides(start.definition, campaign, start.overrides)
-    check_seeds(tx, start.definition, campaign)
+    if isinstance(start.definition, FlywheelDefinition):
+        check_seeds(tx, start.definition, campaign)
     recheck_open_trial(tx, start.definition, campaign, code_commit=code_commit)
     resume_campaign(tx, campaign)
     tx.campaigns.own(campaign.product, campaign.name, owner=owner)

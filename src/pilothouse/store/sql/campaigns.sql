@@ -41,15 +41,18 @@ UPDATE campaigns SET config = :config WHERE product = :product AND name = :name;
 -- name: put_trial
 -- Stores a trial, or what it has become.
 INSERT INTO trials (
-    product, campaign, number, proposal, config, state, started_at, ended_at, verdict, metrics, seconds
+    product, campaign, number, proposal, config, state, started_at, ended_at, verdict, metrics, seconds, confirmation,
+    failure
 )
 VALUES (
-    :product, :campaign, :number, :proposal, :config, :state, :started_at, :ended_at, :verdict, :metrics, :seconds
+    :product, :campaign, :number, :proposal, :config, :state, :started_at, :ended_at, :verdict, :metrics, :seconds,
+    :confirmation, :failure
 )
 ON CONFLICT (product, campaign, number) DO UPDATE
 SET proposal = excluded.proposal, config = excluded.config, state = excluded.state,
     started_at = excluded.started_at, ended_at = excluded.ended_at, verdict = excluded.verdict,
-    metrics = excluded.metrics, seconds = excluded.seconds;
+    metrics = excluded.metrics, seconds = excluded.seconds, confirmation = excluded.confirmation,
+    failure = excluded.failure;
 
 -- name: trials_of_campaign
 -- Lists the trials by number.
@@ -83,13 +86,13 @@ SELECT * FROM golden_sets WHERE product = :product AND campaign = :name ORDER BY
 
 -- name: lock_golden_set
 -- Locks a golden set unless it is locked already.
-INSERT INTO golden_sets (product, campaign, name, digest, looks)
-VALUES (:product, :campaign, :name, :digest, :looks)
+INSERT INTO golden_sets (product, campaign, name, digest, looks, published)
+VALUES (:product, :campaign, :name, :digest, :looks, :published)
 ON CONFLICT (product, campaign, name) DO NOTHING;
 
 -- name: count_look
--- Counts one look at a golden set.
-UPDATE golden_sets SET looks = looks + 1
+-- Counts one look at a golden set, and keeps the best score shown of it where there is a new one.
+UPDATE golden_sets SET looks = looks + 1, published = coalesce(:published, published)
 WHERE product = :product AND campaign = :campaign AND name = :name;
 
 -- name: add_incident

@@ -27,12 +27,14 @@ CREATE TABLE trials (
     number bigint NOT NULL CHECK (number >= 0),
     proposal text COLLATE "C",
     config text COLLATE "C" NOT NULL,
-    state text COLLATE "C" NOT NULL CHECK (state IN ('running', 'judged', 'failed')),
+    state text COLLATE "C" NOT NULL CHECK (state IN ('running', 'confirming', 'judged')),
     started_at bigint NOT NULL,
     ended_at bigint,
     verdict text COLLATE "C",
     metrics text COLLATE "C" NOT NULL,
     seconds text COLLATE "C" NOT NULL,
+    confirmation text COLLATE "C",
+    failure text COLLATE "C" NOT NULL,
     PRIMARY KEY (product, campaign, number),
     FOREIGN KEY (product, campaign) REFERENCES campaigns (product, name)
 );
@@ -56,7 +58,7 @@ CREATE TABLE promotions (
     campaign text COLLATE "C" NOT NULL,
     trial bigint NOT NULL,
     checkpoint text COLLATE "C",
-    samples text COLLATE "C" NOT NULL,
+    samples text COLLATE "C",
     config text COLLATE "C" NOT NULL,
     reason text COLLATE "C" NOT NULL,
     at bigint NOT NULL,
@@ -71,6 +73,7 @@ CREATE TABLE golden_sets (
     name text COLLATE "C" NOT NULL,
     digest text COLLATE "C" NOT NULL,
     looks bigint NOT NULL CHECK (looks >= 0),
+    published double precision,
     PRIMARY KEY (product, campaign, name),
     FOREIGN KEY (product, campaign) REFERENCES campaigns (product, name)
 );

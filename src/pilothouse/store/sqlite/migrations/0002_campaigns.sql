@@ -27,12 +27,14 @@ CREATE TABLE trials (
     number INTEGER NOT NULL CHECK (number >= 0),
     proposal TEXT,
     config TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('running', 'judged', 'failed')),
+    state TEXT NOT NULL CHECK (state IN ('running', 'confirming', 'judged')),
     started_at INTEGER NOT NULL,
     ended_at INTEGER,
     verdict TEXT,
     metrics TEXT NOT NULL,
     seconds TEXT NOT NULL,
+    confirmation TEXT,
+    failure TEXT NOT NULL,
     PRIMARY KEY (product, campaign, number),
     FOREIGN KEY (product, campaign) REFERENCES campaigns (product, name)
 ) STRICT;
@@ -56,7 +58,7 @@ CREATE TABLE promotions (
     campaign TEXT NOT NULL,
     trial INTEGER NOT NULL,
     checkpoint TEXT,
-    samples TEXT NOT NULL,
+    samples TEXT,
     config TEXT NOT NULL,
     reason TEXT NOT NULL,
     at INTEGER NOT NULL,
@@ -71,6 +73,7 @@ CREATE TABLE golden_sets (
     name TEXT NOT NULL,
     digest TEXT NOT NULL,
     looks INTEGER NOT NULL CHECK (looks >= 0),
+    published REAL,
     PRIMARY KEY (product, campaign, name),
     FOREIGN KEY (product, campaign) REFERENCES campaigns (product, name)
 ) STRICT;

@@ -1,0 +1,44 @@
+"""The error rate that a trial is granted, from what the trials before it have spent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pilothouse.campaigns.definition import Decision
+from pilothouse.campaigns.record import Trial
+from pilothouse.evidence.stream import Ledger, ledger
+from pilothouse.proposals.promotion import Confirmation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """The level of one trial, and the campaign's ledger before it; None where every trial is a question of its own."""
+
+    level: float
+    book: Ledger | None
+
+    def after(self, spent: float) -> tuple[float, float]:
+        """Return what is spent and what is left of the error rate when a trial has used `spent` of its level."""
+        if self.book is None:
+            return spent, self.level - spent
+        book = self.book.charged(self.level) if spent > 0 else self.book
+        return book.spent - book.regained, book.left
+
+
+def grant_of(decision: Decision, trials: Sequence[Trial], *, number: int) -> Grant:
+    """Return the grant of trial `number`: its share of the stream, or the rate of one comparison.
+
+    A trial that could not be promoted, because it was screened out, was charged nothing. A promotion that fresh runs
+    confirmed has given its level back.
+    """
+    if decision.mode == "single":
+        return Grant(level=decision.alpha, book=None)
+    book = ledger(promised=decision.promised)
+    for trial in trials:
+        if not 0 < trial.number < number or trial.verdict is None or trial.verdict.alpha == 0:
+            continue
+        book = book.charged(trial.verdict.alpha)
+        if trial.confirmation is not None and trial.confirmation.state is Confirmation.CONFIRMED:
+            book = book.confirmed(trial.verdict.alpha)
+    return Grant(level=book.grant(), book=book)
