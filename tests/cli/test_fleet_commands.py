@@ -132,6 +132,7 @@ def test_a_manifest_in_a_file_may_have_children(say: Say, tmp_path: Path) -> Non
         (("token", "create", "ada", "--role", "viewer", "--expires", "soon"), 2, "--expires"),
         (("token", "revoke", "a" * 16), 5, "token"),
         (("factory", "drain", "f1"), 5, "f1"),
+        (("factory", "deregister", "f1", "--force"), 5, "f1"),
         (("server", "--host", EVERYWHERE, "--no-auth"), 3, "outside"),
         (("server", "--host", EVERYWHERE, "--port", "0"), 3, "token create"),
         (("server", "--host", "no.such.host.invalid", "--port", "0"), 1, "no address"),
@@ -207,6 +208,19 @@ def test_who_only_looks_may_look_while_another_process_writes(say: Say, tmp_path
         assert told(say, "factory", "list") == []
         assert say("job", "cancel", job)[0] == 6
     assert told(say, "job", "cancel", job)["stage"] == "cancelled"
+
+
+def test_the_audit_log_tells_who_did_what(say: Say) -> None:
+    told(say, "budget", "set", "demo", "--usd", "5")
+    job = told(say, "job", "submit", "--", "true")["id"]
+    told(say, "job", "cancel", job, "--reason", "wrong one")
+
+    assert [line["act"] for line in told(say, "token", "audit")] == ["job.cancel", "budget.set"]
+    assert [line["object"] for line in told(say, "token", "audit", "--object", job)] == [job]
+    assert told(say, "token", "audit", "--actor", "nobody") == []
+    shown = say("token", "audit", "--limit", "1")[1]
+    assert "queued at epoch 0 to cancelled at epoch 1" in shown
+    assert "wrong one" not in shown
 
 
 # --- a server

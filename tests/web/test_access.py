@@ -49,6 +49,8 @@ ROUTES: list[tuple[str, str, Any, str]] = [
     ("POST", "/fleet/factories/f1/resume", {}, "operator admin"),
     ("POST", "/fleet/factories/f1/token/rotate", {}, "worker admin"),
     ("POST", "/fleet/factories/f1/token/revoke", {}, "admin"),
+    ("DELETE", "/fleet/factories/f1", None, "admin"),
+    ("GET", "/fleet/audit", None, "admin"),
     ("POST", "/fleet/enrolments", {"product": PRODUCT}, "admin"),
     ("GET", "/fleet/tokens", None, "admin"),
     ("POST", "/fleet/tokens", {"name": "bob", "role": "viewer", "product": PRODUCT}, "admin"),

@@ -27,7 +27,7 @@ class Permission(StrEnum):
     ENROL = "enrol"
     """Turn an enrolment token into a worker's key."""
     ADMINISTER = "administer"
-    """Make and revoke tokens."""
+    """Make and revoke tokens, revoke and forget factories, and read the audit log."""
 
 
 class Role(StrEnum):

@@ -57,6 +57,26 @@ def revoke(ctx: typer.Context, name: Factory, as_json: AsJson = False) -> None:
     _show(ctx, "POST", name, "token", "revoke", as_json=as_json)
 
 
+@app.command("deregister")
+def deregister(
+    ctx: typer.Context,
+    name: Factory,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also one that was not drained; its jobs go back to the queue.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Forget a factory that was drained; its keys are worthless, and another machine may take its name."""
+    from pilothouse.cli.ask import ask, path
+
+    query = {"force": "true"} if force else None
+    value = ask(ctx, "DELETE", path("fleet", "factories", name), query=query).value
+    if as_json:
+        print_json(value)
+    else:
+        say(f"factory {value['name']} is forgotten")
+
+
 @app.command("rotate")
 def rotate(ctx: typer.Context, name: Factory, as_json: AsJson = False) -> None:
     """Make a new key for a factory and print it, this once; the old one stays good for five minutes."""

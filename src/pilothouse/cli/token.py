@@ -23,6 +23,8 @@ class UserRole(StrEnum):
 
 
 COLUMNS = ("id", "kind", "name", "role", "product", "factory", "expires_at", "revoked_at", "used_at")
+AUDIT_COLUMNS = ("at", "actor", "act", "object", "product", "detail", "before", "after")
+DIGEST_SHOWN = 12
 Product = Annotated[
     str | None, typer.Option("--product", metavar="PRODUCT", help="What it is good for; without it, all products.")
 ]
@@ -85,6 +87,27 @@ def revoke_token(
         print_json(value)
     else:
         say(f"token {value['id']} of {value['name']} is revoked")
+
+
+@app.command("audit")
+def list_audit(
+    ctx: typer.Context,
+    actor: Annotated[str | None, typer.Option("--actor", metavar="NAME", help="Only what this one did.")] = None,
+    named: Annotated[str | None, typer.Option("--object", metavar="ID", help="Only what was done to this.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="The most that are listed.")] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """List who has used a privilege: tokens, factories, budgets and settings changed, jobs acted on; newest first."""
+    from pilothouse.cli.ask import ask
+    from pilothouse.cli.table import print_table
+
+    query = {"actor": actor, "object": named, "limit": str(limit)}
+    lines = ask(ctx, "GET", "/fleet/audit", query=query).value["lines"]
+    if as_json:
+        print_json(lines)
+        return
+    shown = [line | {name: (line[name] or "-")[:DIGEST_SHOWN] for name in ("before", "after")} for line in lines]
+    print_table(AUDIT_COLUMNS, shown)
 
 
 def show_secret(value: dict[str, str], *, as_json: bool) -> None:

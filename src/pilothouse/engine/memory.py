@@ -12,7 +12,7 @@ from pilothouse.engine.roster import Roster
 from pilothouse.engine.slips import Slips
 from pilothouse.engine.turn import Turn
 from pilothouse.fleet.board import Board
-from pilothouse.fleet.changed import BudgetPut, Changed, SessionClosed, SettingsPut
+from pilothouse.fleet.changed import BudgetPut, Changed, FactoryGone, SessionClosed, SettingsPut
 from pilothouse.fleet.claim import DEPENDED_ON, NEEDS_MORE, Ready
 from pilothouse.fleet.factory import Factory
 from pilothouse.fleet.job import Job, Outcome
@@ -147,6 +147,8 @@ class Memory:
         match changed:
             case Factory():
                 self.enrol(changed)
+            case FactoryGone():
+                self.roster.factories.pop(changed.name, None)
             case SessionClosed():
                 self.roster.close(changed.session)
             case SettingsPut():

@@ -6,13 +6,19 @@ from typing import NamedTuple, TypeAlias
 
 from pilothouse.fleet.factory import Factory
 from pilothouse.fleet.settings import FleetSettings
-from pilothouse.ids import ProductId, SessionNumber
+from pilothouse.ids import FactoryName, ProductId, SessionNumber
 
 
 class SessionClosed(NamedTuple):
     """A boot of a factory is over."""
 
     session: SessionNumber
+
+
+class FactoryGone(NamedTuple):
+    """A factory was deregistered."""
+
+    name: FactoryName
 
 
 class SettingsPut(NamedTuple):
@@ -28,4 +34,4 @@ class BudgetPut(NamedTuple):
     product: ProductId
 
 
-Changed: TypeAlias = Factory | SessionClosed | SettingsPut | BudgetPut
+Changed: TypeAlias = Factory | FactoryGone | SessionClosed | SettingsPut | BudgetPut

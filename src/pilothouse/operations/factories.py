@@ -1,4 +1,4 @@
-"""Enrol a factory, let it drain and resume, and revoke it."""
+"""Enrol a factory, let it drain and resume, revoke it and forget it."""
 
 from __future__ import annotations
 
@@ -70,6 +70,22 @@ def revoke_factory(tx: Transaction, factory: Factory, *, by: str, now: datetime)
     changed = replace(factory, state=FactoryState.REVOKED)
     tx.factories.put(changed, now=now)
     return Revoked(factory=changed, keys=keys, jobs=jobs)
+
+
+def deregister_factory(tx: Transaction, factory: Factory, *, by: str, force: bool, now: datetime) -> Revoked:
+    """Return what was taken from the factory, which is forgotten: another machine may enrol under its name.
+
+    Without force only one that was drained or revoked, and holds nothing any more, is forgotten.
+    """
+    held = [job for job in tx.jobs.leased() if job.factory == factory.name]
+    if not force and (factory.state is FactoryState.ACTIVE or held):
+        raise Conflict(
+            f"factory {factory.name} is {factory.state.value} and holds {len(held)} jobs",
+            fix=f"drain it (`pilothouse factory drain {factory.name}`) and wait until it holds none, or use --force",
+        )
+    revoked = revoke_factory(tx, factory, by=by, now=now)
+    tx.factories.remove(factory.product, factory.name)
+    return revoked
 
 
 def find_factory(tx: Transaction, name: FactoryName) -> Factory | None:

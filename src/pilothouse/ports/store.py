@@ -53,6 +53,7 @@ from pilothouse.ids import (
     ShapeNumber,
 )
 from pilothouse.logbook.entry import Entry
+from pilothouse.ports.audit import Audit
 from pilothouse.proposals.proposal import Approval, Proposal, State
 
 
@@ -264,6 +265,10 @@ class Factories(Protocol):
         """Insert, or replace what the factory of that product and name offers, its state and its price."""
         ...
 
+    def remove(self, product: ProductId, name: FactoryName) -> None:
+        """Delete a factory that is revoked and has no open session; its name is free again."""
+        ...
+
     def get(self, product: ProductId, name: FactoryName) -> Factory | None: ...
     def listed(self, product: ProductId | None) -> Sequence[Factory]:
         """Return the factories by product and name; None is every product."""
@@ -387,6 +392,8 @@ class Transaction(Protocol):
     def budgets(self) -> Budgets: ...
     @property
     def access(self) -> Access: ...
+    @property
+    def audit(self) -> Audit: ...
     @property
     def fleet_settings(self) -> ProductSettings: ...
 

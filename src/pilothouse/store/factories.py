@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from pilothouse.errors import LeaseLost, NotFound
-from pilothouse.fleet.changed import Changed, SessionClosed
+from pilothouse.fleet.changed import Changed, FactoryGone, SessionClosed
 from pilothouse.fleet.factory import Factory
 from pilothouse.fleet.session import KeptSession
 from pilothouse.ids import BootId, FactoryName, ProductId, SessionNumber
@@ -28,6 +28,11 @@ class StoredFactories:
         """Insert, or replace what the factory of that product and name offers, its state and its price."""
         self._connection.run(self._sql["put_factory"], {**fleet_rows.factory_columns(factory), "now": instant(now)})
         self._changed.append(factory)
+
+    def remove(self, product: ProductId, name: FactoryName) -> None:
+        """Delete a factory that is revoked and has no open session; its name is free again."""
+        self._connection.run(self._sql["remove_factory"], {"product": product, "name": name})
+        self._changed.append(FactoryGone(name))
 
     def get(self, product: ProductId, name: FactoryName) -> Factory | None:
         """Return the factory of that product and name."""

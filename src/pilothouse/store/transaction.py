@@ -10,6 +10,7 @@ from pilothouse.fleet.job import Job, Shape
 from pilothouse.fleet.ledger import Settlement
 from pilothouse.ids import ShapeNumber
 from pilothouse.store.access import StoredAccess
+from pilothouse.store.audit import StoredAudit
 from pilothouse.store.budgets import StoredBudgets
 from pilothouse.store.campaigns import StoredCampaigns
 from pilothouse.store.connection import Connection
@@ -36,6 +37,7 @@ class StoredTransaction:
         self.factories = StoredFactories(connection, self._changed)
         self.budgets = StoredBudgets(connection, self._changed)
         self.access = StoredAccess(connection)
+        self.audit = StoredAudit(connection)
         self.fleet_settings = StoredFleetSettings(connection, self._changed)
 
     @property

@@ -5,21 +5,27 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
 from pilothouse.access.roles import Permission, Role
 from pilothouse.access.token import ENTROPY_BYTES, Grant, Token, TokenKind
+from pilothouse.canonical import Json
 from pilothouse.ids import ProductId
-from pilothouse.operations.tokens import make_token, revoke_token
-from pilothouse.web.answers import MintedAnswer, TokenAnswer, TokensAnswer
+from pilothouse.operations.audit import audit_page, keep, line_json
+from pilothouse.operations.tokens import Minted, make_token, revoke_token
+from pilothouse.ports.audit import Wanted
+from pilothouse.ports.store import Transaction
+from pilothouse.web.answers import AuditAnswer, MintedAnswer, TokenAnswer, TokensAnswer
 from pilothouse.web.bodies import NewEnrolment, NewToken, take
 from pilothouse.web.identity import Caller
 from pilothouse.web.parts import Parts, parts_of, route, told
 
 router = APIRouter()
 ENROLMENT = "enrolment"
+PAGE_MAX = 1000
+POSITION_MAX = (1 << 63) - 1
 TokenPath = Annotated[str, Path(pattern=r"^[a-z2-7]{16}$", description="The token's id, the third part of its text.")]
 
 
@@ -58,22 +64,63 @@ async def delete_token(request: Request, token: TokenPath) -> Response:
     parts = parts_of(request)
     caller = await parts.gate.admit_all(request, Permission.ADMINISTER)
     now = parts.clock.now()
-    revoked = await parts.engine.apply_async(lambda tx: revoke_token(tx, token, by=caller.token, now=now))
+
+    def act(tx: Transaction) -> Token:
+        before = tx.access.by_id(token)
+        revoked = revoke_token(tx, token, by=caller.token, now=now)
+        states = (None if before is None else token_json(before), token_json(revoked))
+        keep(tx, "token.revoke", token, actor=caller.actor, product=revoked.product, now=now, states=states)
+        return revoked
+
+    revoked = await parts.engine.apply_async(act)
     parts.gate.tokens.forget()
     return told(token_json(revoked))
+
+
+@router.get("/fleet/audit", **route(answers={200: AuditAnswer}))
+async def list_audit(
+    request: Request,
+    product: Annotated[str | None, Query(pattern=r"^[a-z][a-z0-9-]{0,62}$")] = None,
+    actor: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
+    named: Annotated[str | None, Query(alias="object", min_length=1, max_length=300)] = None,
+    before: Annotated[int | None, Query(ge=0, le=POSITION_MAX)] = None,
+    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,
+) -> Response:
+    """List who has used a privilege, newest first: about a product, or about all that the caller's token is for."""
+    parts = parts_of(request)
+    if product is not None:
+        caller = await parts.gate.admit_for(request, Permission.ADMINISTER, ProductId(product))
+    else:
+        caller = await parts.gate.admit_all(request, Permission.ADMINISTER)
+    wanted = Wanted(product=caller.product, actor=actor, object=named, before=before, limit=limit)
+    lines, go_on = await parts.read(lambda tx: audit_page(tx, wanted))
+    return told({"lines": [line_json(line) for line in lines], "next": go_on})
 
 
 async def _made(parts: Parts, caller: Caller, grant: Grant, *, expires_seconds: float | None) -> Response:
     now, entropy = parts.clock.now(), parts.entropy(ENTROPY_BYTES)
     expires_at = None if expires_seconds is None else now + timedelta(seconds=expires_seconds)
-    minted = await parts.engine.apply_async(
-        lambda tx: make_token(tx, grant, maker=caller.token, entropy=entropy, now=now, expires_at=expires_at)
-    )
+
+    def act(tx: Transaction) -> Minted:
+        minted = make_token(tx, grant, maker=caller.token, entropy=entropy, now=now, expires_at=expires_at)
+        keep(
+            tx,
+            "token.create" if grant.kind is TokenKind.USER else "token.enrol",
+            minted.token.id,
+            actor=caller.actor,
+            product=grant.product,
+            now=now,
+            states=(None, token_json(minted.token)),
+            detail=grant.name if grant.role is None else f"{grant.name}, {grant.role}",
+        )
+        return minted
+
+    minted = await parts.engine.apply_async(act)
     parts.gate.tokens.forget()
     return told(token_json(minted.token) | {"token": minted.text}, status=201)
 
 
-def token_json(token: Token) -> dict[str, object]:
+def token_json(token: Token) -> dict[str, Json]:
     """Return a token without its secret, and without the secret's digest."""
     return {
         "id": token.id,

@@ -263,6 +263,28 @@ class TokensAnswer(Answer):
     tokens: list[TokenAnswer]
 
 
+class AuditLineAnswer(Answer):
+    """One act that needed a privilege; `before` and `after` are digests of the states, as the object's route tells."""
+
+    position: int
+    at: str
+    product: str | None
+    actor: str
+    token: str | None
+    act: str
+    object: str
+    detail: str
+    before: str | None
+    after: str | None
+
+
+class AuditAnswer(Answer):
+    """Lines of the audit log, newest first; `next` goes on before that position."""
+
+    lines: list[AuditLineAnswer]
+    next: int | None
+
+
 class KeyAnswer(Answer):
     """A worker's key; `token` is its text, which is shown this once."""
 

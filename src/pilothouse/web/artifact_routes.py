@@ -18,6 +18,7 @@ from pilothouse.errors import ArtifactDamaged, NotFound
 from pilothouse.fleet.job import Artifact, Job
 from pilothouse.fleet.stages import LEASED
 from pilothouse.ids import ArtifactDigest, Epoch, JobId
+from pilothouse.operations.audit import keep
 from pilothouse.operations.find_job import lease_lost
 from pilothouse.ports.blobs import Blobs, Stored
 from pilothouse.ports.store import Transaction
@@ -81,7 +82,10 @@ async def withdraw(request: Request, job: JobPath, name: NamePath) -> Response:
 
     def act(tx: Transaction) -> None:
         found = _published(tx, caller, JobId(job), name)
-        tx.jobs.mark_damaged(seen_job(tx, caller, JobId(job)).product, found.digest, now=now)
+        product = seen_job(tx, caller, JobId(job)).product
+        tx.jobs.mark_damaged(product, found.digest, now=now)
+        of = f"{name} of job {job}"
+        keep(tx, "artifact.delete", found.digest, actor=caller.actor, product=product, now=now, detail=of)
 
     await parts.engine.apply_async(act)
     return Response(status_code=204)

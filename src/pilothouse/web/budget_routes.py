@@ -14,10 +14,12 @@ from pilothouse.canonical import Json
 from pilothouse.fleet.budget import MILLION, Budget, Pause, Unit
 from pilothouse.fleet.job import Cost
 from pilothouse.ids import ProductId
+from pilothouse.operations.audit import keep
 from pilothouse.operations.budgets import Standing, pause_budget, resume_budget, set_budget, standing, standings
 from pilothouse.ports.store import Transaction
 from pilothouse.web.answers import BudgetAnswer, BudgetsAnswer
 from pilothouse.web.bodies import Ceiling, Empty, Why, take
+from pilothouse.web.identity import Caller
 from pilothouse.web.parts import ProductPath, parts_of, route, told
 
 router = APIRouter()
@@ -52,7 +54,7 @@ async def show_budget(request: Request, product: ProductPath, engine: Engine = "
 async def put_budget(request: Request, product: ProductPath, engine: Engine = "") -> Response:
     """Set a budget's ceilings; what was spent and a pause stay."""
     parts = parts_of(request)
-    await parts.gate.admit_for(request, Permission.FUND, ProductId(product))
+    caller = await parts.gate.admit_for(request, Permission.FUND, ProductId(product))
     body = await take(request, Ceiling)
     budget = Budget(
         product=ProductId(product),
@@ -62,7 +64,7 @@ async def put_budget(request: Request, product: ProductPath, engine: Engine = ""
         enforced=body.enforced,
     )
     now = parts.clock.now()
-    return await _changed(request, lambda tx: set_budget(tx, budget, now=now))
+    return await _changed(request, caller, budget, "set", lambda tx: set_budget(tx, budget, now=now))
 
 
 @router.post("/fleet/budgets/{product}/pause", **route(answers={200: BudgetAnswer}, body=Why))
@@ -72,34 +74,54 @@ async def pause(request: Request, product: ProductPath, engine: Engine = "") -> 
     caller = await parts.gate.admit_for(request, Permission.OPERATE, ProductId(product))
     body = await take(request, Why)
     order = Pause(by=caller.name, why=body.reason, at=parts.clock.now())
-    return await _changed(request, lambda tx: pause_budget(tx, ProductId(product), engine, pause=order))
+    budget = Budget(product=ProductId(product), engine=engine)
+    return await _changed(
+        request, caller, budget, "pause", lambda tx: pause_budget(tx, ProductId(product), engine, pause=order)
+    )
 
 
 @router.post("/fleet/budgets/{product}/resume", **route(answers={200: BudgetAnswer}, problems=(404,), body=Empty))
 async def resume(request: Request, product: ProductPath, engine: Engine = "") -> Response:
     """Let the budget's jobs be claimed again."""
     parts = parts_of(request)
-    await parts.gate.admit_for(request, Permission.OPERATE, ProductId(product))
+    caller = await parts.gate.admit_for(request, Permission.OPERATE, ProductId(product))
     await take(request, Empty)
     now = parts.clock.now()
-    return await _changed(request, lambda tx: resume_budget(tx, ProductId(product), engine, now=now))
+    budget = Budget(product=ProductId(product), engine=engine)
+    return await _changed(
+        request, caller, budget, "resume", lambda tx: resume_budget(tx, ProductId(product), engine, now=now)
+    )
 
 
-async def _changed(request: Request, act: Callable[[Transaction], Standing]) -> Response:
-    return told(budget_json(await parts_of(request).engine.apply_async(act)))
+async def _changed(
+    request: Request, caller: Caller, named: Budget, verb: str, change: Callable[[Transaction], Standing]
+) -> Response:
+    """Return the budget after the change, of which the audit log keeps a line."""
+    parts = parts_of(request)
+    now = parts.clock.now()
+
+    def act(tx: Transaction) -> Standing:
+        before = tx.budgets.get(named.product, named.engine)
+        changed = change(tx)
+        keep(
+            tx,
+            f"budget.{verb}",
+            f"{named.product}/{named.engine}" if named.engine else named.product,
+            actor=caller.actor,
+            product=named.product,
+            now=now,
+            states=(None if before is None else _terms(before), _terms(changed.budget)),
+        )
+        return changed
+
+    return told(budget_json(await parts.engine.apply_async(act)))
 
 
 def budget_json(found: Standing) -> dict[str, Json]:
     """Return a budget as it stands."""
-    budget, pause = found.budget, found.budget.paused
     return {
-        "product": budget.product,
-        "engine": budget.engine,
-        "ceiling": budget.ceiling.as_json(),
-        "window_seconds": budget.window_seconds,
-        "enforced": budget.enforced,
+        **_terms(found.budget),
         "state": found.status.state.value,
-        "paused": None if pause is None else {"by": pause.by, "why": pause.why, "at": pause.at.isoformat()},
         "window": {
             "starts_at": found.status.window.starts_at.isoformat(),
             "ends_at": found.status.window.ends_at.isoformat(),
@@ -109,4 +131,17 @@ def budget_json(found: Standing) -> dict[str, Json]:
         "alerts": [
             {"kind": alert.kind.value, "detail": alert.text, "dry_run": alert.dry_run} for alert in found.alerts
         ],
+    }
+
+
+def _terms(budget: Budget) -> dict[str, Json]:
+    """Return what people have set of a budget."""
+    pause = budget.paused
+    return {
+        "product": budget.product,
+        "engine": budget.engine,
+        "ceiling": budget.ceiling.as_json(),
+        "window_seconds": budget.window_seconds,
+        "enforced": budget.enforced,
+        "paused": None if pause is None else {"by": pause.by, "why": pause.why, "at": pause.at.isoformat()},
     }

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from dataclasses import replace
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,9 +18,13 @@ from pilothouse.fleet.capability import Offer
 from pilothouse.fleet.factory import Factory, FactoryState
 from pilothouse.fleet.place import EVERY_PRODUCT
 from pilothouse.ids import FactoryName
+from pilothouse.operations.audit import keep
 from pilothouse.operations.factories import (
+    Revoked,
     Seen,
+    deregister_factory,
     enrol_factory,
+    find_factory,
     key_product,
     owned_factory,
     revoke_factory,
@@ -28,10 +36,12 @@ from pilothouse.operations.tokens import Minted, rotate_key
 from pilothouse.ports.store import Transaction
 from pilothouse.web.answers import FactoriesAnswer, FactoryAnswer, KeyAnswer
 from pilothouse.web.bodies import Empty, Enrolment, Facts, take
+from pilothouse.web.identity import Caller
 from pilothouse.web.memory import retire
 from pilothouse.web.parts import NamePath, parts_of, route, told
 
 router = APIRouter()
+_VERBS = {FactoryState.DRAINING: "drain", FactoryState.ACTIVE: "resume"}
 
 
 @router.post("/fleet/factories/enroll", **route(answers={201: KeyAnswer}, problems=(409,), body=Enrolment))
@@ -42,9 +52,14 @@ async def enrol(request: Request) -> Response:
     body = await take(request, Enrolment)
     asked = described(body, FactoryName(body.name))
     entropy, now = parts.entropy(ENTROPY_BYTES), parts.clock.now()
-    minted = await retire(
-        parts.engine, asked.name, lambda tx: enrol_factory(tx, caller.token, asked, entropy=entropy, now=now)
-    )
+
+    def act(tx: Transaction) -> tuple[Factory, Minted]:
+        before = find_factory(tx, asked.name)
+        factory, minted = enrol_factory(tx, caller.token, asked, entropy=entropy, now=now)
+        _note(tx, caller, "enrol", before, factory, now=now)
+        return factory, minted
+
+    minted = await retire(parts.engine, asked.name, act)
     parts.gate.tokens.forget()
     return told(_key_json(asked.name, minted), status=201)
 
@@ -91,6 +106,7 @@ async def revoke(request: Request, name: NamePath) -> Response:
     def act(tx: Transaction) -> tuple[Factory, Seen]:
         found = owned_factory(tx, FactoryName(name), product=caller.product)
         revoked = revoke_factory(tx, found, by=caller.name, now=now)
+        _note(tx, caller, "revoke", found, revoked.factory, now=now, detail=_lost(revoked))
         return revoked.factory, seen_factory(tx, found.name, product=caller.product)
 
     await parts.read(lambda tx: owned_factory(tx, FactoryName(name), product=caller.product))
@@ -112,11 +128,37 @@ async def rotate(request: Request, name: NamePath) -> Response:
 
     def act(tx: Transaction) -> Minted:
         found = owned_factory(tx, FactoryName(name), product=caller.product)
-        return rotate_key(tx, found.name, product=key_product(found), entropy=entropy, now=now)
+        minted = rotate_key(tx, found.name, product=key_product(found), entropy=entropy, now=now)
+        _note(tx, caller, "rotate", found, found, now=now, detail=f"key {minted.token.id}")
+        return minted
 
     minted = await parts.engine.apply_async(act)
     parts.gate.tokens.forget()
     return told(_key_json(FactoryName(name), minted), status=201)
+
+
+@router.delete("/fleet/factories/{name}", **route(answers={200: FactoryAnswer}, problems=(404, 409)))
+async def deregister(
+    request: Request,
+    name: NamePath,
+    force: Annotated[bool | None, Query(description="Take away whatever the factory still holds.")] = None,
+) -> Response:
+    """Forget a drained factory: its keys are worthless and its name is free. What it has run stays in the histories."""
+    parts = parts_of(request)
+    caller = await parts.gate.admit_all(request, Permission.ADMINISTER)
+    now = parts.clock.now()
+
+    def act(tx: Transaction) -> tuple[None, Seen]:
+        seen = seen_factory(tx, FactoryName(name), product=caller.product)
+        found = owned_factory(tx, FactoryName(name), product=caller.product)
+        gone = deregister_factory(tx, found, by=caller.name, force=bool(force), now=now)
+        _note(tx, caller, "deregister", found, None, now=now, detail=_lost(gone))
+        return None, replace(seen, factory=gone.factory, last=None, held=())
+
+    await parts.read(lambda tx: owned_factory(tx, FactoryName(name), product=caller.product))
+    seen = await retire(parts.engine, FactoryName(name), act)
+    parts.gate.tokens.forget()
+    return told(factory_json(seen))
 
 
 async def _set_state(request: Request, name: str, state: FactoryState) -> Response:
@@ -127,7 +169,8 @@ async def _set_state(request: Request, name: str, state: FactoryState) -> Respon
 
     def act(tx: Transaction) -> Seen:
         found = owned_factory(tx, FactoryName(name), product=caller.product)
-        set_factory_state(tx, found, state, now=now)
+        changed = set_factory_state(tx, found, state, now=now)
+        _note(tx, caller, _VERBS[state], found, changed, now=now)
         return seen_factory(tx, found.name, product=caller.product)
 
     seen = await parts.engine.apply_async(act)
@@ -149,23 +192,52 @@ def described(facts: Facts, name: FactoryName) -> Factory:
 
 def factory_json(seen: Seen) -> dict[str, Json]:
     """Return a factory as it was last heard of."""
-    factory, last = seen.factory, seen.last
+    last = seen.last
     session = last.session if last is not None else None
     return {
-        "name": factory.name,
-        "product": None if factory.product == EVERY_PRODUCT else factory.product,
-        "state": factory.state.value,
-        "seats": factory.seats,
-        "gpus": factory.gpus,
-        "capabilities": list(factory.capabilities),
-        "engines": list(factory.engines),
-        "usd_per_hour": factory.usd_per_hour,
+        **_offered(seen.factory),
         "alive": last is not None and last.closed_at is None,
         "boot": session.boot if session is not None else None,
         "heard_at": session.beat_at.isoformat() if session is not None else None,
         "expires_at": session.expires_at.isoformat() if session is not None else None,
         "held": [{"job": job.id, "epoch": job.epoch, "stage": job.stage.value} for job in seen.held],
     }
+
+
+def _offered(factory: Factory) -> dict[str, Json]:
+    """Return what a factory has told of itself, and what people have made of it."""
+    return {
+        "name": factory.name,
+        "product": key_product(factory),
+        "state": factory.state.value,
+        "seats": factory.seats,
+        "gpus": factory.gpus,
+        "capabilities": list(factory.capabilities),
+        "engines": list(factory.engines),
+        "usd_per_hour": factory.usd_per_hour,
+    }
+
+
+def _note(
+    tx: Transaction,
+    caller: Caller,
+    verb: str,
+    before: Factory | None,
+    after: Factory | None,
+    *,
+    now: datetime,
+    detail: str = "",
+) -> None:
+    """Keep a line of the audit log about an act on a factory."""
+    known = after or before
+    assert known is not None, "an act is on a factory that was there before or is there afterwards"
+    states = (None if before is None else _offered(before), None if after is None else _offered(after))
+    act, product = f"factory.{verb}", key_product(known)
+    keep(tx, act, known.name, actor=caller.actor, product=product, now=now, states=states, detail=detail)
+
+
+def _lost(revoked: Revoked) -> str:
+    return f"{len(revoked.keys)} keys and {len(revoked.jobs)} jobs were taken from it"
 
 
 def _key_json(factory: FactoryName, minted: Minted) -> dict[str, Json]:

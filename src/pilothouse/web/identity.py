@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from pilothouse.access.audit import NOBODY_ELSE, Actor, actor_of
 from pilothouse.access.authorise import Allowed, authorise
 from pilothouse.access.roles import Permission
 from pilothouse.access.token import Token, is_text_of, token_id
@@ -20,8 +21,6 @@ from pilothouse.ids import ProductId
 from pilothouse.ports.clock import Clock
 
 FRESH_SECONDS = 2.0
-OPEN_NAME = "local"
-"""Who acts on an open server, where nobody has to say."""
 NO_TOKEN = "send a token that is good as `Authorization: Bearer TOKEN`"  # noqa: S105  a sentence, no secret
 
 
@@ -70,7 +69,12 @@ class Caller:
     @property
     def name(self) -> str:
         """Who acts, as histories tell it."""
-        return self.token.name if self.token is not None else OPEN_NAME
+        return self.token.name if self.token is not None else NOBODY_ELSE
+
+    @property
+    def actor(self) -> Actor:
+        """Who acts, as the audit log tells it."""
+        return actor_of(self.token)
 
     @property
     def one(self) -> ProductId:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from functools import partial
 from typing import Annotated, TypeVar
 
@@ -19,6 +20,7 @@ from pilothouse.fleet.manifest import Children, Manifest
 from pilothouse.fleet.stages import Stage
 from pilothouse.fleet.wire import finite
 from pilothouse.ids import JobId, ProductId, mint
+from pilothouse.operations.audit import keep
 from pilothouse.operations.find_job import find_job
 from pilothouse.operations.job_queries import Page, artifacts_json, dag_json, events_json, job_json, job_page, runs_json
 from pilothouse.operations.job_view import job_details, job_row, log_end
@@ -112,7 +114,7 @@ async def change_job(request: Request, job: JobPath) -> Response:
     body = await take(request, Change)
     reviewing = body.action in {"approve", "decline"}
     await parts.gate.admit_all(request, Permission.REVIEW if reviewing else Permission.OPERATE)
-    action = _action(body, by=_reviewer(caller, body), parts=parts)
+    action, now = _action(body, by=_reviewer(caller, body), parts=parts), parts.clock.now()
 
     def act(tx: Transaction) -> Job:
         found = seen_job(tx, caller, JobId(job))
@@ -121,7 +123,9 @@ async def change_job(request: Request, job: JobPath) -> Response:
                 f"job {job} is {found.stage.value} at epoch {found.epoch}, and the change was meant for epoch {epoch}",
                 fix="look at the job again, and repeat the change if it is still wanted",
             )
-        return action(tx, found)
+        changed = action(tx, found)
+        note_change(tx, caller, f"job.{body.action}", found, changed, now=now)
+        return changed
 
     changed = await parts.engine.apply_async(act)
     return told(job_json(changed), headers=etag(changed.epoch))
@@ -190,6 +194,13 @@ def seen_job(tx: Transaction, caller: Caller, job: JobId) -> Job:
     if not caller.sees(found.product):
         raise NotFound(f"no job has the id {job!r}", fix="list the jobs with `pilothouse job list`")
     return found
+
+
+def note_change(tx: Transaction, caller: Caller, act: str, before: Job, after: Job, *, now: datetime) -> None:
+    """Keep a line of the audit log about a person's act on a job."""
+    moved = f"{before.stage.value} at epoch {before.epoch} to {after.stage.value} at epoch {after.epoch}"
+    states = (job_json(before), job_json(after))
+    keep(tx, act, before.id, actor=caller.actor, product=before.product, now=now, states=states, detail=moved)
 
 
 def _summary(tx: Transaction, job: Job) -> dict[str, Json]:

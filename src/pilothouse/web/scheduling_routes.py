@@ -20,12 +20,13 @@ from pilothouse.fleet.preemption import Eviction
 from pilothouse.fleet.settings import settings_from_json
 from pilothouse.fleet.stages import Stage
 from pilothouse.ids import JobId, ProductId
+from pilothouse.operations.audit import keep
 from pilothouse.ports.store import Transaction
 from pilothouse.web.answers import ExplainAnswer, PreemptionAnswer, SettingsAnswer
 from pilothouse.web.bodies import FleetTable, PreemptionOrder, take
 from pilothouse.web.explaining import Asked, explained, stored
 from pilothouse.web.identity import Caller
-from pilothouse.web.job_routes import seen_job
+from pilothouse.web.job_routes import note_change, seen_job
 from pilothouse.web.parts import JobPath, ProductPath, parts_of, route, told
 
 router = APIRouter()
@@ -63,6 +64,7 @@ async def preempt(request: Request) -> Response:
             fix=f"let an operator switch it on: PUT /fleet/settings/{job.product}",
         )
     if not body.dry_run:
+        await parts.engine.apply_async(lambda tx: note_change(tx, caller, "job.preempt", job, job, now=now))
         await parts.engine.look_async(_hurry)
     value = await parts.read(lambda tx: _told(tx, caller, job, planned))
     return told(value | {"dry_run": body.dry_run, "enabled": enabled})
@@ -83,8 +85,14 @@ async def put_settings(request: Request, product: ProductPath) -> Response:
     caller = await parts.gate.admit_for(request, Permission.OPERATE, ProductId(product))
     body = await take(request, FleetTable)
     settings = settings_from_json(body.model_dump(exclude_unset=True))
-    who, now = caller.name, parts.clock.now()
-    await parts.engine.apply_async(lambda tx: tx.fleet_settings.put(ProductId(product), settings, who=who, now=now))
+    who, now, named = caller.name, parts.clock.now(), ProductId(product)
+
+    def act(tx: Transaction) -> None:
+        states = (tx.fleet_settings.get(named).as_json(), settings.as_json())
+        tx.fleet_settings.put(named, settings, who=who, now=now)
+        keep(tx, "settings.set", named, actor=caller.actor, product=named, now=now, states=states)
+
+    await parts.engine.apply_async(act)
     return told(settings.as_json())
 
 

@@ -10,6 +10,10 @@ ON CONFLICT (product, name) DO UPDATE SET
     usd_per_hour = excluded.usd_per_hour,
     state = excluded.state;
 
+-- name: remove_factory
+-- Deletes a factory; its sessions and attempts stay.
+DELETE FROM factories WHERE product = :product AND name = :name;
+
 -- name: factory_by_name
 -- Finds one factory.
 SELECT * FROM factories WHERE product = :product AND name = :name;
