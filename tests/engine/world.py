@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, TypeVar
 
 from pilothouse.engine.commands import Act, Asked, Claim, Command, Complete, Heartbeat, Look
@@ -13,6 +14,7 @@ from pilothouse.engine.scheduler import Scheduler
 from pilothouse.engine.sweeps import Sweep
 from pilothouse.errors import StorageFailed
 from pilothouse.fleet.budget import Budget, amount
+from pilothouse.fleet.claim import Ending, Grant
 from pilothouse.fleet.factory import Factory
 from pilothouse.fleet.job import Job, JobSpec, NewJob, Priority, Progress, Report
 from pilothouse.fleet.place import EVERY_PRODUCT
@@ -22,7 +24,8 @@ from pilothouse.operations.claim import Handover
 from pilothouse.operations.start import start
 from pilothouse.operations.submit import submit
 from pilothouse.ports.dispatch import Beat, Held
-from pilothouse.ports.store import Transaction
+from pilothouse.ports.store import Flight, Transaction
+from pilothouse.store.flights import fly
 from pilothouse.store.sqlite.store import SqliteStore
 from pilothouse.store.transaction import StoredTransaction
 from pilothouse.testing import values
@@ -48,6 +51,10 @@ class FailingStore:
             yield tx
             if self.failing:
                 raise StorageFailed("the disk is full", fix="free some space")
+
+    def send(self, grants: Sequence[Grant], endings: Sequence[Ending], *, now: datetime) -> Flight:
+        """Send as the store does, up to the commit."""
+        return fly(self.write(), grants, endings, now=now)
 
     @contextmanager
     def read(self) -> Iterator[StoredTransaction]:

@@ -15,11 +15,13 @@ import psycopg
 import pytest
 
 from pilothouse.errors import LeaseLost
+from pilothouse.fleet.claim import Grant
 from pilothouse.ports.leadership import LeaderEpoch
 from pilothouse.store.postgres.store import PostgresStore
 from pilothouse.testing import values
+from pilothouse.testing.clock import BEGIN
 from pilothouse.testing.jobs_conformance import insert
-from pilothouse.testing.values import PRODUCT
+from pilothouse.testing.values import BOOT, FACTORY, PRODUCT
 
 SERVER = Path(__file__).with_name("leader_process.py")
 LONG = 60.0
@@ -116,6 +118,27 @@ def test_a_deposed_leader_keeps_nothing_of_its_batch(stores: tuple[PostgresStore
     assert one.lead("one", seconds=LONG) == 3
     put(one, 4)
     assert keys(two) == ["step/1", "step/3", "step/4"]
+
+
+def test_a_deposed_leader_flies_nothing(stores: tuple[PostgresStore, PostgresStore]) -> None:
+    """A flight is fenced as any other write, and after it the connection serves again."""
+    one, two = stores
+    with one.write() as tx:
+        job = insert(tx, values.make_new_job(1))
+        session = tx.factories.open_session(PRODUCT, FACTORY, BOOT, now=BEGIN, expires=BEGIN)
+    grant = Grant(job.number, job.epoch, session)
+    one.lead("one", seconds=SHORT)
+    assert not one.send([], [], now=BEGIN).land().handed
+    take_over(two, "two")
+
+    for _ in range(2):
+        with pytest.raises(LeaseLost, match="two leads under epoch 2"):
+            one.send([grant], [], now=BEGIN).land()
+
+    assert list(two.send([grant], [], now=BEGIN).land().handed) == [job.number]
+    two.resign()
+    with pytest.raises(LeaseLost, match="nobody leads"):
+        one.send([], [], now=BEGIN).land()
 
 
 def test_a_lead_that_ran_out_goes_on_while_nobody_takes_it(stores: tuple[PostgresStore, PostgresStore]) -> None:

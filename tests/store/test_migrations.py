@@ -23,8 +23,10 @@ from pilothouse.store.sqlite.store import SqliteStore
 from pilothouse.testing.postgres_server import PostgresServer
 
 ROOM = Path(store.__path__[0])
-MODULES = {"leader": "leadership"}
+MODULES = {"leader": "leadership", "flights": "postgres/flights"}
 """Aggregates whose module has another name."""
+ONLY_POSTGRES = {"flights"}
+"""Files of queries for which SQLite has no counterpart: it does the same by the queries of jobs."""
 BROKEN = "CREATE TABLE half (x integer); CREATE NONSENSE;"
 
 
@@ -130,11 +132,11 @@ def test_every_query_is_used_and_every_used_one_exists(aggregate: str) -> None:
     source = (ROOM / f"{MODULES.get(aggregate, aggregate)}.py").read_text(encoding="utf-8")
     named = set(re.findall(r'"([a-z_]+)"', source))
     queries = {dialect: set(dialect_queries(dialect, aggregate)) for dialect in ("sqlite", "postgres")}
-    used = set(re.findall(r'_sql\["([a-z_]+)"\]', source))
+    used = set(re.findall(r'(?:_sql\[|_step\()"([a-z_]+)"', source))
 
-    assert queries["sqlite"] == queries["postgres"]
-    assert queries["sqlite"] - named == set()
-    assert used - queries["sqlite"] == set()
+    assert queries["sqlite"] == (set() if aggregate in ONLY_POSTGRES else queries["postgres"])
+    assert queries["postgres"] - named == set()
+    assert used - queries["postgres"] == set()
 
 
 @pytest.mark.parametrize(

@@ -6,18 +6,24 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 
 import psycopg
 import pytest
 
 from pilothouse.errors import PilothouseError, StorageFailed, UsageError
+from pilothouse.fleet.claim import Ending, Grant
+from pilothouse.fleet.job import Placed
+from pilothouse.fleet.stages import Stage
+from pilothouse.ids import Epoch
 from pilothouse.store.postgres.address import Address
 from pilothouse.store.postgres.connection import PostgresConnection
 from pilothouse.store.postgres.store import PostgresStore
 from pilothouse.testing import values
+from pilothouse.testing.clock import BEGIN
 from pilothouse.testing.jobs_conformance import insert
 from pilothouse.testing.postgres_server import PostgresServer
-from pilothouse.testing.values import PRODUCT
+from pilothouse.testing.values import BOOT, FACTORY, PRODUCT
 
 SECRET = "hunter2"  # noqa: S105  what must not be shown
 
@@ -122,6 +128,70 @@ def test_an_answer_that_is_lost_with_the_commit_is_not_given(
 
     assert "read the present state" in caught.value.fix
     put(store, 2)
+
+
+def test_a_flight_over_a_connection_that_died_in_idle_times_lands(
+    postgres: PostgresServer, store: PostgresStore, dsn: str
+) -> None:
+    """Nothing was asked of it, so nobody needs to know."""
+    grant = waiting(store)
+    assert postgres.terminate_backends(database_of(dsn)) >= 1
+
+    assert list(store.send([grant], [], now=BEGIN).land().handed) == [grant.number]
+
+
+def test_a_flight_that_is_shot_down_is_told_and_the_next_one_lands(
+    postgres: PostgresServer, store: PostgresStore, dsn: str
+) -> None:
+    """Whether its commit was carried out nobody knows, and the error does not claim to."""
+    grant = waiting(store)
+    with psycopg.connect(dsn) as other:
+        other.execute("LOCK TABLE jobs IN EXCLUSIVE MODE")
+        flight = store.send([grant], [], now=BEGIN)
+        postgres.terminate_backends(database_of(dsn))
+        with pytest.raises(StorageFailed, match="not known whether") as caught:
+            flight.land()
+        with suppress(psycopg.OperationalError):
+            other.rollback()
+
+    assert "read the present state" in caught.value.fix
+    assert list(store.send([grant], [], now=BEGIN).land().handed) == [grant.number]
+
+
+def test_a_flight_that_waits_too_long_keeps_nothing(store: PostgresStore, dsn: str) -> None:
+    """The connection survives it, and its statements stay prepared or are prepared anew."""
+    grant = waiting(store)
+    store._writer.run("SET lock_timeout = '10ms'")
+    with psycopg.connect(dsn) as other:
+        other.execute("LOCK TABLE jobs IN EXCLUSIVE MODE")
+        with pytest.raises(StorageFailed, match="55P03"):
+            store.send([grant], [], now=BEGIN).land()
+
+    assert list(store.send([grant], [], now=BEGIN).land().handed) == [grant.number]
+    assert not store.send([grant], [], now=BEGIN).land().handed
+
+
+def test_a_large_flight_does_not_wait_for_itself(store: PostgresStore) -> None:
+    """What is sent and what comes back are both more than a socket holds."""
+    spec = replace(values.make_spec(), config={"text": "x" * 20_000})
+    with store.write() as tx:
+        news = [replace(values.make_new_job(number), spec=spec) for number in range(300)]
+        jobs = tx.jobs.insert([Placed(new=new, stage=Stage.QUEUED) for new in news], now=BEGIN)
+        session = tx.factories.open_session(PRODUCT, FACTORY, BOOT, now=BEGIN, expires=BEGIN)
+    report = replace(values.make_report(), detail="y" * 20_000)
+
+    moved = store.send([Grant(job.number, job.epoch, session) for job in jobs], [], now=BEGIN).land()
+    ended = [Ending(job.number, Epoch(1), Stage.ASSIGNED, report) for job in jobs]
+    shipped = store.send([], ended, now=BEGIN).land().shipped
+
+    assert set(moved.handed) == set(shipped) == {job.number for job in jobs}
+
+
+def waiting(store: PostgresStore) -> Grant:
+    """Return the grant of a new job that waits."""
+    with store.write() as tx:
+        job = insert(tx, values.make_new_job(1))
+        return Grant(job.number, job.epoch, tx.factories.open_session(PRODUCT, FACTORY, BOOT, now=BEGIN, expires=BEGIN))
 
 
 def test_a_server_that_is_killed_comes_back_with_every_answer() -> None:

@@ -20,10 +20,10 @@ from pilothouse.engine.commands import Act, Asked, Claim, Complete, Heartbeat, L
 from pilothouse.engine.funds import Funds
 from pilothouse.engine.memory import LEASE_SECONDS, Memory
 from pilothouse.engine.roster import Roster
-from pilothouse.engine.turn import Turn
-from pilothouse.errors import PilothouseError, StorageFailed
+from pilothouse.engine.turn import Turn, not_leading
+from pilothouse.errors import LeaseLost, PilothouseError, StorageFailed
 from pilothouse.fleet.board import Board
-from pilothouse.fleet.claim import DEPENDED_ON, NEEDS_MORE, Ending, Grant, Ready
+from pilothouse.fleet.claim import DEPENDED_ON, NEEDS_MORE, Ending, Ready
 from pilothouse.fleet.factory import open_session
 from pilothouse.fleet.job import Outcome, Report
 from pilothouse.fleet.place import HeldJob, Place, microseconds
@@ -80,6 +80,7 @@ class Scheduler(Memory):
             with stack:
                 for command in batch:
                     self._execute(command, turn, alone=len(batch) == 1)
+                self._fly(turn)
                 self._flush(turn)
                 self._know_shapes(turn)
         except Exception as error:
@@ -163,7 +164,7 @@ class Scheduler(Memory):
             self._flush(turn)
             handed = turn.tx.jobs.handed(again)
             self._handed(command, turn).extend(
-                hand_over(turn.tx, number, self.board.held[number].epoch, handed) for number in again
+                hand_over(turn, number, self.board.held[number].epoch, handed) for number in again
             )
         weights = self.settings_of(place.product).weigh(command.weights) if command.weights else None
         for _ in range(command.jobs - len(again)):
@@ -320,10 +321,49 @@ class Scheduler(Memory):
         if turn.endings:
             self._store_endings(turn)
 
-    def _store_picks(self, turn: Turn) -> None:
+    def _fly(self, turn: Turn) -> None:
+        """Store a batch of mere claims and plain successes in one go; any other is left as it is.
+
+        What turns out not to be where the board has it, and what needs to be read, has a transaction of its own then.
+        """
+        if turn.begun or turn.reservations or not (turn.picks or turn.endings):
+            return
+        endings = [ending for _, _, ending in turn.endings]
+        if any(ending.report.artifacts for ending in endings):
+            return
+        try:
+            moved = self._store.send(turn.grants, endings, now=turn.now).land()
+        except LeaseLost as error:
+            raise not_leading(error) from error
+        except StorageFailed:
+            raise
+        except PilothouseError:
+            # One of them cannot be stored, so none was; they are stored again in a way that finds out which.
+            return
         picks, turn.picks = turn.picks, []
-        grants = [Grant(job.number, job.epoch, place.session) for _, job, place in picks]
+        missed = [job.number for _, job, _ in picks if job.number not in moved.handed]
+        handovers = [
+            hand_over(turn, job.number, Epoch(job.epoch + 1), moved.handed)
+            for _, job, _ in picks
+            if job.number in moved.handed
+        ]
+        self._take_picks(picks, handovers, missed, turn)
+        ended, turn.endings = turn.endings, []
+        self._take_endings(ended, {each.number for each in endings} - set(moved.shipped), turn)
+
+    def _store_picks(self, turn: Turn) -> None:
+        grants = turn.grants
+        picks, turn.picks = turn.picks, []
         handovers, missed = assign(turn.tx, grants, now=turn.now)
+        self._take_picks(picks, handovers, missed, turn)
+
+    def _take_picks(
+        self,
+        picks: Sequence[tuple[Claim, Ready, Place]],
+        handovers: Sequence[Handover],
+        missed: Sequence[JobNumber],
+        turn: Turn,
+    ) -> None:
         if missed:
             self._mend(missed, turn)
         gone = set(missed)
@@ -343,7 +383,11 @@ class Scheduler(Memory):
 
     def _store_endings(self, turn: Turn) -> None:
         endings, turn.endings = turn.endings, []
-        missed = self._ship([ending for _, _, ending in endings], turn)
+        self._take_endings(endings, self._ship([ending for _, _, ending in endings], turn), turn)
+
+    def _take_endings(
+        self, endings: Sequence[tuple[Complete, int, Ending]], missed: Collection[JobNumber], turn: Turn
+    ) -> None:
         for command, position, ending in endings:
             if ending.number not in missed:
                 turn.shipped.append(ending)

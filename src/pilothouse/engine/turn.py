@@ -9,7 +9,7 @@ from datetime import datetime
 from pilothouse.engine.commands import Claim, Complete
 from pilothouse.errors import LeaseLost, StorageFailed
 from pilothouse.fleet.changed import Changed
-from pilothouse.fleet.claim import Ending, Ready
+from pilothouse.fleet.claim import Ending, Grant, Ready
 from pilothouse.fleet.job import Job
 from pilothouse.fleet.ledger import Reservation, Settlement
 from pilothouse.fleet.place import Place
@@ -44,9 +44,18 @@ class Turn:
             try:
                 self._tx = self._stack.enter_context(self._store.write())
             except LeaseLost as error:
-                # It is the server that may not write any more; no asker has lost a lease by that.
-                raise StorageFailed(error.message, fix="ask the server that leads now") from error
+                raise not_leading(error) from error
         return self._tx
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a transaction."""
+        return self._tx is not None
+
+    @property
+    def grants(self) -> Sequence[Grant]:
+        """The picks as they are stored."""
+        return [Grant(job.number, job.epoch, place.session) for _, job, place in self.picks]
 
     @property
     def touched(self) -> tuple[Job, ...]:
@@ -67,3 +76,8 @@ class Turn:
     def ahead(self) -> bool:
         """Whether the board was told something that only the commit makes true."""
         return bool(self.stored or self.new_places or self.shipped)
+
+
+def not_leading(error: LeaseLost) -> StorageFailed:
+    """Return the refusal of a server that may not write any more; no asker has lost a lease by that."""
+    return StorageFailed(error.message, fix="ask the server that leads now")

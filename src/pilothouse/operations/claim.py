@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from pilothouse.fleet.claim import Grant, attempt_folder
 from pilothouse.fleet.job import Attempt, Handed, Job
@@ -33,11 +33,25 @@ def assign(
     gone = set(missed)
     kept = [grant for grant in grants if grant.number not in gone] if gone else grants
     handed = tx.jobs.handed([grant.number for grant in kept])
-    return [hand_over(tx, grant.number, grant.epoch, handed) for grant in kept], missed
+    begun = _Begun(tx)
+    return [hand_over(begun, grant.number, grant.epoch, handed) for grant in kept], missed
 
 
-def hand_over(tx: Transaction, number: JobNumber, epoch: Epoch, handed: Mapping[JobNumber, Handed]) -> Handover:
-    """Return what a factory is handed for an attempt."""
+class _Begun(NamedTuple):
+    tx: Transaction
+
+
+class Reading(Protocol):
+    """What has a transaction, or begins one when it is asked for it."""
+
+    @property
+    def tx(self) -> Transaction:
+        """The transaction."""
+        ...
+
+
+def hand_over(begun: Reading, number: JobNumber, epoch: Epoch, handed: Mapping[JobNumber, Handed]) -> Handover:
+    """Return what a factory is handed for an attempt; only one that has something before it needs to read."""
     job = handed[number]
     return Handover(
         number=number,
@@ -47,22 +61,22 @@ def hand_over(tx: Transaction, number: JobNumber, epoch: Epoch, handed: Mapping[
         key=job.key,
         spec=job.spec,
         folder=attempt_folder(job.id, epoch),
-        earlier_folders=_earlier_folders(tx, job, epoch=epoch),
+        earlier_folders=_earlier_folders(begun, job, epoch=epoch),
     )
 
 
-def _earlier_folders(tx: Transaction, job: Handed, *, epoch: Epoch) -> tuple[str, ...]:
+def _earlier_folders(begun: Reading, job: Handed, *, epoch: Epoch) -> tuple[str, ...]:
     """Return where earlier attempts ran, newest first, those of earlier jobs of the same step included.
 
     A step's key without its generation names everything that decides its outcome, so its checkpoints may be resumed.
     """
     step, _, generation = job.key.rpartition("#")
     # The first attempt of the first generation has nothing before it, which is the common case and saves the queries.
-    own = _started_folders(tx.jobs.attempts(job.id)) if epoch > 1 else ()
+    own = _started_folders(begun.tx.jobs.attempts(job.id)) if epoch > 1 else ()
     if not step or generation in {"", "0"}:
         return own
-    others = [other for other in tx.jobs.keys_like(job.product, f"{step}#") if other.id != job.id]
-    return own + _folders_of(tx, others)
+    others = [other for other in begun.tx.jobs.keys_like(job.product, f"{step}#") if other.id != job.id]
+    return own + _folders_of(begun.tx, others)
 
 
 def _folders_of(tx: Transaction, jobs: Sequence[Job]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pilothouse.access.token import Token
 from pilothouse.campaigns.record import Campaign, GoldenSet, Halt, Incident, Owner, Promotion, Run, Trial
@@ -417,6 +417,21 @@ class Transaction(Protocol):
         ...
 
 
+class Moved(NamedTuple):
+    """What a flight has changed: what factories are handed of the jobs that were assigned, and which were shipped."""
+
+    handed: Mapping[JobNumber, Handed]
+    shipped: Collection[JobNumber]
+
+
+class Flight(Protocol):
+    """Moves of jobs on their way to the disk."""
+
+    def land(self) -> Moved:
+        """Wait for the commit and return what was moved; after any error but a lost connection, nothing was."""
+        ...
+
+
 class Store(Protocol):
     """A database with its schema in place.
 
@@ -429,6 +444,14 @@ class Store(Protocol):
 
     def write(self) -> AbstractContextManager[Transaction]:
         """Begin a writing transaction; commit at the end of the block, roll back when it raises."""
+        ...
+
+    def send(self, grants: Sequence[Grant], endings: Sequence[Ending], *, now: datetime) -> Flight:
+        """Begin to move jobs in a transaction of their own, those that are where they are expected, and commit it.
+
+        It is `Jobs.assign`, `Jobs.handed` and `Jobs.ship` at once, for endings without artifacts. Until the flight has
+        landed, this thread writes nothing else.
+        """
         ...
 
     def read(self) -> AbstractContextManager[Transaction]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Generic
 
+from pilothouse.fleet.claim import Ending, Grant
 from pilothouse.fleet.job import Shape
 from pilothouse.ids import ShapeNumber
 from pilothouse.ports.leadership import Leader, LeaderEpoch
+from pilothouse.ports.store import Flight
+from pilothouse.store.flights import fly
 from pilothouse.store.leadership import StoredLeadership
 from pilothouse.store.readers import Opened, Readers
 from pilothouse.store.transaction import StoredTransaction
@@ -40,6 +44,10 @@ class Database(Generic[Opened]):
                 self._leadership.check()
                 yield tx
             self._shapes.update(tx.jobs.new_shapes)
+
+    def send(self, grants: Sequence[Grant], endings: Sequence[Ending], *, now: datetime) -> Flight:
+        """Move jobs in a transaction of their own, those that are where they are expected."""
+        return fly(self.write(), grants, endings, now=now)
 
     @contextmanager
     def read(self) -> Iterator[StoredTransaction]:

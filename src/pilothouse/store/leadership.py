@@ -56,6 +56,11 @@ class StoredLeadership:
         with self._turns.take(), self._connection.transaction():
             return self._leader()
 
+    @property
+    def epoch(self) -> LeaderEpoch | None:
+        """The epoch under which this store has led last, if it ever has."""
+        return self._epoch
+
     def check(self) -> None:
         """Refuse to write when the lead that was had is lost, and keep it from being taken until the commit."""
         if self._epoch is None:

@@ -19,6 +19,7 @@ from pilothouse.ports.store import Store, Transaction
 from pilothouse.proposals.proposal import State
 from pilothouse.testing import values
 from pilothouse.testing.endings_conformance import EndingsConformance
+from pilothouse.testing.flight_conformance import FlightConformance
 from pilothouse.testing.graph_conformance import GraphConformance
 from pilothouse.testing.jobs_conformance import LATER, NOBODY, OTHER, JobsConformance, building, finish, insert
 from pilothouse.testing.values import CAMPAIGN, PRODUCT
@@ -436,6 +437,7 @@ class TransactionsConformance:
 class StoreConformance(
     JobsConformance,
     EndingsConformance,
+    FlightConformance,
     GraphConformance,
     CampaignsConformance,
     ProposalsConformance,

@@ -12,6 +12,7 @@ import psycopg
 from psycopg import pq
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
+from psycopg.pq.abc import PGresult
 from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import StrDumper
 
@@ -21,6 +22,7 @@ from pilothouse.store.named_sql import dialect_queries
 from pilothouse.store.postgres.address import Address
 from pilothouse.store.postgres.arrays import literal
 from pilothouse.store.postgres.faults import IDLE_SECONDS, LOCK_SECONDS, STATEMENT_SECONDS, commit_unknown, translate
+from pilothouse.store.postgres.volley import Step, Volley
 
 STATEMENTS_CACHED = 256
 OLDEST_SERVER = 140000
@@ -88,14 +90,24 @@ class PostgresConnection:
         self._address = address
         self._read_only = read_only
         self._spoiled = False
+        self._sent: Sequence[Step] = ()
+        self._open()
+
+    def _open(self) -> None:
         self._raw = self._connect()
         self._cursor = self._raw.cursor()
+        self._volley = Volley(self._raw)
 
     @property
     def in_transaction(self) -> bool:
         """Whether a transaction is open on a connection that works."""
         status = self._raw.pgconn.transaction_status
         return status not in {pq.TransactionStatus.IDLE, pq.TransactionStatus.UNKNOWN}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing is known against the connection."""
+        return not self._raw.closed
 
     def queries(self, aggregate: str) -> Mapping[str, str]:
         """Return the queries of an aggregate by name."""
@@ -187,8 +199,7 @@ class PostgresConnection:
                 self._execute(statement, None, prepare=False)
                 return
         self._raw.close()
-        self._raw = self._connect()
-        self._cursor = self._raw.cursor()
+        self._open()
         self._execute(statement, None, prepare=False)
 
     def _commit(self) -> None:
@@ -222,6 +233,57 @@ class PostgresConnection:
                 self._execute("ROLLBACK TO command", None, prepare=False)
                 self._execute("RELEASE command", None, prepare=False)
             raise
+
+    # --- a whole transaction at once
+
+    def send(self, steps: Sequence[Step]) -> None:
+        """Send a transaction of these steps, its beginning and its commit, and wait for nothing.
+
+        `receive` comes next; nothing else may be asked of the connection before.
+        """
+        self._spoiled = False
+        self._sent = [Step(_WRITE.encode()), *steps, Step(b"COMMIT")]
+        if not self._volley.is_alive():
+            self._raw.close()
+            self._open()
+        self._send()
+
+    def _send(self) -> None:
+        try:
+            self._volley.send(self._sent)
+        except psycopg.Error as error:
+            self._raw.close()
+            raise commit_unknown(self.where, translate(error, where=self.where)) from error
+        except BaseException:
+            self._raw.close()
+            raise
+
+    def receive(self) -> Sequence[PGresult]:
+        """Wait for the commit and return the answer to each step; after an error nothing of them was kept."""
+        try:
+            answers = self._answers()
+        except psycopg.Error as error:
+            ours = translate(error, where=self.where)
+            if self._raw.closed:
+                raise commit_unknown(self.where, ours) from error
+            self._roll_back()
+            raise ours from error
+        except BaseException:
+            self._raw.close()
+            raise
+        assert answers[-1].command_status == b"COMMIT", f"a commit was answered with {answers[-1].command_status!r}"
+        return answers[1:-1]
+
+    def _answers(self) -> Sequence[PGresult]:
+        try:
+            return self._volley.answers()
+        except psycopg.Error:
+            if not self._volley.unheard:
+                raise
+        self._raw.close()
+        self._open()
+        self._send()
+        return self._volley.answers()
 
     def close(self) -> None:
         """Close the connection; what was not committed is gone."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from pilothouse.errors import StorageFailed
+from pilothouse.fleet.claim import Ending, Grant
+from pilothouse.ports.store import Flight
 from pilothouse.store.database import Database
 from pilothouse.store.migrations import migrate, migrations
 from pilothouse.store.postgres.address import Address
 from pilothouse.store.postgres.connection import PostgresConnection
+from pilothouse.store.postgres.flights import PostgresFlight
 from pilothouse.store.postgres.migrate import PostgresSchema
 
 _TABLES = """
@@ -45,6 +49,10 @@ class PostgresStore(Database[PostgresConnection]):
         except BaseException:
             writer.close()
             raise
+
+    def send(self, grants: Sequence[Grant], endings: Sequence[Ending], *, now: datetime) -> Flight:
+        """Begin to move jobs in a transaction of their own, those that are where they are expected, and commit it."""
+        return PostgresFlight(self._writer, grants, endings, now=now, turns=self._turns, leadership=self._leadership)
 
     def damage(self) -> Sequence[str]:
         """Return what is found wrong, nothing for a sound database; it reads every row, so that a bad page shows."""
