@@ -66,6 +66,28 @@ class TestOrder:
 
         assert pick_all(board) == [4, 2, 1, 3]
 
+    @pytest.mark.parametrize("other", [replace(SMALL, timeout_seconds=61.0), replace(SMALL, pool="elsewhere")])
+    def test_ties_go_to_the_more_urgent_then_to_the_older_then_to_the_first(self, other: Shape) -> None:
+        """Between shapes that no place can tell apart as between any others."""
+        board = board_of(SMALL, other)
+        board.set_weights(DEMO, Weights(age=0.0, priority=0.0))
+        open_place(board, seats=9)
+        add(board, ready(1, shape=2), ready(2), ready(3, shape=2, age_seconds=1), ready(4, age_seconds=2))
+        add(board, ready(5, shape=2, priority=Priority.HIGH), ready(6, priority=Priority.CRITICAL))
+
+        assert pick_all(board) == [6, 5, 4, 3, 1, 2]
+
+    @pytest.mark.parametrize("weight", [1.0, 1e6])
+    def test_the_last_digit_of_a_score_counts(self, weight: float) -> None:
+        """However large the other terms are, the factory's fit decides between jobs of one age."""
+        shapes = [replace(SMALL, requires=tuple(f"tool-{tool}" for tool in range(count))) for count in range(5)]
+        board = board_of(*shapes)
+        board.set_weights(DEMO, Weights(age=weight))
+        open_place(board, seats=9).offer = Offer.read(f"tool-{tool}" for tool in range(5))
+        add(board, *(ready(number, shape=number, age_seconds=1e5) for number in (3, 1, 5, 2, 4)))
+
+        assert pick_all(board) == [5, 4, 3, 2, 1]
+
     def test_a_large_job_without_room_does_not_stop_a_small_one_behind_it(self) -> None:
         """Unless a place is kept for it, which takes its time."""
         board = board_of(SMALL, LARGE)
@@ -290,6 +312,34 @@ class TestWhoMay:
         assert pick(board, funds=lambda shape, _: "exhausted" if shape.engine else None) == 2
         assert pick(board, funds=lambda shape, _: "exhausted" if shape.engine else None) is None
         assert pick(board, funds=lambda _, __: None) == 1
+
+    def test_thousands_of_locks_are_taken_and_freed_in_the_order_of_their_jobs(self) -> None:
+        """Each of two jobs per lock waits for the other, whoever holds the lock, and none is passed over twice."""
+        count = 1000
+        board = board_of(*(replace(SMALL, lock=f"lock-{number}", timeout_seconds=number) for number in range(count)))
+        open_place(board, seats=2 * count)
+        add(board, *(ready(number, shape=number % count + 1, age_seconds=-number) for number in range(2 * count)))
+
+        assert pick_all(board) == list(range(count))
+        for number in range(count - 1, -1, -1):
+            board.release(JobNumber(number))
+        assert pick_all(board) == list(range(count, 2 * count))
+
+    def test_a_job_that_comes_while_its_lock_is_held_waits_for_it(self) -> None:
+        """It is the first of its shape when the lock is free, though another one was listed before."""
+        board = board_of(replace(SMALL, lock="one"), replace(SMALL, lock="one", timeout_seconds=9.0))
+        open_place(board)
+        add(board, ready(1, age_seconds=9), ready(2))
+        assert pick(board) == 1
+        add(board, ready(3, age_seconds=99), ready(4, shape=2, age_seconds=50))
+        assert pick(board) is None
+
+        picked: list[int] = []
+        for _ in range(3):
+            board.release(JobNumber([1, *picked][-1]))
+            picked += pick_all(board)
+
+        assert picked == [3, 4, 2]
 
 
 class TestWaiting:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -11,10 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.fleet.board_world import DEMO, HERE, NOW, OTHER, SECOND, SMALL, THERE, board_of, open_place
 
 from pilothouse.fleet.claim import Ready
-from pilothouse.fleet.job import Priority
+from pilothouse.fleet.job import Cost, Priority, Shape
 from pilothouse.fleet.place import EVERY_PRODUCT, HeldJob, Place
 from pilothouse.fleet.score import FactoryFacts, JobFacts, Weights, score
-from pilothouse.ids import Epoch, JobNumber, SessionNumber, ShapeNumber
+from pilothouse.ids import Epoch, JobNumber, ProductId, SessionNumber, ShapeNumber
 
 SHAPES = (
     SMALL,
@@ -22,6 +23,14 @@ SHAPES = (
     replace(SMALL, seats=3, lock="one"),
     replace(SMALL, product=OTHER, timeout_seconds=30.0),
     replace(SMALL, engine="codex", lock="one"),
+    # What no place can tell apart shares a lane, whatever its lock and its times.
+    replace(SMALL, lock="one"),
+    replace(SMALL, lock="two", timeout_seconds=45.0),
+    replace(SMALL, timeout_seconds=3600.0),
+    replace(SMALL, lock="two", min_running_seconds=9.0),
+    replace(SMALL, product=OTHER, lock="one"),
+    replace(SMALL, cost=Cost(tokens=5.0)),
+    replace(SMALL, cost=Cost(usd=5.0)),
 )
 
 
@@ -34,6 +43,18 @@ JOBS = st.builds(
     epoch=st.just(Epoch(0)),
     marks=st.integers(0, 3),
 )
+
+
+def _lock(job: Ready) -> tuple[ProductId, str] | None:
+    """Return the lock that a job needs."""
+    shape = SHAPES[job.shape - 1]
+    return (shape.product, shape.lock) if shape.lock else None
+
+
+def _before(job: HeldJob) -> Ready:
+    """Return a job as it was before it was taken."""
+    epoch = Epoch(job.epoch - 1)
+    return Ready(job.number, job.shape_number, job.priority, job.created_us, epoch, job.marks, job.preemptions)
 
 
 class BoardMachine(RuleBasedStateMachine):
@@ -77,21 +98,29 @@ class BoardMachine(RuleBasedStateMachine):
         self.known[job.number] = self.waiting[job.number] = job
         self.board.add(job)
 
-    @rule(data=st.data(), session=st.sampled_from((HERE, THERE)), seats=st.integers(0, 6))
-    def pick(self, data: st.DataObject, session: SessionNumber, seats: int) -> None:
+    @rule(
+        data=st.data(),
+        session=st.sampled_from((HERE, THERE)),
+        seats=st.integers(0, 6),
+        broke=st.just(()) | st.lists(st.sampled_from(SHAPES), max_size=4).map(tuple),
+    )
+    def pick(self, data: st.DataObject, session: SessionNumber, seats: int, broke: tuple[Shape, ...]) -> None:
         """Compare what is given with the best of all, and keep it or give it back."""
         place = self.board.places.get(session)
         if place is None:
             return
-        free, gpus, best = min(seats, place.seats_free), place.gpus_free, self._best(place, seats)
+        free, gpus, best = min(seats, place.seats_free), place.gpus_free, self._best(place, seats, broke)
         kept = place.reserved_for
-        picked = self.board.pick(session, seats=seats, now_us=self.now)
+        funds = (lambda shape, _: "exhausted" if shape in broke else None) if broke else None
+        picked = self.board.pick(session, seats=seats, now_us=self.now, funds=funds)
         kept = kept if kept is not None else place.reserved_for
         if picked is None:
             assert best is None or kept is not None
             return
         job = self.waiting.pop(picked.number)
-        assert picked == job
+        assert picked is self.board.held[job.number]
+        assert (picked.shape, picked.claimed_us, picked.session) == (SHAPES[job.shape - 1], self.now, session)
+        assert _before(picked) == job
         assert SHAPES[job.shape - 1].seats <= free
         assert SHAPES[job.shape - 1].gpus <= gpus
         if kept is None:
@@ -104,18 +133,22 @@ class BoardMachine(RuleBasedStateMachine):
             self.board.add(job)
             self.waiting[job.number] = job
 
-    def _best(self, place: Place, seats: int) -> Ready | None:
+    def _best(self, place: Place, seats: int, broke: Sequence[Shape]) -> Ready | None:
         """Return the best of all that may start, found by looking at all."""
-        able = [job for job in self.waiting.values() if self._may_start(job, place, seats)]
+        able = [
+            job
+            for job in self.waiting.values()
+            if self._may_start(job, place, seats) and SHAPES[job.shape - 1] not in broke
+        ]
         return min(able, key=lambda job: (-self._rank(job, place), job.priority, job.created_us), default=None)
 
     def _may_start(self, job: Ready, place: Place, seats: int) -> bool:
         shape = SHAPES[job.shape - 1]
-        locked = {SHAPES[held.shape - 1].lock for held, _ in self.held.values()} - {""}
+        locked = {_lock(held) for held, _ in self.held.values()} - {None}
         return (
             place.open
             and place.product in {EVERY_PRODUCT, shape.product}
-            and shape.lock not in locked
+            and _lock(job) not in locked
             and shape.seats <= min(seats, place.seats_free)
             and shape.gpus <= place.gpus_free
         )
@@ -230,7 +263,8 @@ class BoardMachine(RuleBasedStateMachine):
     @invariant()
     def a_lock_has_one_holder(self) -> None:
         """Over all places."""
-        assert sum(bool(job.shape.lock) for job in self.board.held.values()) <= 1
+        locks = [(job.shape.product, job.shape.lock) for job in self.board.held.values() if job.shape.lock]
+        assert len(locks) == len(set(locks))
 
     @invariant()
     def nobody_waits_for_a_job_that_has_stopped(self) -> None:

@@ -63,9 +63,9 @@ class Funds:
                 self._balances[key] = self._balances[key].end(reserved=line.cost, settled=settlement.spent)
 
     @property
-    def products(self) -> frozenset[ProductId]:
-        """The products that have a budget."""
-        return frozenset(self._budgets)
+    def counts(self) -> bool:
+        """Whether any product has a budget."""
+        return bool(self._budgets)
 
     def cost(self, shape: Shape, place: Place) -> Cost:
         """Return what an attempt of the shape is expected to use at a place."""

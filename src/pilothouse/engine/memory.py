@@ -137,7 +137,7 @@ class Memory:
             self._follow(changed)
         if self._refunded:
             self._read_funds()
-        elif self.funds.products:
+        elif self.funds.counts:
             self._renew_funds(turn)
         self.counters["claimed"] += len(turn.stored)
         self.counters["completed"] += len(turn.shipped)

@@ -47,8 +47,9 @@ class Preemption:
     def planned(self, *, product_switch: bool = True) -> Iterator[Planned]:
         """Yield what is decided for each critical job that waits; without the switch, as if all products allowed it."""
         board = self._scheduler.board
-        for number, shape in list(board.shapes.items()):
-            if product_switch and not self._scheduler.settings_of(shape.product).preemption:
+        for number in board.critical_shapes():
+            product = board.shapes[number].product
+            if product_switch and not self._scheduler.settings_of(product).preemption:
                 continue
             for job in board.critical(number, HEADS_MAX):
                 yield self.plan(job)

@@ -175,22 +175,23 @@ class Scheduler(Memory):
                 seats=seats,
                 now_us=turn.now_us,
                 pools=command.pools,
-                funds=self.funds.why if self.funds.products else None,
+                funds=self.funds.why if self.funds.counts else None,
                 weights=weights,
             )
             if picked is None:
                 break
             self._pick(command, picked, place, turn)
-            seats -= self.board.shapes[picked.shape].seats
+            seats -= picked.shape.seats
 
-    def _pick(self, command: Claim, picked: Ready, place: Place, turn: Turn) -> None:
-        turn.picks.append((command, picked, place))
+    def _pick(self, command: Claim, picked: HeldJob, place: Place, turn: Turn) -> None:
+        turn.picks.append((command, picked))
         turn.stored.append(picked)
-        shape = self.board.shapes[picked.shape]
-        self.roster.assigned(place, shape.engine, picked.number, now=turn.now)
-        line = self.funds.reserve(picked.number, epoch=Epoch(picked.epoch + 1), shape=shape, place=place, now=turn.now)
-        if line is not None:
-            turn.reservations.append(line)
+        if self.roster.breakers:
+            self.roster.assigned(place, picked.shape.engine, picked.number, now=turn.now)
+        if self.funds.counts:
+            line = self.funds.reserve(picked.number, epoch=picked.epoch, shape=picked.shape, place=place, now=turn.now)
+            if line is not None:
+                turn.reservations.append(line)
 
     def _again(self, place: Place, command: Claim, turn: Turn) -> list[JobNumber]:
         """Return what was assigned to the factory's boot and never reached it: the answer was lost, or had to wait."""
@@ -341,11 +342,9 @@ class Scheduler(Memory):
             # One of them cannot be stored, so none was; they are stored again in a way that finds out which.
             return
         picks, turn.picks = turn.picks, []
-        missed = [job.number for _, job, _ in picks if job.number not in moved.handed]
+        missed = [job.number for _, job in picks if job.number not in moved.handed]
         handovers = [
-            hand_over(turn, job.number, Epoch(job.epoch + 1), moved.handed)
-            for _, job, _ in picks
-            if job.number in moved.handed
+            hand_over(turn, job.number, job.epoch, moved.handed) for _, job in picks if job.number in moved.handed
         ]
         self._take_picks(picks, handovers, missed, turn)
         ended, turn.endings = turn.endings, []
@@ -359,7 +358,7 @@ class Scheduler(Memory):
 
     def _take_picks(
         self,
-        picks: Sequence[tuple[Claim, Ready, Place]],
+        picks: Sequence[tuple[Claim, HeldJob]],
         handovers: Sequence[Handover],
         missed: Sequence[JobNumber],
         turn: Turn,
@@ -374,10 +373,9 @@ class Scheduler(Memory):
         turn.reservations = []
         if lines:
             turn.tx.budgets.reserve_many(lines)
-        asked = [command for command, job, _ in picks if job.number not in gone]
-        for command, handover in zip(asked, handovers, strict=True):
+        asked = [pick for pick in picks if pick[1].number not in gone] if gone else picks
+        for (command, held), handover in zip(asked, handovers, strict=True):
             self._handed(command, turn).append(handover)
-            held = self.board.held[handover.number]
             held.id = handover.job
             self._numbers[handover.job] = handover.number
 

@@ -9,11 +9,11 @@ from datetime import datetime
 from pilothouse.engine.commands import Claim, Complete
 from pilothouse.errors import LeaseLost, StorageFailed
 from pilothouse.fleet.changed import Changed
-from pilothouse.fleet.claim import Ending, Grant, Ready
+from pilothouse.fleet.claim import Ending, Grant
 from pilothouse.fleet.job import Job
 from pilothouse.fleet.ledger import Reservation, Settlement
-from pilothouse.fleet.place import Place
-from pilothouse.ids import JobNumber
+from pilothouse.fleet.place import HeldJob, Place
+from pilothouse.ids import Epoch, JobNumber
 from pilothouse.operations.claim import Handover
 from pilothouse.ports.store import Store, Transaction
 
@@ -24,14 +24,14 @@ class Turn:
     def __init__(self, store: Store, stack: ExitStack, *, now: datetime, now_us: int) -> None:
         self.now = now
         self.now_us = now_us
-        self.picks: list[tuple[Claim, Ready, Place]] = []
+        self.picks: list[tuple[Claim, HeldJob]] = []
         self.reservations: list[Reservation] = []
         self.endings: list[tuple[Complete, int, Ending]] = []
         self.ending: set[JobNumber] = set()
         self.shipped: list[Ending] = []
         self.handed: dict[int, list[Handover]] = {}
         self.results: dict[int, list[Exception | None]] = {}
-        self.stored: list[Ready] = []
+        self.stored: list[HeldJob] = []
         self.new_places: list[Place] = []
         self._store = store
         self._stack = stack
@@ -55,7 +55,7 @@ class Turn:
     @property
     def grants(self) -> Sequence[Grant]:
         """The picks as they are stored."""
-        return [Grant(job.number, job.epoch, place.session) for _, job, place in self.picks]
+        return [Grant(job.number, Epoch(job.epoch - 1), job.session) for _, job in self.picks]
 
     @property
     def touched(self) -> tuple[Job, ...]:

@@ -1,11 +1,11 @@
 """The board: what waits, who has room, and which job goes where. It is memory only, rebuilt from the store by one scan.
 
-    ready jobs ──► one heap per shape ─┐
+    ready jobs ──► one heap per lane ──┐
                                        ├─► pick(session) ──► held by the session
     sessions with their free seats ────┘
 
-Jobs of one shape differ only in priority and age, and their order never changes with time, so the best job for a
-session is the best of the heads of the shapes it can run: no queue is ever searched.
+The jobs of a lane have one order at every place, which never changes with time, so the best job for a session is the
+best of the first ones of the lanes that it can run: no queue is ever searched.
 
 A job that needs more seats than are free anywhere would wait for ever behind small ones. Once such a head has waited
 `RESERVE_AFTER_SECONDS`, the session that can run it soonest keeps its seats for it, and other jobs start there only if
@@ -14,151 +14,51 @@ they end, by their own time limits, before the reserved one could begin (EASY ba
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from itertools import islice
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import TypeAlias
 
 from pilothouse.fleet.claim import Ready
-from pilothouse.fleet.job import Priority, Shape
+from pilothouse.fleet.job import Shape
+from pilothouse.fleet.lanes import LOW, MINUTE_US, Entry, Lane, Lanes
 from pilothouse.fleet.place import HeldJob, Place, could_start_us, suits
-from pilothouse.fleet.score import DEFAULT, Weights, cost_fit
+from pilothouse.fleet.score import Weights, cost_fit
 from pilothouse.ids import Epoch, JobNumber, ProductId, SessionNumber, ShapeNumber
 
 RESERVE_AFTER_SECONDS = 300.0
-_PRIORITIES = tuple(Priority)
-_LOW = Priority.LOW.rank
+_ROUNDING = 1e-13
+"""How far a short sum may be off the score, in parts of its largest term; a few hundred times what floats do to it."""
+_UNKNOWN = (-1.0, 0.0)
 
-Entry = tuple[float, int, int, JobNumber, Epoch, int, int]
-"""The static order of a job (three parts), its number, epoch, marks and preemptions."""
-
-
-Funds = Callable[[Shape, Place], str | None]
+Funds: TypeAlias = Callable[[Shape, Place], str | None]
 """Why the budgets hold a shape back at a place now, or None."""
-Candidate = tuple[float, int, int, Ready]
-"""A job behind the key by which the best one is found: its score, priority and age."""
+Near: TypeAlias = list[tuple[float, Entry]]
+"""Jobs whose score may be the best of all, with the score as a short sum."""
 
 
-class Board:
+class Board(Lanes):
     """Everything that scheduling looks at. One thread at a time."""
 
     def __init__(self) -> None:
-        self.shapes: dict[ShapeNumber, Shape] = {}
+        super().__init__()
         self.places: dict[SessionNumber, Place] = {}
         self.held: dict[JobNumber, HeldJob] = {}
-        # Only shapes of which something waits have a heap, since every pick looks at all of these.
-        self._heaps: dict[ShapeNumber, list[Entry]] = {}
-        self._critical: dict[ShapeNumber, list[Entry]] = {}
-        self._epochs: dict[JobNumber, Epoch] = {}
-        self._shape_of: dict[JobNumber, ShapeNumber] = {}
-        self._locks: dict[tuple[ProductId, str], JobNumber] = {}
-        self._weights: dict[ProductId, Weights] = {}
         self._reserved: dict[JobNumber, SessionNumber] = {}
-        self._late_marks: dict[JobNumber, int] = {}
-
-    def __len__(self) -> int:
-        """How many jobs may be claimed."""
-        return len(self._epochs)
-
-    # --- what waits
-
-    def load(self, ready: Iterable[Ready]) -> None:
-        """Take in the scan of a start; the shapes must be known."""
-        lists: dict[ShapeNumber, list[Entry]] = {number: [] for number in self.shapes}
-        by_age = {number: self.weights(shape.product).age / 60e6 for number, shape in self.shapes.items()}
-        by_rank = {number: self._by_rank(shape.product) for number, shape in self.shapes.items()}
-        epochs = self._epochs
-        # A start reads millions: this is `static_order`, with what is the same for all of a shape taken out.
-        for number, shape, priority, created_us, epoch, marks, preemptions in ready:
-            epochs[number] = epoch
-            order = by_age[shape] * created_us - by_rank[shape][priority]
-            lists[shape].append((order, priority, created_us, number, epoch, marks, preemptions))
-        for shape, entries in lists.items():
-            _join(self._heaps, shape, entries)
-            _join(self._critical, shape, [entry for entry in entries if entry[1] == 0])
-
-    def _by_rank(self, product: ProductId) -> tuple[float, ...]:
-        weight = self.weights(product).priority
-        return tuple(weight * (_LOW - rank) for rank in range(len(_PRIORITIES)))
-
-    def _entry(self, job: Ready) -> Entry:
-        weigh = self.weights(self.shapes[job.shape].product)
-        order = weigh.age / 60e6 * job.created_us - weigh.priority * (_LOW - job.priority)
-        return (order, job.priority, job.created_us, job.number, job.epoch, job.marks, job.preemptions)
-
-    def add(self, job: Ready) -> None:
-        """Let a job wait, or note that it waits under another epoch or other marks; its shape must be known."""
-        if self._epochs.get(job.number) == job.epoch:
-            # Others wait for it now. Its entry lies somewhere in the heap, where looking for it would take too long.
-            self._late_marks[job.number] = job.marks
-            return
-        self._epochs[job.number] = job.epoch
-        entry = self._entry(job)
-        heapq.heappush(self._heaps.setdefault(job.shape, []), entry)
-        if job.priority == 0:
-            self._first(self._critical, job.shape)  # which takes away what waits no longer
-            heapq.heappush(self._critical.setdefault(job.shape, []), entry)
+        self._shape_of: dict[JobNumber, ShapeNumber] = {}
 
     def forget(self, number: JobNumber) -> None:
         """Let a job wait no longer, and nobody hold it."""
-        self._epochs.pop(number, None)
+        if self._epochs.pop(number, None) is not None:
+            self._doubt()
         self._late_marks.pop(number, None)
         self.release(number)
         self._unreserve(number)
 
-    def waiting(self) -> Iterator[tuple[ShapeNumber, int]]:
-        """Yield how many entries each shape's heap has; some of them may be out of date."""
-        for shape, heap in self._heaps.items():
-            yield shape, len(heap)
-
-    def head(self, shape: ShapeNumber) -> Ready | None:
-        """Return the first job of a shape."""
-        entry = self._first(self._heaps, shape)
-        return None if entry is None else self._ready(entry, shape)
-
-    def heads(self, shape: ShapeNumber, limit: int) -> list[Ready]:
-        """Return the first few jobs of a shape in their order."""
-        return self._several(self._heaps, shape, limit)
-
-    def critical(self, shape: ShapeNumber, limit: int) -> list[Ready]:
-        """Return the first few critical jobs of a shape, whatever older ones come before them."""
-        return self._several(self._critical, shape, limit)
-
-    def _first(self, heaps: dict[ShapeNumber, list[Entry]], shape: ShapeNumber) -> Entry | None:
-        """Return the first entry of a heap that is up to date; those before it are taken away."""
-        heap = heaps.get(shape)
-        while heap:
-            if self._epochs.get(heap[0][3]) == heap[0][4]:
-                return heap[0]
-            _pop(heaps, shape)
-        return None
-
-    def _several(self, heaps: dict[ShapeNumber, list[Entry]], shape: ShapeNumber, limit: int) -> list[Ready]:
-        if self._first(heaps, shape) is None:
-            return []
-        current = (entry for entry in _in_order(heaps[shape]) if self._epochs.get(entry[3]) == entry[4])
-        return [self._ready(entry, shape) for entry in islice(current, limit)]
-
-    def _ready(self, entry: Entry, shape: ShapeNumber) -> Ready:
-        _, rank, created, number, epoch, marks, preemptions = entry
-        late = self._late_marks.get(number, marks) if self._late_marks else marks
-        return Ready(number, shape, rank, created, epoch, late, preemptions)
-
-    # --- weights
-
-    def weights(self, product: ProductId) -> Weights:
-        """Return the weights of a product."""
-        return self._weights.get(product, DEFAULT)
-
     def set_weights(self, product: ProductId, weights: Weights) -> None:
         """Weigh a product's jobs anew, and sort what waits of it."""
-        self._weights[product] = weights
-        for number, heap in (*self._heaps.items(), *self._critical.items()):
-            if self.shapes[number].product == product:
-                heap[:] = [
-                    self._entry(Ready(job, number, rank, created, epoch, marks, preemptions))
-                    for _, rank, created, job, epoch, marks, preemptions in heap
-                ]
-                heapq.heapify(heap)
+        super().set_weights(product, weights)
+        for place in self.places.values():
+            place.fits = {}
 
     # --- who holds what
 
@@ -177,28 +77,32 @@ class Board:
 
     def hold(self, job: HeldJob) -> None:
         """Note that a session holds a job."""
-        self._epochs.pop(job.number, None)
-        self.release(job.number)
-        self.held[job.number] = job
-        if job.shape.lock:
-            self._locks[job.shape.product, job.shape.lock] = job.number
+        number, shape = job.number, job.shape
+        if self._epochs.pop(number, None) is not None:
+            self._doubt()
+        if number in self.held:
+            self.release(number)
+        self.held[number] = job
+        if shape.lock:
+            self._locks[shape.product, shape.lock] = number
+            self._doubt((shape.product, shape.lock))
         place = self.places.get(job.session)
         if place is not None:
             place.put(job)
-            place.familiar.add(job.shape.product)
+            place.familiar.add(shape.product)
         if self._late_marks:
-            self._late_marks.pop(job.number, None)
+            self._late_marks.pop(number, None)
         if self._reserved:
-            self._unreserve(job.number)
+            self._unreserve(number)
 
     def release(self, number: JobNumber) -> HeldJob | None:
         """Note that nobody holds a job any more, so that nobody waits for its seats either; return what was held."""
         job = self.held.pop(number, None)
         if job is None:
             return None
-        key = (job.shape.product, job.shape.lock)
-        if self._locks.get(key) == number:
-            del self._locks[key]
+        lock = job.shape.lock
+        if lock and self._locks.get((job.shape.product, lock)) == number:
+            self._unlock((job.shape.product, lock))
         place = self.places.get(job.session)
         if place is not None:
             place.drop(number)
@@ -241,36 +145,43 @@ class Board:
         """Return the job that holds the lock which this shape needs."""
         return self._locks.get((shape.product, shape.lock)) if shape.lock else None
 
-    # --- who gets what
+    # --- what a job is worth at a place
 
     def suits(self, place: Place, number: ShapeNumber) -> float | None:
         """Return how well a factory fits a shape, from 0 to 1, or None where it could never run it."""
-        found = place.fits.get(number, -1.0)
-        if found is None or found >= 0.0:
-            return found
-        place.fits[number] = suited = suits(place, self.shapes[number])
-        return suited
+        fit = self._fit(place, self._queue(number).lane)
+        return None if fit is None else fit[0]
+
+    def _fit(self, place: Place, lane: Lane) -> tuple[float, float] | None:
+        found = place.fits.get(lane.number, _UNKNOWN)
+        if found is _UNKNOWN:
+            fit = suits(place, lane.shape)
+            found = None if fit is None else (fit, _standing(lane.shape, place, fit, lane.weights))
+            place.fits[lane.number] = found
+        return found
 
     def score(self, job: Ready, place: Place, *, now_us: int, weights: Weights | None = None) -> float:
         """Return the score of a job at a place that suits it; the same sum as `fleet.score.score` has in its terms."""
-        self.suits(place, job.shape)
-        return self._score(job, place, load=place.load, now_us=now_us, weights=weights)
+        return self._score(self._queue(job.shape).lane, self._entry(job), place, now_us=now_us, weights=weights)
 
-    def _score(self, job: Ready, place: Place, *, load: float, now_us: int, weights: Weights | None) -> float:
-        """Return the score; the load is handed in, since it is one and the same for every shape that is looked at."""
-        shape = self.shapes[job.shape]
-        weigh = self._weights.get(shape.product, DEFAULT) if weights is None else weights
+    def _score(self, lane: Lane, entry: Entry, place: Place, *, now_us: int, weights: Weights | None) -> float:
+        shape = lane.shape
+        _, priority, created_us, *_ = entry
+        weigh = lane.weights if weights is None else weights
         match = bool(shape.prefers_engine) and shape.prefers_engine in place.engines
         price = place.usd_per_hour
+        fit = self._fit(place, lane)
         return (
-            weigh.capability * (place.fits[job.shape] or 0.0)
+            weigh.capability * (0.0 if fit is None else fit[0])
             + weigh.affinity * ((shape.product in place.familiar) + match) / 2
-            + weigh.load * (1.0 - load)
+            + weigh.load * (1.0 - place.load)
             + (weigh.cost * cost_fit(usd=shape.cost.usd, usd_per_hour=price) if price is not None else 0.0)
             + weigh.health * place.health.get(shape.engine, 1.0)
-            + weigh.age * (now_us - job.created_us) / 60e6
-            + weigh.priority * (_LOW - job.priority)
+            + weigh.age * (now_us - created_us) / MINUTE_US
+            + weigh.priority * (LOW - priority)
         )
+
+    # --- who gets what
 
     def pick(
         self,
@@ -281,91 +192,143 @@ class Board:
         pools: Collection[str] | None = None,
         funds: Funds | None = None,
         weights: Weights | None = None,
-    ) -> Ready | None:
-        """Take the best job for the session, which then holds it; None when nothing that waits may start there now.
+    ) -> HeldJob | None:
+        """Return the best job for the session, which now holds it; None when nothing that waits may start there now.
 
         `seats` are what the factory says it has free.
         """
         if seats <= 0:
             return None
         place = self.places[session]
-        gpus = place.gpus_free
         free = min(seats, place.seats_free)
-        best: Candidate | None = None
-        large: Candidate | None = None
-        eligible = list(self._eligible(place, pools=pools, funds=funds))
-        alone = len(eligible) == 1
-        load, room = place.load, place.seats_free
-        for job, shape in eligible:
-            total = 0.0 if alone else self._score(job, place, load=load, now_us=now_us, weights=weights)
-            key = (-total, job.priority, job.created_us, job)
-            if shape.seats > room or shape.gpus > gpus:
-                large = key if large is None or key < large else large
-            elif shape.seats <= free and (best is None or key < best):
-                best = key
-        if large is not None:
-            self._reserve(place, large[3], now_us=now_us, funds=funds)
+        fitting, large = self._near(
+            self._lanes_for(place, pools), place, free=free, now_us=now_us, funds=funds, weights=weights
+        )
+        if large:
+            first = self._best(large, place, now_us=now_us, weights=weights)
+            self._reserve(place, first, now_us=now_us, funds=funds)
+        best = self._best(fitting, place, now_us=now_us, weights=weights) if fitting else None
         if place.reserved_for is not None:
-            best = self._around(place, best, eligible, free=free, gpus=gpus, now_us=now_us, funds=funds)
-        if best is None:
-            return None
-        self._take(best[3], session, now_us=now_us)
-        return best[3]
+            best = self._around(place, best, free=free, now_us=now_us, pools=pools, funds=funds)
+        return None if best is None else self._take(best, place, now_us=now_us)
 
-    def _eligible(
-        self, place: Place, *, pools: Collection[str] | None, funds: Funds | None
-    ) -> Iterator[tuple[Ready, Shape]]:
-        """Yield the head of every shape that could run here if there were room."""
+    def _lanes_for(self, place: Place, pools: Collection[str] | None) -> Sequence[Lane]:
+        """Return the lanes of these pools in which something waits; none for a place that takes nothing."""
         if not place.open:
-            return
-        for number in list(self._heaps):
-            shape = self.shapes[number]
-            if (pools is not None and shape.pool not in pools) or not self.may_start(place, number, funds=funds):
+            return ()
+        lanes = tuple(self._open.values())
+        return lanes if pools is None else [lane for lane in lanes if lane.pool in pools]
+
+    def _near(
+        self,
+        lanes: Sequence[Lane],
+        place: Place,
+        *,
+        free: int,
+        now_us: int,
+        funds: Funds | None,
+        weights: Weights | None,
+    ) -> tuple[Near, Near]:
+        """Return the jobs that may be the best here: of those that fit now, and of those that are too large for it.
+
+        By their order jobs of a product differ as by their scores, so a short sum tells all but the last digits.
+        Whatever comes so close to the best that these decide is scored in full by `_best`.
+        """
+        fitting: Near = []
+        large: Near = []
+        least = least_large = -math.inf
+        fits, health, gains = place.fits, place.health, dict[ProductId, float]()
+        room, gpus, slack = place.seats_free, place.gpus_free, self._slack(now_us)
+        for lane in lanes:
+            fit = fits[lane.number] if lane.number in fits else self._fit(place, lane)
+            trust = health.get(lane.engine, 1.0) if health else 1.0
+            if fit is None or trust <= 0.0:
                 continue
-            job = self.head(number)
-            if job is not None:
-                yield job, shape
+            entry = lane.heap[0] if lane.clean and funds is None else self._paid(lane, place, funds)
+            if entry is None:
+                continue
+            if weights is not None:
+                worth = self._score(lane, entry, place, now_us=now_us, weights=weights)
+            else:
+                product = lane.product
+                gain = gains[product] if product in gains else _gain(lane, place, gains, now_us=now_us)
+                worth = gain + fit[1] - entry[0] - (0.0 if trust == 1.0 else lane.weights.health * (1.0 - trust))
+            if lane.seats > room or lane.gpus > gpus:
+                if worth >= least_large:
+                    large.append((worth, entry))
+                    least_large = max(least_large, worth - slack)
+            elif worth >= least and lane.seats <= free:
+                fitting.append((worth, entry))
+                least = max(least, worth - slack)
+        return fitting, large
+
+    def _slack(self, now_us: int) -> float:
+        """Return by how much a short sum may be off the score."""
+        return _ROUNDING * self._heaviest * (now_us / MINUTE_US + 1.0)
+
+    def _paid(self, lane: Lane, place: Place, funds: Funds | None) -> Entry | None:
+        """Return the first job of a lane that the budgets do not hold back."""
+        first = self._front(lane)
+        if funds is None or first is None or funds(self.shapes[first[4]], place) is None:
+            return first
+        return next((each for each in self._in_turn(lane) if funds(self.shapes[each[4]], place) is None), None)
+
+    def _best(self, near: Near, place: Place, *, now_us: int, weights: Weights | None = None) -> Entry:
+        """Return the best of some jobs: by score, then by priority, then by age."""
+        if len(near) == 1:
+            return near[0][1]
+
+        def key(each: tuple[float, Entry]) -> tuple[float, int, int, JobNumber]:
+            entry = each[1]
+            lane = self._queues[entry[4]].lane
+            return (-self._score(lane, entry, place, now_us=now_us, weights=weights), *entry[1:4])
+
+        least = max(worth for worth, _ in near) - self._slack(now_us)
+        close = [each for each in near if each[0] >= least]
+        return (close[0] if len(close) == 1 else min(close, key=key))[1]
 
     def may_start(self, place: Place, number: ShapeNumber, *, funds: Funds | None) -> bool:
         """Whether a job of the shape could start here now if there were room."""
         shape = self.shapes[number]
-        suited = place.fits[number] if number in place.fits else self.suits(place, number)
-        if suited is None:
+        if self._fit(place, self._queue(number).lane) is None:
             return False
         if (shape.lock and self.lock_holder(shape) is not None) or place.health.get(shape.engine, 1.0) <= 0.0:
             return False
         return funds is None or funds(shape, place) is None
 
-    def _take(self, job: Ready, session: SessionNumber, *, now_us: int) -> None:
-        _pop(self._heaps, job.shape)
-        self.hold(
-            HeldJob(
-                number=job.number,
-                epoch=Epoch(job.epoch + 1),
-                shape=self.shapes[job.shape],
-                shape_number=job.shape,
-                priority=job.priority,
-                created_us=job.created_us,
-                claimed_us=now_us,
-                marks=job.marks,
-                preemptions=job.preemptions,
-                session=session,
-            )
+    def _take(self, entry: Entry, place: Place, *, now_us: int) -> HeldJob:
+        _, priority, created_us, number, shape, epoch, marks, preemptions = entry
+        if self._late_marks:
+            marks = self._late_marks.get(number, marks)
+        queue = self._serve(entry)
+        job = HeldJob(
+            number,
+            Epoch(epoch + 1),
+            queue.shape,
+            shape,
+            priority,
+            created_us,
+            now_us,
+            marks,
+            place.session,
+            preemptions,
         )
+        self.hold(job)
+        self._list(queue)
+        return job
 
     # --- room for large jobs
 
     def _around(
         self,
         place: Place,
-        best: Candidate | None,
-        eligible: Sequence[tuple[Ready, Shape]],
+        best: Entry | None,
         *,
         free: int,
-        gpus: int,
         now_us: int,
+        pools: Collection[str] | None,
         funds: Funds | None,
-    ) -> Candidate | None:
+    ) -> Entry | None:
         """Return the job that the place is kept for if there is room, else the best that leaves its room as it is.
 
         It stands for its whole shape: a more urgent job of the same needs may go before it. A reservation for a job
@@ -373,27 +336,37 @@ class Board:
         one for which there is room, while the factory says that it has less: it may say so for ever.
         """
         number = self._wanted(place)
-        wanted = None if number is None else next((job for job, _ in eligible if job.shape == number), None)
-        if number is None or (wanted is None and not self.may_start(place, number, funds=funds)):
+        if number is None or not self.may_start(place, number, funds=funds):
             self._unreserve(place.reserved_for)
             place.reserved_for = None
             return best
         shape = self.shapes[number]
-        if wanted is not None and _has_room(place, shape):
+        wanted = self._first(self._queue(number))
+        if place.open and wanted is not None and (pools is None or shape.pool in pools) and _has_room(place, shape):
             if shape.seats <= free:
-                return self._candidate(wanted, place, now_us=now_us)
+                return wanted
             self._unreserve(place.reserved_for)
             return best
         start_us = could_start_us(place, shape, now_us=now_us)
-        short = [
-            self._candidate(job, place, now_us=now_us)
-            for job, its in eligible
-            if its.seats <= free and its.gpus <= gpus and now_us + round(its.timeout_seconds * 1e6) <= start_us
-        ]
-        return min(short, default=None)
+        short = self._short(self._lanes_for(place, pools), place, free=free, funds=funds, most_us=start_us - now_us)
+        near = [(0.0, entry) for entry in short]
+        return self._best(near, place, now_us=now_us) if near else None
 
-    def _candidate(self, job: Ready, place: Place, *, now_us: int) -> Candidate:
-        return (-self.score(job, place, now_us=now_us), job.priority, job.created_us, job)
+    def _short(
+        self, lanes: Sequence[Lane], place: Place, *, free: int, funds: Funds | None, most_us: int
+    ) -> Iterator[Entry]:
+        """Yield, for each lane that could start here, its first job that ends in time by its own time limit."""
+        gpus = place.gpus_free
+        for lane in lanes:
+            if lane.seats > free or lane.gpus > gpus:
+                continue
+            if place.health.get(lane.engine, 1.0) <= 0.0 or self._fit(place, lane) is None:
+                continue
+            for entry in self._in_turn(lane):
+                shape = self.shapes[entry[4]]
+                if round(shape.timeout_seconds * 1e6) <= most_us and (funds is None or funds(shape, place) is None):
+                    yield entry
+                    break
 
     def _wanted(self, place: Place) -> ShapeNumber | None:
         """Return the shape of the job that the place is kept for, if that still waits."""
@@ -409,27 +382,28 @@ class Board:
         if place is not None and place.reserved_for == number:
             place.reserved_for = None
 
-    def _reserve(self, place: Place, job: Ready, *, now_us: int, funds: Funds | None) -> None:
+    def _reserve(self, place: Place, job: Entry, *, now_us: int, funds: Funds | None) -> None:
         """Keep the place for a large job that has waited long, unless another is kept for it or has room sooner."""
-        kept = self.places.get(self._reserved[job.number]) if job.number in self._reserved else None
+        _, _, created_us, number, shape_number, *_ = job
+        kept = self.places.get(self._reserved[number]) if number in self._reserved else None
         if kept is not None and not kept.open:
-            self._unreserve(job.number)  # a draining factory asks for nothing, and would keep its seats for ever
-        if place.reserved_for is not None or job.number in self._reserved:
+            self._unreserve(number)  # a draining factory asks for nothing, and would keep its seats for ever
+        if place.reserved_for is not None or number in self._reserved:
             return
-        if now_us - job.created_us < RESERVE_AFTER_SECONDS * 1e6:
+        if now_us - created_us < RESERVE_AFTER_SECONDS * 1e6:
             return
-        shape = self.shapes[job.shape]
+        shape = self.shapes[shape_number]
         mine = could_start_us(place, shape, now_us=now_us)
         others = (
             could_start_us(other, shape, now_us=now_us)
             for other in self.places.values()
-            if other.open and other.reserved_for is None and self._takes(other, job.shape, funds=funds)
+            if other.open and other.reserved_for is None and self._takes(other, shape_number, funds=funds)
         )
         if mine > min(others, default=mine):
             return
-        place.reserved_for = job.number
-        self._reserved[job.number] = place.session
-        self._shape_of[job.number] = job.shape
+        place.reserved_for = number
+        self._reserved[number] = place.session
+        self._shape_of[number] = shape_number
 
     def _takes(self, place: Place, number: ShapeNumber, *, funds: Funds | None) -> bool:
         """Whether a job of the shape could start there if there were room, going by the pools of its last claim."""
@@ -437,30 +411,21 @@ class Board:
         return (place.pools is None or pool in place.pools) and self.may_start(place, number, funds=funds)
 
 
-def _join(heaps: dict[ShapeNumber, list[Entry]], shape: ShapeNumber, entries: list[Entry]) -> None:
-    if entries:
-        heap = heaps.setdefault(shape, [])
-        heap += entries
-        heapq.heapify(heap)
+def _standing(shape: Shape, place: Place, fit: float, weigh: Weights) -> float:
+    """Return the terms of the score that stay the same for a lane at a place."""
+    match = bool(shape.prefers_engine) and shape.prefers_engine in place.engines
+    price = place.usd_per_hour
+    cost = weigh.cost * cost_fit(usd=shape.cost.usd, usd_per_hour=price) if price is not None else 0.0
+    return weigh.capability * fit + weigh.affinity * match / 2 + cost
 
 
-def _pop(heaps: dict[ShapeNumber, list[Entry]], shape: ShapeNumber) -> None:
-    """Take the first entry away, and the heap with its last one."""
-    heap = heaps[shape]
-    heapq.heappop(heap)
-    if not heap:
-        del heaps[shape]
-
-
-def _in_order(heap: Sequence[Entry]) -> Iterator[Entry]:
-    """Yield the entries of a heap in their order; each costs the same, however many there are."""
-    around = [(heap[0], 0)]
-    while around:
-        entry, position = heapq.heappop(around)
-        yield entry
-        for below in (2 * position + 1, 2 * position + 2):
-            if below < len(heap):
-                heapq.heappush(around, (heap[below], below))
+def _gain(lane: Lane, place: Place, gains: dict[ProductId, float], *, now_us: int) -> float:
+    """Return, and keep, the terms that all lanes of a product have in common at a place now, with a health of 1."""
+    weigh = lane.weights
+    familiar = weigh.affinity * (lane.product in place.familiar) / 2
+    gain = familiar + weigh.load * (1.0 - place.load) + weigh.health + weigh.age * now_us / MINUTE_US
+    gains[lane.product] = gain
+    return gain
 
 
 def _has_room(place: Place, shape: Shape) -> bool:

@@ -19,7 +19,11 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(slots=True, kw_only=True)
 class Place:
-    """An open session that may take work: what its factory offers, and what is taken there."""
+    """An open session that may take work: what its factory offers, and what is taken there.
+
+    `fits` has, by the numbers of lanes, how well the factory fits, and the part of the score that stays the same until
+    the factory or the weights change; it is emptied when they do. A lane that could never run here has None.
+    """
 
     session: SessionNumber
     factory: FactoryName
@@ -38,7 +42,7 @@ class Place:
     familiar: set[ProductId] = field(default_factory=set)
     reserved_for: JobNumber | None = None
     pools: Collection[str] | None = None
-    fits: dict[ShapeNumber, float | None] = field(default_factory=dict)
+    fits: dict[int, tuple[float, float] | None] = field(default_factory=dict)
 
     @property
     def seats_free(self) -> int:
@@ -75,7 +79,7 @@ class Place:
         return min(1.0, max(0.0, 1.0 - self.seats_free / self.seats)) if self.seats else 1.0
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class HeldJob:
     """A job that a session holds. Times are in microseconds since 1970."""
 
@@ -88,12 +92,12 @@ class HeldJob:
     claimed_us: int
     marks: int
     session: SessionNumber
+    preemptions: int = 0
     id: JobId | None = None
     building: bool = False
     checkpoint_us: int | None = None
     checkpoint_step: int | None = None
     stop_us: int | None = None
-    preemptions: int = 0
     heard_us: int | None = None
     stops_for: JobNumber | None = None
     waits_for: tuple[JobNumber, ...] = ()

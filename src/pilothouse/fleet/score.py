@@ -47,6 +47,10 @@ class Weights:
         """Return the weights by name."""
         return {name: getattr(self, name) for name in WEIGHTS}
 
+    def as_numbers(self) -> tuple[float, ...]:
+        """Return the weights in the order of their names in `WEIGHTS`."""
+        return tuple(getattr(self, name) for name in WEIGHTS)
+
 
 WEIGHTS = tuple(field.name for field in fields(Weights))
 DEFAULT = Weights()
