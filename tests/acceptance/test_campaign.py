@@ -38,12 +38,16 @@ def test_a_campaign_runs_to_its_end_and_tells_it(product: Product) -> None:
     assert all(row["verdict"] == "improved" and len(row["interval"]) == 2 for row in status["iterations"])
     assert {"train", "evaluate", "overhead"} <= status["iterations"][0]["seconds"].keys()
     assert status["best_iteration"] == 3
+    assert status["golden"]["held"]["looks"] == 4
+    assert status["golden"]["held"]["published"] == pytest.approx(status["iterations"][2]["metrics"]["gap"])
     assert status["last_error"] is None
     assert verified["entries"] == 4
     assert [run["stage"] for run in runs] == ["shipped"] * 3
     assert len(jobs) == 3 + 3 * 4
     assert page.startswith("# toy: Research Logbook")
     assert page.count("### ") == 4
+    assert "Look 4: " in page
+    assert "is published as the golden set's new best" in page
 
 
 def test_iterations_are_counted_from_where_the_campaign_stands(product: Product) -> None:

@@ -42,7 +42,13 @@ def snapshot(
 ) -> Snapshot:
     """Return a snapshot without promotions."""
     return Snapshot(
-        campaign=stored, trials=trials, promotions=(), current=current, awaiting_approval=None, owner_alive=alive
+        campaign=stored,
+        trials=trials,
+        promotions=(),
+        golden=(),
+        current=current,
+        awaiting_approval=None,
+        owner_alive=alive,
     )
 
 

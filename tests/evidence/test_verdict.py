@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from pilothouse.canonical import Json, canonical
 from pilothouse.errors import BadValue
+from pilothouse.evidence.clustered import paired_clustered
 from pilothouse.evidence.confidence import confidence
 from pilothouse.evidence.interval import Comparison, Interval
-from pilothouse.evidence.verdict import Confidence, Direction, Outcome, Verdict, decide, judge, verdict_from_json
+from pilothouse.evidence.verdict import Confidence, Direction, Outcome, Verdict, judge, verdict_from_json
 
 
 def comparison(low: float, high: float, *, difference: float | None = None) -> Comparison:
@@ -83,13 +84,10 @@ def verdict(rows: np.ndarray[tuple[int, int], np.dtype[np.int64]], **changes: ob
     arms = rows[:, 0].astype(float), rows[:, 1].astype(float)
     baseline, candidate = arms[::-1] if changes.get("swapped") else arms
     unit, shift = (4.0, 16.0) if changes.get("moved") else (1.0, 0.0)
-    return decide(
+    return judge(
+        paired_clustered(baseline * unit + shift, candidate * unit + shift, rows[:, 2], alpha=0.1),
         metric="q_gap",
         direction=Direction.MAX if changes.get("other_way") else Direction.MIN,
-        baseline=baseline * unit + shift,
-        candidate=candidate * unit + shift,
-        cluster=rows[:, 2],
-        alpha=0.1,
         smallest_effect=2.0 * unit,
     )
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import cast
 
-from pilothouse.campaigns.record import Campaign, Halt, Promotion, Trial, TrialState
+from pilothouse.campaigns.record import Campaign, GoldenSet, Halt, Promotion, Trial, TrialState
 from pilothouse.canonical import Json
 from pilothouse.fleet.job import Attempt, Job, JobSpec
 
@@ -41,6 +41,7 @@ class Snapshot:
     campaign: Campaign
     trials: Sequence[Trial]
     promotions: Sequence[Promotion]
+    golden: Sequence[GoldenSet]
     current: Current | None
     awaiting_approval: str | None
     owner_alive: bool
@@ -79,6 +80,10 @@ def status_json(
         "metrics": _metrics_primary_first(snapshot.campaign.definition),
         "iterations": [iteration_json(trial) for trial in snapshot.trials if trial.number > 0],
         "baseline": next((iteration_json(trial) for trial in snapshot.trials if trial.number == 0), None),
+        "golden": {
+            golden.name: {"digest": golden.digest, "looks": golden.looks, "published": golden.published}
+            for golden in snapshot.golden
+        },
         "best_iteration": snapshot.promotions[-1].trial if snapshot.promotions else None,
         "best_checkpoint": best_checkpoint,
         "last_error": snapshot.campaign.last_error or None,

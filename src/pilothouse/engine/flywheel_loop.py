@@ -12,11 +12,10 @@ from pilothouse.campaigns.record import Campaign, GoldenSet, Trial
 from pilothouse.engine.campaign_loop import CampaignLoop
 from pilothouse.engine.loop_events import TrialJudged
 from pilothouse.errors import ArtifactDamaged, GoldenSetChanged
-from pilothouse.evidence.verdict import Verdict
 from pilothouse.ids import ArtifactDigest, ProposalId
 from pilothouse.operations.campaign_facts import flywheel_facts
 from pilothouse.operations.draft_proposal import draft_proposal
-from pilothouse.operations.judge_trial import begin_baseline, compare, judge_trial
+from pilothouse.operations.judge_trial import Compared, begin_baseline, compare, judge_trial
 from pilothouse.operations.samples import read_samples
 from pilothouse.ports.store import Transaction
 
@@ -78,7 +77,7 @@ class FlywheelLoop(CampaignLoop[FlywheelDefinition, Action]):
     def _judge(self, action: Judge) -> None:
         """Compare outside the transaction, since it reads files, and record inside one."""
         try:
-            verdict = self._verdict(action)
+            compared = self._compare(action)
         except ArtifactDamaged as error:
             broken = ArtifactDigest(error.artifact)
             self.apply(lambda tx, now: _mark_damaged(tx, self.campaign, broken, now=now))
@@ -91,14 +90,14 @@ class FlywheelLoop(CampaignLoop[FlywheelDefinition, Action]):
                 definition=self.definition,
                 campaign=self.campaign,
                 trial=self._trial(tx, action.number, now),
-                verdict=verdict,
+                compared=compared,
                 now=now,
             )
         )
         self.tell_done(action.steps)
         self.parts.tell(TrialJudged(trial=judged.trial, promoted=judged.promoted))
 
-    def _verdict(self, action: Judge) -> Verdict | None:
+    def _compare(self, action: Judge) -> Compared | None:
         if action.baseline is None:
             return None
         _, metric = self.definition.primary()

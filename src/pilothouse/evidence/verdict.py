@@ -6,15 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from pilothouse.canonical import Json
 from pilothouse.errors import BadValue
 from pilothouse.evidence.interval import Comparison
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 class Outcome(StrEnum):
@@ -100,27 +95,6 @@ class Verdict:
             "confidence": self.confidence.value,
             "reason": self.reason,
         }
-
-
-def decide(
-    *,
-    metric: str,
-    direction: Direction,
-    baseline: NDArray[np.float64],
-    candidate: NDArray[np.float64],
-    cluster: NDArray[np.int64],
-    alpha: float,
-    smallest_effect: float | None = None,
-) -> Verdict:
-    """Compare one run's scores with the baseline's, example by example, and return the verdict.
-
-    The arrays are those of `clustered.paired_clustered`, which refuses what cannot be compared.
-    """
-    # The value above is read by every command; numpy and scipy load only where a verdict is made.
-    from pilothouse.evidence.clustered import paired_clustered  # noqa: PLC0415  as said above
-
-    comparison = paired_clustered(baseline, candidate, cluster, alpha=alpha)
-    return judge(comparison, metric=metric, direction=direction, smallest_effect=smallest_effect)
 
 
 def judge(

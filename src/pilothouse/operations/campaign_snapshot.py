@@ -41,6 +41,7 @@ def campaign_snapshot(tx: Transaction, campaign: Campaign, *, is_alive: Callable
         campaign=campaign,
         trials=trials,
         promotions=tx.campaigns.promotions(product, name),
+        golden=tx.campaigns.golden_sets(product, name),
         current=_current(tx, campaign),
         awaiting_approval=waiting[-1] if waiting else None,
         owner_alive=campaign.owner is not None and is_alive(campaign.owner),

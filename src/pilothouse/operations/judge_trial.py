@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from pilothouse.campaigns.definition import FlywheelDefinition
 from pilothouse.campaigns.flywheel import Judge, golden_names
 from pilothouse.campaigns.record import Campaign, Promotion, Trial, TrialState
 from pilothouse.campaigns.steps import Step, StepFact
 from pilothouse.canonical import Json
-from pilothouse.evidence.verdict import Verdict, decide
+from pilothouse.evidence.interval import Comparison
+from pilothouse.evidence.verdict import Verdict, judge
 from pilothouse.logbook.entry import NewEntry
 from pilothouse.operations.record_entry import record_entry
 from pilothouse.operations.samples import Samples, paired
 from pilothouse.ports.store import Transaction
 from pilothouse.proposals.promotion import should_promote
+
+if TYPE_CHECKING:
+    from pilothouse.evidence.ladder import Rung
 
 _REPORT = "evaluate-"
 """How the kind of a step begins that scores a golden set for the report only."""
@@ -30,19 +35,29 @@ class Judged:
     promoted: bool
 
 
-def compare(definition: FlywheelDefinition, *, baseline: Samples, candidate: Samples) -> Verdict:
-    """Return the verdict on two evaluations of the same golden set, by the campaign's primary metric."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """Two evaluations of the deciding golden set: the verdict, and the comparison that it rests on."""
+
+    verdict: Verdict
+    comparison: Comparison
+
+
+def compare(definition: FlywheelDefinition, *, baseline: Samples, candidate: Samples) -> Compared:
+    """Compare two evaluations of the same golden set by the campaign's primary metric."""
+    # Whoever only reads trials needs no numbers; numpy and scipy load where a verdict is made.
+    from pilothouse.evidence.clustered import paired_clustered  # noqa: PLC0415  as said above
+
     name, metric = definition.primary()
     left, right = paired(baseline, candidate)
-    return decide(
+    comparison = paired_clustered(left.score, right.score, left.cluster, alpha=definition.decision.alpha)
+    verdict = judge(
+        comparison,
         metric=name,
         direction=metric.better(),
-        baseline=left.score,
-        candidate=right.score,
-        cluster=left.cluster,
-        alpha=definition.decision.alpha,
         smallest_effect=metric.smallest_effect_of_interest,
     )
+    return Compared(verdict=verdict, comparison=comparison)
 
 
 def begin_baseline(definition: FlywheelDefinition, campaign: Campaign, *, now: datetime) -> Trial:
@@ -69,10 +84,11 @@ def judge_trial(
     definition: FlywheelDefinition,
     campaign: Campaign,
     trial: Trial,
-    verdict: Verdict | None,
+    compared: Compared | None,
     now: datetime,
 ) -> Judged:
-    """Store the verdict and what follows from it. Trial 0 has no verdict and is the first baseline."""
+    """Store the verdict and what follows from it. Trial 0 is compared with nothing and is the first baseline."""
+    verdict = compared.verdict if compared is not None else None
     assert trial.state is TrialState.RUNNING, f"trial {trial.number} is {trial.state.value} already"
     judged = replace(
         trial,
@@ -84,15 +100,33 @@ def judge_trial(
     )
     promoted = verdict is None or should_promote(verdict)
     tx.campaigns.put_trial(judged)
+    rung = _climb(tx, definition, judged, compared)
     for golden in golden_names(definition):
-        tx.campaigns.count_look(campaign.product, campaign.name, golden)
+        shown = rung.shown if rung is not None and golden == definition.flywheel.golden else None
+        tx.campaigns.count_look(campaign.product, campaign.name, golden, published=shown)
     if promoted:
         tx.campaigns.add_promotion(_promotion(action, judged, now=now))
         moved = {knob: judged.config[knob] for knob in definition.knobs}
         tx.campaigns.configure(campaign.product, campaign.name, config=moved)
-    body = _entry(definition, action, judged, promoted=promoted)
+    body = _entry(definition, action, judged, promoted=promoted, rung=rung)
     record_entry(tx, body, product=campaign.product, thread=campaign.name, now=now)
     return Judged(trial=judged, promoted=promoted)
+
+
+def _climb(tx: Transaction, definition: FlywheelDefinition, trial: Trial, compared: Compared | None) -> Rung | None:
+    """Return what the ladder says of this look at the deciding golden set; None for trial 0, its first step."""
+    if compared is None:
+        return None
+    from pilothouse.evidence.ladder import climb  # noqa: PLC0415  it loads numpy
+
+    sets = {golden.name: golden for golden in tx.campaigns.golden_sets(trial.product, trial.campaign)}
+    deciding = sets[definition.flywheel.golden]
+    return climb(
+        compared.comparison,
+        direction=compared.verdict.direction,
+        looks=deciding.looks + 1,
+        published=deciding.published,
+    )
 
 
 def _promotion(action: Judge, trial: Trial, *, now: datetime) -> Promotion:
@@ -137,7 +171,9 @@ def _seconds(steps: Sequence[tuple[Step, StepFact]], *, trial: Trial, now: datet
     return seconds
 
 
-def _entry(definition: FlywheelDefinition, action: Judge, trial: Trial, *, promoted: bool) -> NewEntry:
+def _entry(
+    definition: FlywheelDefinition, action: Judge, trial: Trial, *, promoted: bool, rung: Rung | None
+) -> NewEntry:
     """Say the trial in the logbook's terms."""
     primary, metric = definition.primary()
     verdict = trial.verdict
@@ -146,6 +182,7 @@ def _entry(definition: FlywheelDefinition, action: Judge, trial: Trial, *, promo
     result = "; ".join(f"{name} {trial.metrics[name]:.6g}" for name in names)
     evidence: dict[str, Json] = {
         "verdict": verdict.as_json() if verdict is not None else None,
+        "ladder": None if rung is None else asdict(rung),
         "metrics": dict(trial.metrics),
         "samples": action.samples,
         "baseline_samples": action.baseline,
@@ -158,7 +195,7 @@ def _entry(definition: FlywheelDefinition, action: Judge, trial: Trial, *, promo
     else:
         label = f"iteration {trial.number}: {verdict.outcome.value}"
         hypothesis = f"{primary} gets {'lower' if metric.direction == 'min' else 'higher'} than the best so far"
-        interpretation = _interpretation(verdict, promoted=promoted)
+        interpretation = " ".join([_interpretation(verdict, promoted=promoted), *_ladder_words(rung)])
         confidence = verdict.confidence.value
     return NewEntry(
         label=label,
@@ -191,6 +228,18 @@ def _interpretation(verdict: Verdict, *, promoted: bool) -> str:
         f"{verdict.difference:.6g}, {level:g} % interval [{verdict.low:.6g}, {verdict.high:.6g}] over "
         f"{verdict.clusters} clusters ({verdict.method}); {verdict.reason}; {moved}. {verdict.scope}"
     )
+
+
+def _ladder_words(rung: Rung | None) -> list[str]:
+    """Say what may be published of the golden set, and how much its looks may flatter."""
+    if rung is None:
+        return []
+    published = (
+        f"{rung.shown:.6g} is published as the golden set's new best"
+        if rung.published
+        else f"the golden set's published best stays {rung.shown:.6g}: it is not beaten by {rung.step:.3g}"
+    )
+    return [f"Look {rung.looks}: {published}; so many looks may flatter the best of them by {rung.optimism:.3g}."]
 
 
 def _next_words(trial: Trial, *, promoted: bool) -> str:
