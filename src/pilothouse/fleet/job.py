@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
+from json.encoder import encode_basestring
+from operator import attrgetter
 from typing import NamedTuple
 
 from pilothouse.canonical import Json, canonical
@@ -175,10 +177,10 @@ class JobSpec:
 
     def text(self) -> str:
         """Return the canonical text of the spec, as it is stored; what has its default is not encoded again."""
-        parts = []
-        for name, default, ready in _SPEC_PARTS:
-            value = getattr(self, name)
-            parts.append(ready if value == default else f'"{name}":{canonical(_plain(value))}')
+        parts = [
+            ready if value is default or value == default else f'"{name}":{_text(value)}'
+            for (name, default, ready), value in zip(_SPEC_PARTS, _SPEC_VALUES(self), strict=True)
+        ]
         return f"{{{','.join(parts)}}}"
 
     def as_json(self) -> dict[str, Json]:
@@ -218,12 +220,24 @@ class JobSpec:
         }
 
 
+def _text(value: object) -> str:
+    """Return the canonical text of the value of a spec's field; words and whole numbers need no encoder."""
+    if type(value) is str:
+        return encode_basestring(value)
+    if type(value) is int:
+        return str(value)
+    return canonical(_plain(value))
+
+
 def _plain(value: object) -> Json:
     """Return the value of a spec's field as JSON."""
+    # Nearly every value is one of these, and many thousand specs are stored at once.
+    if type(value) is str or type(value) is int:
+        return value
     match value:
         case Cost():
             return value.as_json()
-        case Mapping():
+        case dict() | Mapping():
             return {str(key): _plain(item) for key, item in value.items()}
         case tuple() | list():
             return [_plain(item) for item in value]
@@ -253,6 +267,9 @@ def _spec_parts() -> tuple[tuple[str, object, str], ...]:
 
 _SPEC_PARTS = _spec_parts()
 """The fields in the order of their names, with their defaults and the text of these."""
+_SPEC_VALUES = attrgetter(*(name for name, _, _ in _SPEC_PARTS))
+SHAPED_BY = attrgetter(*(each.name for each in fields(Shape) if each.name not in {"product", "pool"}))
+"""Returns what a shape takes from a spec: two specs of which this is the same have the same shape in the same pool."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,8 +308,7 @@ class Edge:
     met: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placed:
+class Placed(NamedTuple):
     """A new job and the stage it begins in. `needs` are its unmet dependencies with what they are to it."""
 
     new: NewJob

@@ -9,6 +9,7 @@ from pilothouse.canonical import digest
 from pilothouse.errors import NotFound
 from pilothouse.fleet.claim import DEPENDED_ON, NEEDS_MORE, Ending, Grant, Ready
 from pilothouse.fleet.job import (
+    SHAPED_BY,
     Artifact,
     Attempt,
     Edge,
@@ -62,35 +63,26 @@ class StoredJobs:
         """Store new jobs with their edges, all or none; `KeyReused` when a key stands for another job."""
         first = self._number("last_job") + 1
         when = instant(now)
+        shape_of = self._shapes_of(news)
         hot: list[tuple[int, int, int, int, int, int]] = []
         specs: list[tuple[str | int | None, ...]] = []
         jobs: list[Job] = []
         for number, placed in enumerate(news, start=first):
-            new, stage = placed.new, STAGE_NUMBERS[placed.stage]
-            text = rows.strict_text(new.spec)
-            shape = self._shape(new.spec.shape(product=new.product, pool=new.pool))
-            marks = NEEDS_MORE if new.spec.approvals or new.spec.ship is Ship.MANUAL else 0
-            if placed.parent is not None:
+            new, parent = placed.new, placed.parent
+            spec = new.spec
+            text = rows.strict_text(spec)
+            shape = shape_of[new.product, new.pool, SHAPED_BY(spec)]
+            marks = NEEDS_MORE if spec.approvals or spec.ship is Ship.MANUAL else 0
+            if parent is not None:
                 marks |= DEPENDED_ON
-            hot.append((number, shape, stage, new.priority.rank, when, marks))
-            specs.append(
-                (
-                    number,
-                    new.id,
-                    new.product,
-                    new.pool,
-                    new.key,
-                    new.spec.seats,
-                    placed.parent,
-                    new.spec.campaign,
-                    rows.text_digest(text),
-                    text,
-                )
-            )
+            hot.append((number, shape, STAGE_NUMBERS[placed.stage], new.priority.rank, when, marks))
+            digest_ = rows.text_digest(text)
+            names = (number, new.id, new.product, new.pool, new.key, spec.seats, parent, spec.campaign)
+            specs.append((*names, digest_, text))
             jobs.append(rows.new_job(placed, number=JobNumber(number), shape=shape, marks=marks, now=now))
-        hot_batch = self._connection.batch(hot)
+        hot_batch = self._connection.new_rows(hot)
         self._connection.run_many(self._sql["insert_jobs"], hot_batch)
-        self._connection.run_many(self._sql["insert_specs"], self._connection.batch(specs))
+        self._connection.run_many(self._sql["insert_specs"], self._connection.new_rows(specs))
         self._connection.run_many(self._sql["tell_beginnings"], hot_batch)
         edges = [
             Edge(job=job.number, needs=needs, kind=kind)
@@ -104,6 +96,16 @@ class StoredJobs:
         stored = [self._reload(job.number) for job in jobs]
         self.touched += stored
         return stored
+
+    def _shapes_of(self, news: Sequence[Placed]) -> Mapping[tuple[ProductId, str, object], ShapeNumber]:
+        """Return the shape of each job by its product, its pool and what the shape takes from the spec."""
+        found: dict[tuple[ProductId, str, object], ShapeNumber] = {}
+        for placed in news:
+            new = placed.new
+            key = (new.product, new.pool, SHAPED_BY(new.spec))
+            if key not in found:
+                found[key] = self._shape(new.spec.shape(product=new.product, pool=new.pool))
+        return found
 
     def _shape(self, shape: Shape) -> ShapeNumber:
         """Return the number of a scheduling class, stored if it is new."""
@@ -152,9 +154,8 @@ class StoredJobs:
     def by_keys(self, product: ProductId, keys: Sequence[str]) -> Sequence[Job]:
         """Return the jobs that the keys stand for, of those that stand for one."""
         batch = self._connection.batch([(product, key) for key in keys])
-        taken = {row["key"] for row in self._connection.rows_many(self._sql["taken_keys"], batch)}
-        found = [self.by_key(product, key) for key in keys if key in taken]
-        return [job for job in found if job is not None]
+        found = {job.key: job for job in map(rows.job, self._connection.rows_many(self._sql["jobs_by_keys"], batch))}
+        return [found[key] for key in keys if key in found]
 
     def keys_like(self, product: ProductId, prefix: str) -> Sequence[Job]:
         """Return the jobs whose key starts with the prefix, oldest first."""

@@ -251,6 +251,24 @@ class JobsConformance:
             assert assign(tx, job, epoch=1) is None
             assert len(tx.jobs.attempts(job.id)) == 1
 
+    def test_a_thousand_jobs_are_stored_at_once(self, store: Store) -> None:
+        """Each comes back as it was, under its number and its key, and each has the first line of its history."""
+        news = [values.make_new_job(number) for number in range(1203)]
+        with store.write() as tx:
+            jobs = tx.jobs.insert([Placed(new=new, stage=Stage.QUEUED) for new in news], now=BEGIN)
+        with store.read() as tx:
+            keys = [new.key for new in reversed(news)]
+            found = tx.jobs.by_keys(PRODUCT, ["none", *keys])
+            last = tx.jobs.by_number(jobs[-1].number)
+            told = [len(tx.jobs.events(job.id)) for job in (jobs[0], jobs[499], jobs[500], jobs[-1])]
+            spec = tx.jobs.spec(jobs[500].id)
+
+        assert [job.number for job in jobs] == list(range(jobs[0].number, jobs[0].number + 1203))
+        assert list(reversed(found)) == list(jobs)
+        assert last == jobs[-1]
+        assert told == [1, 1, 1, 1]
+        assert spec == news[500].spec
+
     def test_a_batch_of_claims_moves_those_that_still_can(self, store: Store) -> None:
         """The others are named, in their order, and leave no trace."""
         with store.write() as tx:

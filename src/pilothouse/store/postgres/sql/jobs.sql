@@ -86,7 +86,7 @@ JOIN jobs ON jobs.number = batch.number;
 SELECT job_specs.number, id, product, key, spec
 FROM unnest(%s::bigint[]) AS batch (number) JOIN job_specs ON job_specs.number = batch.number;
 
--- name: taken_keys
--- Finds which of some keys stand for a job.
-SELECT job_specs.key FROM unnest(%s::text[], %s::text[]) AS batch (product, key)
-JOIN job_specs ON job_specs.product = batch.product AND job_specs.key = batch.key;
+-- name: jobs_by_keys
+-- Finds the jobs that some idempotency keys stand for.
+SELECT job_rows.* FROM unnest(%s::text[], %s::text[]) AS batch (product, key)
+JOIN job_rows ON job_rows.product = batch.product AND job_rows.key = batch.key;

@@ -8,21 +8,16 @@ ORDER BY number;
 -- name: insert_jobs
 -- Stores the hot parts of new jobs.
 INSERT INTO jobs (number, shape, stage, epoch, priority, sequence, created_at, changed_at, marks)
-SELECT value ->> 0, value ->> 1, value ->> 2, 0, value ->> 3, 1, value ->> 4, value ->> 4, value ->> 5
-FROM json_each(?1);
+SELECT column1, column2, column3, 0, column4, 1, column5, column5, column6 FROM (VALUES ?);
 
 -- name: insert_specs
 -- Stores what attempts of new jobs need.
-INSERT INTO job_specs (number, id, product, pool, key, seats, parent, campaign, digest, spec)
-SELECT
-    value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-    value ->> 8, value ->> 9
-FROM json_each(?1);
+INSERT INTO job_specs (number, id, product, pool, key, seats, parent, campaign, digest, spec) VALUES ?;
 
 -- name: tell_beginnings
 -- Writes the first lines of history.
 INSERT INTO job_events (job, sequence, at, epoch, stage, previous, why)
-SELECT value ->> 0, 1, value ->> 4, 0, value ->> 2, NULL, NULL FROM json_each(?1);
+SELECT column1, 1, column5, 0, column3, NULL, NULL FROM (VALUES ?);
 
 -- name: assign_jobs
 -- Gives queued jobs to sessions under new epochs.
@@ -68,7 +63,7 @@ FROM json_each(?1) CROSS JOIN jobs ON number = value ->> 0;
 SELECT job_specs.number, job_specs.id, product, job_specs.key, spec
 FROM json_each(?1) CROSS JOIN job_specs ON job_specs.number = value ->> 0;
 
--- name: taken_keys
--- Finds which of some keys stand for a job.
-SELECT job_specs.key FROM json_each(?1)
-CROSS JOIN job_specs ON job_specs.product = value ->> 0 AND job_specs.key = value ->> 1;
+-- name: jobs_by_keys
+-- Finds the jobs that some idempotency keys stand for.
+SELECT job_rows.* FROM json_each(?1)
+CROSS JOIN job_rows ON job_rows.product = value ->> 0 AND job_rows.key = value ->> 1;
