@@ -83,6 +83,11 @@ class Knob:
             raise OutOfRange(f"default of {refusal.message}", fix=refusal.fix) from None
 
 
+def is_seed(name: str) -> bool:
+    """Whether a knob of this name is a seed: `seed`, or one that ends in `_seed`."""
+    return name == "seed" or name.endswith("_seed")
+
+
 def check(knob: Knob, value: Json) -> Scalar:
     """Return the canonical value: a float knob's integers become floats, and there is no negative zero.
 

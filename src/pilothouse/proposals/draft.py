@@ -13,7 +13,7 @@ from pilothouse.knobs.config import apply
 from pilothouse.knobs.delta import Change, effective_delta
 from pilothouse.knobs.expression import Expression
 from pilothouse.knobs.invariant import Invariant, check_invariants, derive, refuse_derived
-from pilothouse.knobs.knob import Knob, check_step
+from pilothouse.knobs.knob import Knob, check_step, is_seed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +67,8 @@ def draft(request: Draft) -> Drafted:
 
 
 def refuse_seed_only(changes: Sequence[Change]) -> None:
-    """Refuse a proposal whose only effect is another seed: its luck would be kept and its gain would not.
-
-    A seed is known by its knob's name: `seed`, or one that ends in `_seed`.
-    """
-    seeds = [change.knob for change in changes if change.knob == "seed" or change.knob.endswith("_seed")]
+    """Refuse a proposal whose only effect is another seed: its luck would be kept and its gain would not."""
+    seeds = [change.knob for change in changes if is_seed(change.knob)]
     if seeds and len(seeds) == len(changes):
         raise Refused(
             f"the proposal changes nothing but {', '.join(seeds)}",

@@ -11,16 +11,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeGuard
 
 from pilothouse.canonical import Json
 from pilothouse.knobs.knob import Knob
 from pilothouse.proposals.draws import Draws
-from pilothouse.proposals.reach import is_numeric, position, start_of
+from pilothouse.proposals.reach import is_number, is_numeric, position, start_of
 from pilothouse.proposals.search import Search, Tried
 
-OF_THE_CONFIG = frozenset({"out_of_memory", "not_a_number", "diverged", "timed_out"})
-"""The failures that a config earns by itself; a machine that is lost says nothing about it."""
+OF_THE_CONFIG = frozenset({"out_of_memory", "not_a_number", "timed_out", "silent", "crashed"})
+"""The failures that a config can bring about; a machine that is lost says nothing about it."""
 
 HELD_BACK_FROM = 0.7
 """The chance of failure from which a config is held back; that of a corner with one failure and no success is 0.75."""
@@ -45,7 +44,7 @@ class Limit:
         value = config.get(self.knob)
         if self.sign == "=":
             return type(value) is type(self.value) and value == self.value
-        if not _is_number(value) or not _is_number(self.value):
+        if not is_number(value) or not is_number(self.value):
             return False
         return value >= self.value if self.sign == ">=" else value <= self.value
 
@@ -140,7 +139,7 @@ def learn(search: Search) -> Guard:
             failure=tried.failure if failed_by_itself(tried) else "",
         )
         for tried in search.history
-        if failed_by_itself(tried) or _ran(tried)
+        if failed_by_itself(tried) or ran(tried)
     )
     return Guard(knobs=search.knobs, neighbours=neighbours, corners=corners)
 
@@ -165,12 +164,12 @@ def corners_of(history: Sequence[Tried]) -> tuple[Corner, ...]:
             continue
         inside = [each for each in history if all(limit.holds(each.config) for limit in limits)]
         failed = [each for each in inside if failed_by_itself(each)]
-        ran = [each for each in inside if _ran(each)]
+        well = [each for each in inside if ran(each)]
         found[key] = Corner(
             limits=limits,
             failures=tuple(sorted({each.failure for each in failed})),
             failed=tuple(each.number for each in failed),
-            ran=tuple(each.number for each in ran),
+            ran=tuple(each.number for each in well),
         )
     return tuple(sorted(found.values(), key=lambda corner: (-corner.probability(), corner.failed)))
 
@@ -180,22 +179,23 @@ def _limits_of(tried: Tried) -> tuple[Limit, ...]:
     limits = []
     for change in tried.changes:
         before, after = change.before, change.after
-        if _is_number(before) and _is_number(after):
+        if is_number(before) and is_number(after):
             limits.append(Limit(knob=change.knob, sign=">=" if after > before else "<=", value=after))
         else:
             limits.append(Limit(knob=change.knob, sign="=", value=after))
     return tuple(sorted(limits, key=str))
 
 
-def _ran(tried: Tried) -> bool:
-    return not tried.failure and tried.value is not None
+def ran(tried: Tried) -> bool:
+    """Whether it ran to its end and has a value that can be compared."""
+    return not tried.failure and tried.value is not None and math.isfinite(tried.value)
 
 
 def _place(knobs: Mapping[str, Knob], config: Mapping[str, Json]) -> tuple[float | str, ...]:
     """Return the position of every number, and every other value as it is written."""
     values = [(knob, start_of(knob, config)) for knob in knobs.values()]
     return tuple(
-        position(knob, value) if is_numeric(knob) and _is_number(value) else repr(value) for knob, value in values
+        position(knob, value) if is_numeric(knob) and is_number(value) else repr(value) for knob, value in values
     )
 
 
@@ -208,9 +208,3 @@ def _nearness(here: Sequence[float | str], there: Sequence[float | str]) -> floa
         elif left != right:
             squares += 1.0
     return math.exp(-squares / NEIGHBOURHOOD**2)
-
-
-def _is_number(value: Json) -> TypeGuard[int | float]:
-    """Whether it is a number that can be compared."""
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return whole or (isinstance(value, float) and not math.isnan(value))

@@ -14,7 +14,7 @@ from itertools import combinations
 from pilothouse.canonical import Json
 from pilothouse.knobs.knob import Knob
 from pilothouse.proposals.choosing import Overrides, choose, key_of, parent_of, suggest
-from pilothouse.proposals.reach import Reach, alternatives, is_numeric, reach_of
+from pilothouse.proposals.reach import Reach, alternatives, is_numeric, movable, reach_of
 from pilothouse.proposals.search import Search, Suggestion, Tried
 
 STEPS = (1.0, 0.5, 0.25)
@@ -40,7 +40,7 @@ class Move:
 class OneAxis:
     """Sweeps the knobs one by one around the parent, and joins what looked best."""
 
-    name: str = "one_axis"
+    name: str = "one-axis"
 
     def propose(self, search: Search) -> Suggestion | None:
         """Return the first change of the sweep that was never tried, or None at its end."""
@@ -60,7 +60,7 @@ class OneAxis:
 def sweep(search: Search, records: Mapping[tuple[str, str], float]) -> Iterator[Overrides]:
     """Return the changes of all rounds in their order, each as overrides."""
     for place, step in enumerate(STEPS):
-        moves = [move for knob in search.knobs.values() for move in moves_of(search, knob, step, first=place == 0)]
+        moves = [move for knob in movable(search.knobs) for move in moves_of(search, knob, step, first=place == 0)]
         ordered = sorted(moves, key=lambda move: -records.get((move.knob, move.direction), 0.0))
         yield from ({move.knob: move.value} for move in ordered)
         yield from joined(search, moves)

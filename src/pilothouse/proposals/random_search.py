@@ -9,7 +9,7 @@ from pilothouse.canonical import Json
 from pilothouse.knobs.knob import Knob
 from pilothouse.proposals.choosing import Overrides, choose, suggest
 from pilothouse.proposals.draws import Draws
-from pilothouse.proposals.reach import alternatives, is_numeric, reach_of
+from pilothouse.proposals.reach import alternatives, is_numeric, movable, reach_of
 from pilothouse.proposals.search import Search, Suggestion
 
 ATTEMPTS = 200
@@ -33,7 +33,7 @@ class RandomSearch:
 def random_moves(search: Search, count: int) -> Iterator[Overrides]:
     """Return so many random changes; some may break what a draft is held to."""
     draws = Draws(search.seed, "random search")
-    knobs = [search.knobs[name] for name in sorted(search.knobs)]
+    knobs = movable(search.knobs)
     most = min(search.budget.maximum, len(knobs))
     least = min(max(search.budget.minimum, 1), most)
     if most == 0:

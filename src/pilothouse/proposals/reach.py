@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from pilothouse.canonical import Json
-from pilothouse.knobs.knob import STEP_TOLERANCE, Knob, KnobScale, KnobType, Scalar
+from pilothouse.knobs.knob import STEP_TOLERANCE, Knob, KnobScale, KnobType, Scalar, is_seed
 
 NUMERIC = frozenset({KnobType.FLOAT, KnobType.INT})
 
@@ -59,6 +60,17 @@ def is_numeric(knob: Knob) -> bool:
     return knob.type in NUMERIC
 
 
+def is_number(value: Json) -> TypeGuard[int | float]:
+    """Whether a value is a number that can be compared."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return whole or (isinstance(value, float) and not math.isnan(value))
+
+
+def movable(knobs: Mapping[str, Knob]) -> list[Knob]:
+    """Return the knobs that a search may move, by name: all but seeds, whose luck would be taken for a gain."""
+    return [knobs[name] for name in sorted(knobs) if not is_seed(name)]
+
+
 def start_of(knob: Knob, parent: Mapping[str, Json]) -> Json:
     """Return where the knob stands: a knob that the parent does not know yet enters with its default."""
     return parent.get(knob.name, knob.default)
@@ -68,7 +80,7 @@ def reach_of(knob: Knob, parent: Mapping[str, Json]) -> Reach | None:
     """Return what one proposal may reach from the parent, or None where the parent stands outside the range."""
     low, high = bounds(knob)
     start = start_of(knob, parent)
-    if isinstance(start, bool) or not isinstance(start, int | float) or not low <= start <= high:
+    if not is_number(start) or not low <= start <= high:
         return None
     below, above = _stepped(knob, start)
     if knob.type is KnobType.INT:
