@@ -271,7 +271,7 @@ def memory(scheduler: Scheduler) -> Mapping[str, object]:
         },
         "boots": dict(roster._by_boot),
         "factories": dict(roster.factories),
-        "ids": dict(scheduler._numbers),
+        "ids": {job: held.number for job, held in scheduler._ids.items()},
         "weights": {product: board.weights(product) for product in scheduler.settings},
         # The ledger counts in millionths.
         "reserved": {

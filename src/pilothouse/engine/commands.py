@@ -190,9 +190,9 @@ class Look(Command[T]):
 
 
 class Claim(Command[Sequence[Handover]]):
-    """A factory wants work; `deadline` is the monotonic time until which it waits for some."""
+    """A factory wants work; `deadline` is the monotonic time until which it waits for some, `handed` what it gets."""
 
-    __slots__ = ("boot", "deadline", "factory", "held", "jobs", "pools", "seats", "weights")
+    __slots__ = ("boot", "deadline", "factory", "handed", "held", "jobs", "pools", "seats", "weights")
 
     def __init__(
         self,
@@ -215,6 +215,7 @@ class Claim(Command[Sequence[Handover]]):
         self.pools = pools
         self.jobs = jobs
         self.weights = weights
+        self.handed: list[Handover] = []
 
 
 Ended = tuple[JobId, Epoch, Report]
@@ -223,12 +224,13 @@ Ended = tuple[JobId, Epoch, Report]
 class Complete(Command[Sequence[Exception | None]]):
     """How attempts ended; the answer has None for each that was taken in, and the refusal of each that was not."""
 
-    __slots__ = ("ended", "factory")
+    __slots__ = ("ended", "factory", "refusals")
 
     def __init__(self, ended: Sequence[Ended], *, factory: FactoryName | None = None) -> None:
         super().__init__()
         self.ended = ended
         self.factory = factory
+        self.refusals: list[Exception | None] = [None] * len(ended)
 
 
 class Heartbeat(Command[Beat]):

@@ -20,12 +20,14 @@ class Funds:
         self._balances: dict[tuple[ProductId, str], Balance] = {}
         self._reserved: dict[tuple[JobNumber, Epoch], Reservation] = {}
         self._window_ends: dict[ProductId, datetime] = {}
+        self.counts = False
 
     def load(self, tx: Transaction, *, now: datetime) -> None:
-        """Read every budget and what counts under it."""
+        """Read every budget and what counts under it; `counts` tells whether there is any."""
         self._budgets, self._balances, self._window_ends = {}, {}, {}
         for budget in tx.budgets.listed(None):
             self._budgets.setdefault(budget.product, []).append(budget)
+        self.counts = bool(self._budgets)
         self._reserved = {(each.job, each.epoch): each for each in tx.budgets.unsettled()}
         for product in self._budgets:
             self._read(tx, product, now=now)
@@ -61,11 +63,6 @@ class Funds:
             if budget.applies(line.engine) and line.at >= budget.window(now).starts_at:
                 key = (budget.product, budget.engine)
                 self._balances[key] = self._balances[key].end(reserved=line.cost, settled=settlement.spent)
-
-    @property
-    def counts(self) -> bool:
-        """Whether any product has a budget."""
-        return bool(self._budgets)
 
     def cost(self, shape: Shape, place: Place) -> Cost:
         """Return what an attempt of the shape is expected to use at a place."""

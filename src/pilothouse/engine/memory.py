@@ -43,7 +43,7 @@ class Memory:
         self._store = store
         self._clock = clock
         self._slips = Slips(clock)
-        self._numbers: dict[JobId, JobNumber] = {}
+        self._ids: dict[JobId, HeldJob] = {}
         self._news = False
         self._owed = False
         self._told = False
@@ -115,8 +115,7 @@ class Memory:
 
     def held(self, job: JobId) -> HeldJob | None:
         """Return a held job as the board has it."""
-        number = self._numbers.get(job)
-        return None if number is None else self.board.held.get(number)
+        return self._ids.get(job)
 
     def _factory_of(self, held: HeldJob) -> FactoryName | None:
         place = self.board.places.get(held.session)
@@ -127,9 +126,9 @@ class Memory:
     def _settle(self, turn: Turn) -> None:
         """Take in what the commit has changed; a job may occur more than once, and its last state counts."""
         for ending in turn.shipped:
-            held = self.board.held.get(ending.number)
-            if held is not None:
-                self._vote(held, Outcome.SUCCEEDED, now=turn.now)
+            # A success says nothing of an engine of which nothing else was ever heard.
+            if self.roster.breakers and ending.number in self.board.held:
+                self._vote(self.board.held[ending.number], Outcome.SUCCEEDED, now=turn.now)
             self._gone(ending.number)
         for job in {job.number: job for job in turn.touched}.values():
             self._note(job)
@@ -186,11 +185,12 @@ class Memory:
         held = self.board.release(number)
         if held is not None:
             self._news = True
-            self._owe(held)
+            if held.stops_for is not None:
+                self._owe(held)
             if self.roster.breakers:
                 self.roster.let_go(held.number, now=self._clock.now())
-            if held.id is not None:
-                self._numbers.pop(held.id, None)
+            if held.id is not None and self._ids.get(held.id) is held:
+                del self._ids[held.id]
 
     def _owe(self, victim: HeldJob) -> None:
         """Note that a job may be handed over now which waited for this one; its factory has not heard of it yet."""
@@ -222,4 +222,4 @@ class Memory:
         held.preemptions = job.preemptions
         if job.stop_at is not None and held.stop_us is None:
             self.board.ask_to_stop(job.number, by_us=microseconds(job.stop_at), stops_for=None)
-        self._numbers[job.id] = job.number
+        self._ids[job.id] = held

@@ -172,7 +172,8 @@ class Roster:
 
 
 _FRESH = Breaker()
-_OFTEN = timedelta(seconds=1)
+OFTEN_US = 1_000_000
+_OFTEN = timedelta(microseconds=OFTEN_US)
 """Signs of life closer together than this tell nothing new."""
 
 

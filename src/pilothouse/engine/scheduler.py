@@ -19,7 +19,7 @@ from pilothouse.engine.beats import answer_beat
 from pilothouse.engine.commands import Act, Asked, Claim, Complete, Heartbeat, Look
 from pilothouse.engine.funds import Funds
 from pilothouse.engine.memory import LEASE_SECONDS, Memory
-from pilothouse.engine.roster import Roster
+from pilothouse.engine.roster import OFTEN_US, Roster
 from pilothouse.engine.turn import Turn, not_leading
 from pilothouse.errors import LeaseLost, PilothouseError, StorageFailed
 from pilothouse.fleet.board import Board
@@ -38,6 +38,8 @@ from pilothouse.ports.store import Store, Transaction
 
 _NEEDS_RULES = DEPENDED_ON | NEEDS_MORE
 _DEFAULTS = FleetSettings()
+# A member of an enumeration is looked up by way of its class each time, which a batch does hundreds of times.
+_SUCCEEDED, _ASSIGNED, _BUILDING = Outcome.SUCCEEDED, Stage.ASSIGNED, Stage.BUILDING
 
 _log = logging.getLogger(__name__)
 
@@ -62,15 +64,15 @@ class Scheduler(Memory):
                 self._load_anew()
             if self._refunded:
                 self._read_funds()
-            turn = self._run(batch)
+            self._run(batch)
         except Exception as error:  # noqa: BLE001  whatever it is, it belongs to the askers
             for command in batch:
                 # What a command found inside a transaction that was undone is no answer either.
                 command.refuse(error if len(batch) == 1 else _together(error))
             return batch
-        return [command for command in batch if not self._parks(command, turn)]
+        return [command for command in batch if not self._parks(command)]
 
-    def _run(self, batch: Sequence[Asked]) -> Turn:
+    def _run(self, batch: Sequence[Asked]) -> None:
         now = self._clock.now()
         self.keep_time(now)
         stack = ExitStack()
@@ -92,13 +94,12 @@ class Scheduler(Memory):
         except Exception as error:  # noqa: BLE001  whatever it is, the commit stands, and so do its answers
             _log.warning("memory is read anew: %s", error, extra={"action": "settle_failed"})
             self._rebuild = True
-        return turn
 
     def _load_anew(self) -> None:
         self.board = Board()
         self.roster = Roster(self.board, lease_seconds=self.roster.lease_seconds, breakers=self.roster.breakers)
         self.funds = Funds()
-        self._numbers = {}
+        self._ids = {}
         self.load()
         self._rebuild = False
         self._news = True
@@ -106,7 +107,7 @@ class Scheduler(Memory):
     def _execute(self, command: Asked, turn: Turn, *, alone: bool) -> None:
         match command:
             case Claim():
-                self._guard(command, turn, lambda: self._claim(command, turn), alone=alone)
+                self._try_claim(command, turn, alone=alone)
             case Complete():
                 self._complete(command, turn)
             case Heartbeat():
@@ -123,7 +124,7 @@ class Scheduler(Memory):
     def _guard(self, command: Asked, turn: Turn, act: Callable[[], None], *, alone: bool) -> None:
         """Do something whose error undoes and reaches only this command; a failing database is everybody's."""
         try:
-            if alone or isinstance(command, Claim | Look):
+            if alone or isinstance(command, Look):
                 act()
             else:
                 with turn.tx.savepoint():
@@ -149,39 +150,43 @@ class Scheduler(Memory):
 
     # --- claims
 
+    def _try_claim(self, command: Claim, turn: Turn, *, alone: bool) -> None:
+        """Claim without a savepoint: what a claim writes at once, the opening of its session, has one of its own."""
+        try:
+            self._claim(command, turn)
+        except StorageFailed:
+            raise
+        except Exception as error:
+            if alone:
+                raise
+            command.refuse(error)
+
     def _claim(self, command: Claim, turn: Turn) -> None:
         """Pick jobs for a factory; they are stored with those of the whole batch."""
-        place = self.place(command.factory, command.boot, turn)
-        self.roster.heard(place.session, now=turn.now)
+        place = self.roster.find(command.factory, command.boot) or self.place(command.factory, command.boot, turn)
+        now_us = turn.now_us
+        if not 0 <= now_us - place.heard_us < OFTEN_US:
+            place.heard_us = now_us
+            self.roster.heard(place.session, now=turn.now)
         for job, epoch in command.held:
             known = self.held(job)
             if known is not None and (known.epoch, known.session) == (epoch, place.session):
-                known.heard_us = turn.now_us
+                known.heard_us = now_us
         place.pools = command.pools
-        again = self._again(place, command, turn)
-        seats = command.seats - sum(self.board.held[number].shape.seats for number in again)
-        if again:
-            self._flush(turn)
-            handed = turn.tx.jobs.handed(again)
-            self._handed(command, turn).extend(
-                hand_over(turn, number, self.board.held[number].epoch, handed) for number in again
-            )
+        seats, jobs = command.seats, command.jobs
+        if place.held:
+            again = self._hand_again(place, command, turn)
+            seats, jobs = seats - sum(job.shape.seats for job in again), jobs - len(again)
         weights = self.settings_of(place.product).weigh(command.weights) if command.weights else None
-        for _ in range(command.jobs - len(again)):
-            if not len(self.board):
-                break
+        funds = self.funds.why if self.funds.counts else None
+        while jobs > 0:
             picked = self.board.pick(
-                place.session,
-                seats=seats,
-                now_us=turn.now_us,
-                pools=command.pools,
-                funds=self.funds.why if self.funds.counts else None,
-                weights=weights,
+                place.session, seats=seats, now_us=now_us, pools=command.pools, funds=funds, weights=weights
             )
             if picked is None:
                 break
             self._pick(command, picked, place, turn)
-            seats -= picked.shape.seats
+            seats, jobs = seats - picked.shape.seats, jobs - 1
 
     def _pick(self, command: Claim, picked: HeldJob, place: Place, turn: Turn) -> None:
         turn.picks.append((command, picked))
@@ -193,21 +198,23 @@ class Scheduler(Memory):
             if line is not None:
                 turn.reservations.append(line)
 
-    def _again(self, place: Place, command: Claim, turn: Turn) -> list[JobNumber]:
-        """Return what was assigned to the factory's boot and never reached it: the answer was lost, or had to wait."""
+    def _hand_again(self, place: Place, command: Claim, turn: Turn) -> list[HeldJob]:
+        """Hand over what was assigned to the boot and never reached it, since the answer was lost or had to wait."""
         told = set(command.held)
         found = []
         for job in place.held.values():
             if job.building or job.id is None or (job.id, job.epoch) in told:
                 continue
             if not job.waits_for:
-                found.append(job.number)
+                found.append(job)
         # What another claim of this batch was given is on its way.
         given = {job.number for job in turn.stored} if found else ()
-        return [number for number in found if number not in given]
-
-    def _handed(self, command: Claim, turn: Turn) -> list[Handover]:
-        return turn.handed.setdefault(id(command), [])
+        again = [job for job in found if job.number not in given]
+        if again:
+            self._flush(turn)
+            handed = turn.tx.jobs.handed([job.number for job in again])
+            command.handed.extend(hand_over(turn, job.number, job.epoch, handed) for job in again)
+        return again
 
     def place(self, name: FactoryName, boot: BootId, turn: Turn) -> Place:
         """Return the place of a boot, opened with its first word; an older boot of the same factory is over."""
@@ -246,23 +253,22 @@ class Scheduler(Memory):
         """Note on the board that a job was assigned to the seats of others, which are to stop for it."""
         self._told = True
         shape = self.board.shapes[job.shape]
-        self.board.hold(
-            HeldJob(
-                number=job.number,
-                epoch=handover.epoch,
-                shape=shape,
-                shape_number=job.shape,
-                priority=job.priority,
-                created_us=job.created_us,
-                claimed_us=microseconds(now),
-                marks=job.marks,
-                preemptions=job.preemptions,
-                session=place.session,
-                id=handover.job,
-                waits_for=tuple(victims),
-            )
+        held = HeldJob(
+            number=job.number,
+            epoch=handover.epoch,
+            shape=shape,
+            shape_number=job.shape,
+            priority=job.priority,
+            created_us=job.created_us,
+            claimed_us=microseconds(now),
+            marks=job.marks,
+            preemptions=job.preemptions,
+            session=place.session,
+            id=handover.job,
+            waits_for=tuple(victims),
         )
-        self._numbers[handover.job] = job.number
+        self.board.hold(held)
+        self._ids[handover.job] = held
         for victim in victims:
             self.board.ask_to_stop(victim, by_us=microseconds(by), stops_for=job.number)
         line = self.funds.reserve(job.number, epoch=handover.epoch, shape=shape, place=place, now=now)
@@ -274,26 +280,25 @@ class Scheduler(Memory):
 
     def _complete(self, command: Complete, turn: Turn) -> None:
         """Take in the ends of attempts: a plain success goes with the batch, any other by the rules, one at a time."""
-        results = turn.results.setdefault(id(command), [None] * len(command.ended))
+        factory = command.factory
         for position, (job, epoch, report) in enumerate(command.ended):
-            held = self.held(job)
-            plain = (
+            held = self._ids.get(job)
+            if (
                 held is not None
                 and held.epoch == epoch
-                and report.outcome is Outcome.SUCCEEDED
+                and report.outcome is _SUCCEEDED
                 and report.damaged is None
                 and not held.marks & _NEEDS_RULES
                 and held.number not in turn.ending
-                and not self.funds.is_reserved(held.number, epoch)
-                and command.factory in {None, self._factory_of(held)}
-            )
-            if plain and held is not None:
+                and not (self.funds.counts and self.funds.is_reserved(held.number, epoch))
+                and (factory is None or factory == self._factory_of(held))
+            ):
                 turn.ending.add(held.number)
-                stage = Stage.BUILDING if held.building else Stage.ASSIGNED
+                stage = _BUILDING if held.building else _ASSIGNED
                 turn.endings.append((command, position, Ending(held.number, epoch, stage, report)))
             else:
                 self._flush(turn)
-                results[position] = self._end(job, epoch, report, turn, factory=command.factory)
+                command.refusals[position] = self._end(job, epoch, report, turn, factory=factory)
 
     def _end(
         self, job: JobId, epoch: Epoch, report: Report, turn: Turn, *, factory: FactoryName | None
@@ -375,9 +380,9 @@ class Scheduler(Memory):
             turn.tx.budgets.reserve_many(lines)
         asked = [pick for pick in picks if pick[1].number not in gone] if gone else picks
         for (command, held), handover in zip(asked, handovers, strict=True):
-            self._handed(command, turn).append(handover)
+            command.handed.append(handover)
             held.id = handover.job
-            self._numbers[handover.job] = handover.number
+            self._ids[handover.job] = held
 
     def _store_endings(self, turn: Turn) -> None:
         endings, turn.endings = turn.endings, []
@@ -391,7 +396,7 @@ class Scheduler(Memory):
                 turn.shipped.append(ending)
                 continue
             job, epoch, report = command.ended[position]
-            turn.results[id(command)][position] = self._end(job, epoch, report, turn, factory=command.factory)
+            command.refusals[position] = self._end(job, epoch, report, turn, factory=command.factory)
 
     def _ship(self, endings: Sequence[Ending], turn: Turn) -> Collection[JobNumber]:
         """Return those that were not shipped: all of them if one report cannot be stored, so that it fails alone."""
@@ -428,19 +433,18 @@ class Scheduler(Memory):
         if unknown:
             self.board.shapes.update(turn.tx.jobs.shapes(unknown))
 
-    def _parks(self, command: Asked, turn: Turn) -> bool:
+    def _parks(self, command: Asked) -> bool:
         """Whether a command goes on waiting; otherwise its answer is kept."""
         match command:
             case Claim():
-                handed = turn.handed.get(id(command))
                 if command.refused:
                     return False
-                if not handed and self._clock.monotonic() < command.deadline:
+                if not command.handed and self._clock.monotonic() < command.deadline:
                     self._parked[id(command)] = command
                     return True
-                command.answer(handed or [])
+                command.answer(command.handed)
             case Complete():
-                command.answer(turn.results[id(command)])
+                command.answer(command.refusals)
             case _:
                 pass
         return False

@@ -14,7 +14,6 @@ from pilothouse.fleet.job import Job
 from pilothouse.fleet.ledger import Reservation, Settlement
 from pilothouse.fleet.place import HeldJob, Place
 from pilothouse.ids import Epoch, JobNumber
-from pilothouse.operations.claim import Handover
 from pilothouse.ports.store import Store, Transaction
 
 
@@ -29,8 +28,6 @@ class Turn:
         self.endings: list[tuple[Complete, int, Ending]] = []
         self.ending: set[JobNumber] = set()
         self.shipped: list[Ending] = []
-        self.handed: dict[int, list[Handover]] = {}
-        self.results: dict[int, list[Exception | None]] = {}
         self.stored: list[HeldJob] = []
         self.new_places: list[Place] = []
         self._store = store

@@ -77,16 +77,18 @@ class Board(Lanes):
 
     def hold(self, job: HeldJob) -> None:
         """Note that a session holds a job."""
-        number, shape = job.number, job.shape
-        if self._epochs.pop(number, None) is not None:
+        if self._epochs.pop(job.number, None) is not None:
             self._doubt()
-        if number in self.held:
-            self.release(number)
+        self.release(job.number)
+        self._keep(job, self.places.get(job.session))
+
+    def _keep(self, job: HeldJob, place: Place | None) -> None:
+        """Note who holds a job that nobody held and that does not wait."""
+        number, shape = job.number, job.shape
         self.held[number] = job
         if shape.lock:
             self._locks[shape.product, shape.lock] = number
             self._doubt((shape.product, shape.lock))
-        place = self.places.get(job.session)
         if place is not None:
             place.put(job)
             place.familiar.add(shape.product)
@@ -105,13 +107,18 @@ class Board(Lanes):
             self._unlock((job.shape.product, lock))
         place = self.places.get(job.session)
         if place is not None:
-            place.drop(number)
+            place.drop(job)
+        if job.stops_for is not None or job.waits_for:
+            self._part(job)
+        return job
+
+    def _part(self, job: HeldJob) -> None:
+        """Part a job that is gone from its victims, or from the one that it made room for."""
         waiting = None if job.stops_for is None else self.held.get(job.stops_for)
         if waiting is not None:
-            waiting.waits_for = tuple(victim for victim in waiting.waits_for if victim != number)
+            waiting.waits_for = tuple(victim for victim in waiting.waits_for if victim != job.number)
         for victim in job.waits_for:
             self._stop_for_nobody(victim)
-        return job
 
     def _stop_for_nobody(self, number: JobNumber) -> None:
         """Note that whoever a job makes room for is gone; it stops all the same, as it was told."""
@@ -200,10 +207,17 @@ class Board(Lanes):
         if seats <= 0:
             return None
         place = self.places[session]
+        lanes = self._lanes_for(place, pools)
         free = min(seats, place.seats_free)
-        fitting, large = self._near(
-            self._lanes_for(place, pools), place, free=free, now_us=now_us, funds=funds, weights=weights
-        )
+        if (
+            len(lanes) == 1
+            and place.reserved_for is None
+            and lanes[0].seats <= free
+            and lanes[0].gpus <= place.gpus_free
+        ):
+            only = self._paid(lanes[0], place, funds) if self._serves(place, lanes[0]) else None
+            return None if only is None else self._take(only, place, now_us=now_us)
+        fitting, large = self._near(lanes, place, free=free, now_us=now_us, funds=funds, weights=weights)
         if large:
             first = self._best(large, place, now_us=now_us, weights=weights)
             self._reserve(place, first, now_us=now_us, funds=funds)
@@ -287,12 +301,16 @@ class Board(Lanes):
         close = [each for each in near if each[0] >= least]
         return (close[0] if len(close) == 1 else min(close, key=key))[1]
 
+    def _serves(self, place: Place, lane: Lane) -> bool:
+        """Whether the factory could run jobs of a lane, and is trusted with their engine now."""
+        if place.health and place.health.get(lane.engine, 1.0) <= 0.0:
+            return False
+        return (place.fits[lane.number] if lane.number in place.fits else self._fit(place, lane)) is not None
+
     def may_start(self, place: Place, number: ShapeNumber, *, funds: Funds | None) -> bool:
         """Whether a job of the shape could start here now if there were room."""
         shape = self.shapes[number]
-        if self._fit(place, self._queue(number).lane) is None:
-            return False
-        if (shape.lock and self.lock_holder(shape) is not None) or place.health.get(shape.engine, 1.0) <= 0.0:
+        if not self._serves(place, self._queue(number).lane) or self.lock_holder(shape) is not None:
             return False
         return funds is None or funds(shape, place) is None
 
@@ -301,20 +319,11 @@ class Board(Lanes):
         if self._late_marks:
             marks = self._late_marks.get(number, marks)
         queue = self._serve(entry)
+        its = queue.shape
         job = HeldJob(
-            number,
-            Epoch(epoch + 1),
-            queue.shape,
-            shape,
-            priority,
-            created_us,
-            now_us,
-            marks,
-            place.session,
-            preemptions,
+            number, Epoch(epoch + 1), its, shape, priority, created_us, now_us, marks, place.session, preemptions
         )
-        self.hold(job)
-        self._list(queue)
+        self._keep(job, place)
         return job
 
     # --- room for large jobs
@@ -358,9 +367,7 @@ class Board(Lanes):
         """Yield, for each lane that could start here, its first job that ends in time by its own time limit."""
         gpus = place.gpus_free
         for lane in lanes:
-            if lane.seats > free or lane.gpus > gpus:
-                continue
-            if place.health.get(lane.engine, 1.0) <= 0.0 or self._fit(place, lane) is None:
+            if lane.seats > free or lane.gpus > gpus or not self._serves(place, lane):
                 continue
             for entry in self._in_turn(lane):
                 shape = self.shapes[entry[4]]

@@ -233,17 +233,23 @@ class Lanes:
                 heapq.heappush(around, (first, -1))  # what is listed is out of date, and this comes behind it
 
     def _serve(self, entry: Entry) -> Queue:
-        """Take the first job of a queue away; the one after it is to be listed once it is known who has the lock."""
+        """Take the first job of a queue away, and list the one after it unless it waits for the lock of this one."""
         queue = self._queues[entry[4]]
         lane = queue.lane
-        if lane.heap[0] is entry:
+        heapq.heappop(queue.heap)
+        del self._epochs[entry[3]]
+        first = self._first(queue)
+        queue.listed = listed = first if queue.lock is None else None
+        if lane.heap[0] is not entry:
+            if listed is not None:
+                heapq.heappush(lane.heap, listed)
+        elif listed is not None:
+            heapq.heapreplace(lane.heap, listed)
+        else:
             heapq.heappop(lane.heap)
             if not lane.heap:
                 del self._open[lane.number]
-        lane.clean = False
-        queue.listed = None
-        heapq.heappop(queue.heap)
-        del self._epochs[entry[3]]
+        lane.clean = listed is not None and lane.heap[0] is listed
         return queue
 
     def _unlock(self, lock: Lock) -> None:

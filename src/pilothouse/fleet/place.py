@@ -42,6 +42,7 @@ class Place:
     familiar: set[ProductId] = field(default_factory=set)
     reserved_for: JobNumber | None = None
     pools: Collection[str] | None = None
+    heard_us: int = 0
     fits: dict[int, tuple[float, float] | None] = field(default_factory=dict)
 
     @property
@@ -65,10 +66,9 @@ class Place:
         self.gpus_taken += job.shape.gpus
         self.stopping += job.stops_for is not None
 
-    def drop(self, number: JobNumber) -> None:
+    def drop(self, job: HeldJob) -> None:
         """Count what a job gives back."""
-        job = self.held.pop(number, None)
-        if job is not None:
+        if self.held.pop(job.number, None) is not None:
             self.seats_taken -= job.shape.seats
             self.gpus_taken -= job.shape.gpus
             self.stopping -= job.stops_for is not None

@@ -53,16 +53,10 @@ class Reading(Protocol):
 def hand_over(begun: Reading, number: JobNumber, epoch: Epoch, handed: Mapping[JobNumber, Handed]) -> Handover:
     """Return what a factory is handed for an attempt; only one that has something before it needs to read."""
     job = handed[number]
-    return Handover(
-        number=number,
-        job=job.id,
-        epoch=epoch,
-        product=job.product,
-        key=job.key,
-        spec=job.spec,
-        folder=attempt_folder(job.id, epoch),
-        earlier_folders=_earlier_folders(begun, job, epoch=epoch),
-    )
+    identity, product, key, spec = job
+    # The first attempt of the first generation has nothing before it, which is the common case and saves the queries.
+    earlier = () if epoch == 1 and (key[-2:] == "#0" or "#" not in key) else _earlier_folders(begun, job, epoch=epoch)
+    return Handover(number, identity, epoch, product, key, spec, attempt_folder(identity, epoch), earlier)
 
 
 def _earlier_folders(begun: Reading, job: Handed, *, epoch: Epoch) -> tuple[str, ...]:
@@ -71,7 +65,6 @@ def _earlier_folders(begun: Reading, job: Handed, *, epoch: Epoch) -> tuple[str,
     A step's key without its generation names everything that decides its outcome, so its checkpoints may be resumed.
     """
     step, _, generation = job.key.rpartition("#")
-    # The first attempt of the first generation has nothing before it, which is the common case and saves the queries.
     own = _started_folders(begun.tx.jobs.attempts(job.id)) if epoch > 1 else ()
     if not step or generation in {"", "0"}:
         return own
