@@ -51,13 +51,28 @@ class TestRoomForLargeJobs:
         assert 0 in running
         assert now - NOW <= (RESERVE_AFTER_SECONDS + 3600 + 60) * SECOND
 
+    def test_nothing_is_kept_for_a_large_job_while_one_that_fits_comes_before_it(self) -> None:
+        """Otherwise an older job would wait for a younger one, for whose sake seats that it could use stay empty."""
+        board = board_of(LONG, LARGE)
+        open_place(board)
+        add(board, *(ready(number) for number in (1, 2, 3)))
+        pick_all(board)
+        add(board, ready(9, shape=2, age_seconds=OLD), ready(4, age_seconds=2 * OLD))
+
+        assert pick_all(board) == [4]
+        board.release(JobNumber(4))
+        add(board, ready(5))
+        assert pick_all(board, now_us=NOW + SECOND) == []
+
     def test_only_what_ends_in_time_starts_in_between(self) -> None:
         """By its own time limit, and the reservation stays whatever comes."""
         board = board_of(LONG, LARGE, SHORT)
         place = open_place(board)
         add(board, *(ready(number) for number in (1, 2, 3)))
         pick_all(board)
-        add(board, ready(9, shape=2, age_seconds=OLD), ready(4, priority=Priority.CRITICAL), ready(5, shape=3))
+        add(board, ready(9, shape=2, age_seconds=OLD))
+        assert pick_all(board) == []
+        add(board, ready(4, priority=Priority.CRITICAL), ready(5, shape=3))
 
         assert pick_all(board, now_us=NOW + SECOND) == [5]
         assert place.reserved_for == 9

@@ -218,10 +218,11 @@ class Board(Lanes):
             only = self._paid(lanes[0], place, funds) if self._serves(place, lanes[0]) else None
             return None if only is None else self._take(only, place, now_us=now_us)
         fitting, large = self._near(lanes, place, free=free, now_us=now_us, funds=funds, weights=weights)
+        best = self._best(fitting, place, now_us=now_us, weights=weights) if fitting else None
         if large:
             first = self._best(large, place, now_us=now_us, weights=weights)
-            self._reserve(place, first, now_us=now_us, funds=funds)
-        best = self._best(fitting, place, now_us=now_us, weights=weights) if fitting else None
+            if not self._precedes(best, first, place, now_us=now_us, weights=weights):
+                self._reserve(place, first, now_us=now_us, funds=funds)
         if place.reserved_for is not None:
             best = self._around(place, best, free=free, now_us=now_us, pools=pools, funds=funds)
         return None if best is None else self._take(best, place, now_us=now_us)
@@ -306,6 +307,15 @@ class Board(Lanes):
         if place.health and place.health.get(lane.engine, 1.0) <= 0.0:
             return False
         return (place.fits[lane.number] if lane.number in place.fits else self._fit(place, lane)) is not None
+
+    def _precedes(
+        self, one: Entry | None, other: Entry, place: Place, *, now_us: int, weights: Weights | None = None
+    ) -> bool:
+        """Whether there is the one, and it comes before the other at this place."""
+        if one is None:
+            return False
+        both = [(0.0, one), (0.0, other)]
+        return self._best(both, place, now_us=now_us, weights=weights) is one
 
     def may_start(self, place: Place, number: ShapeNumber, *, funds: Funds | None) -> bool:
         """Whether a job of the shape could start here now if there were room."""
