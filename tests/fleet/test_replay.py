@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pilothouse.fleet.board import RESERVE_AFTER_SECONDS
+from pilothouse.fleet.board_policy import Ours
 from pilothouse.fleet.job import Priority
-from pilothouse.fleet.policy import POLICIES, Ours, Reservation, Slices
+from pilothouse.fleet.policy import POLICIES, Sliced, Slices
+from pilothouse.fleet.preemption import PREEMPTIONS_MAX
 from pilothouse.fleet.replay import Checkpoints, Cluster, Policy, figures, replay
 from pilothouse.fleet.score import DEFAULT, Weights
 from pilothouse.fleet.shakes import ratios, spread
@@ -53,32 +56,53 @@ def test_shortest_starts_what_fits_by_its_true_duration() -> None:
     assert _ends(_jobs((0, 10, 1), (1, 9, 1), (2, 3, 1)), _policy("shortest"), gpus=1) == [10, 22, 13]
 
 
-def test_backfill_passes_the_head_only_if_it_ends_before_the_head_could_start() -> None:
-    in_time = _jobs(*BLOCKED, timeouts=[10, 200, 8])
-    too_long = _jobs(*BLOCKED, timeouts=[10, 200, 9])
-
-    assert _ends(in_time, _policy("backfill"), gpus=4) == [10, 110, 7]
-    assert _ends(too_long, _policy("backfill"), gpus=4) == [10, 110, 115]
+# The same, with a wide job that has waited for long enough to have its GPUs kept.
+KEPT = ((0.0, 1000.0, 3), (1.0, 100.0, 4), (2.0 + RESERVE_AFTER_SECONDS, 50.0, 1))
 
 
-def test_backfill_may_use_what_the_head_leaves_over() -> None:
-    jobs = _jobs((0, 10, 3), (1, 100, 3), (2, 500, 1), timeouts=[10, 200, 600])
-
-    assert _ends(jobs, _policy("backfill"), gpus=4) == [10, 110, 502]
+def test_ours_passes_a_large_job_freely_at_first() -> None:
+    assert _ends(_jobs(*BLOCKED), _policy("ours"), gpus=4) == [10, 110, 7]
 
 
-def test_without_limits_backfill_goes_by_what_has_ended_and_at_first_by_nothing() -> None:
-    # No one-GPU job has ended at 2: unknown is not short. At 202 one of five seconds has.
-    jobs = _jobs(*BLOCKED, (200, 10, 3), (201, 100, 4), (202, 5, 1))
+def test_ours_passes_a_large_job_that_has_waited_only_if_it_ends_before_that_could_start() -> None:
+    start = KEPT[2][0]
+    in_time = _jobs(*KEPT, timeouts=[1000, 200, 1000 - start])
+    too_long = _jobs(*KEPT, timeouts=[1000, 200, 1001 - start])
 
-    assert _ends(jobs, _policy("backfill"), gpus=4) == [10, 110, 115, 210, 310, 207]
+    assert _ends(in_time, _policy("ours"), gpus=4) == [1000, 1100, start + 50]
+    assert _ends(too_long, _policy("ours"), gpus=4) == [1000, 1100, 1150]
+    assert _ends(_jobs(*KEPT), _policy("ours"), gpus=4) == [1000, 1100, 1150]
+
+
+def test_ours_stops_nobody_unless_preemption_is_on() -> None:
+    """Then lower jobs make room for a critical one: those that lose least, and no more than are needed."""
+    jobs = [
+        TraceJob(line=2, submit=0, duration=10 * HOUR, gpus=2, priority=Priority.MEDIUM),
+        TraceJob(line=3, submit=600, duration=10 * HOUR, gpus=2, priority=Priority.LOW),
+        TraceJob(line=4, submit=2 * HOUR, duration=HOUR, gpus=1, priority=Priority.CRITICAL),
+        TraceJob(line=5, submit=2 * HOUR, duration=HOUR, gpus=1, priority=Priority.HIGH),
+    ]
+    checkpoints = Checkpoints(every_seconds=3500, restart_seconds=60)
+    for name, stops, end in (("ours", [0, 0, 0, 0], 11 * HOUR), ("preempting", [1, 0, 0, 0], 3 * HOUR)):
+        cluster = Cluster(4, jobs, checkpoints)
+        cluster.play(_policy(name), lambda: 0.0)
+        assert (cluster.stops, cluster.done[2]) == (stops, end)
+
+
+def test_a_job_younger_than_its_least_time_is_not_stopped_before_it_is_over() -> None:
+    jobs = [
+        TraceJob(line=2, submit=0, duration=HOUR, gpus=1, priority=Priority.LOW),
+        TraceJob(line=3, submit=10, duration=60, gpus=1, priority=Priority.CRITICAL),
+    ]
+
+    assert _ends(jobs, _policy("preempting"), gpus=1) == [HOUR + 60, 120]
 
 
 def test_a_job_that_has_had_its_slice_makes_room_and_keeps_its_checkpoint() -> None:
     jobs = _jobs((0, 10 * HOUR, 1), (5 * HOUR + 100, 600, 1))
     cluster = Cluster(1, jobs, Checkpoints(every_seconds=900, restart_seconds=60))
 
-    cluster.play(Ours(slices=Slices(margin_seconds=0)), lambda: 0.0)
+    cluster.play(Sliced(slices=Slices(margin_seconds=0)), lambda: 0.0)
     result = figures(cluster, 0.0)
 
     # It had run 20 checkpoints and 100 s, which are lost with the 60 s of its second start.
@@ -91,7 +115,7 @@ def test_a_job_that_has_had_its_slice_makes_room_and_keeps_its_checkpoint() -> N
 def test_before_its_slice_is_over_nobody_makes_room() -> None:
     jobs = _jobs((0, 10 * HOUR, 1), (3 * HOUR, 600, 1))
 
-    ends = _ends(jobs, Ours(slices=Slices(margin_seconds=0)), gpus=1)
+    ends = _ends(jobs, Sliced(slices=Slices(margin_seconds=0)), gpus=1)
 
     assert ends[1] == 4 * HOUR + 600
 
@@ -107,7 +131,7 @@ def test_victims_that_are_not_needed_are_spared() -> None:
     jobs = _jobs((0, 10 * HOUR, 1), (1, 10 * HOUR, 2), (6 * HOUR, 600, 2))
     cluster = Cluster(3, jobs, FREE)
 
-    cluster.play(Ours(slices=Slices(margin_seconds=0)), lambda: 0.0)
+    cluster.play(Sliced(slices=Slices(margin_seconds=0)), lambda: 0.0)
 
     assert cluster.stops == [0, 1, 0]
 
@@ -120,7 +144,7 @@ def test_nobody_makes_room_for_a_less_urgent_job_or_more_often_than_allowed() ->
 
     for trace, stops in ((jobs, 2), (urgent, 0)):
         cluster = Cluster(1, trace, FREE)
-        cluster.play(Ours(slices=slices), lambda: 0.0)
+        cluster.play(Sliced(slices=slices), lambda: 0.0)
         assert cluster.stops[0] == stops
 
 
@@ -209,7 +233,7 @@ class Watched:
 def test_every_job_ends_capacity_holds_and_work_is_conserved(jobs: list[TraceJob], name: str) -> None:
     checkpoints = Checkpoints(every_seconds=900, restart_seconds=60)
     cluster = Cluster(GPUS, jobs, checkpoints)
-    watched = Watched(_policy(name), greedy=name in {"shortest", "ours"})
+    watched = Watched(_policy(name), greedy=name in {"shortest", "slices"})
 
     cluster.play(watched, lambda: 0.0)
 
@@ -221,7 +245,8 @@ def test_every_job_ends_capacity_holds_and_work_is_conserved(jobs: list[TraceJob
     served = math.fsum(cluster.served[number] * job.gpus for number, job in enumerate(jobs))
     work = math.fsum(job.gpu_seconds for job in jobs)
     assert served == pytest.approx(work + cluster.lost_gpu_seconds)
-    assert name == "ours" or sum(cluster.stops) == 0
+    assert name in {"preempting", "slices"} or sum(cluster.stops) == 0
+    assert name != "preempting" or max(cluster.stops) <= PREEMPTIONS_MAX
 
 
 @settings(max_examples=40)
@@ -230,48 +255,29 @@ def test_the_same_trace_gives_the_same_replay(jobs: list[TraceJob]) -> None:
     assert _ends(jobs, _policy("ours"), gpus=GPUS) == _ends(jobs, _policy("ours"), gpus=GPUS)
 
 
-@dataclass
-class Promises:
-    """Backfilling, and the first promise that each job at the head was given."""
+@settings(max_examples=60)
+@given(jobs=TRACES)
+def test_without_limits_ours_is_no_later_than_a_line_for_any_class_alone(jobs: list[TraceJob]) -> None:
+    """Jobs of one width and one priority have one order, whatever the board does with the others: that of a line."""
+    alike = [TraceJob(line=job.line, submit=job.submit, duration=job.duration, gpus=2) for job in jobs]
 
-    policy: Ours
-    promised: dict[int, float] = field(default_factory=dict)
-
-    def submitted(self, job: int, cluster: Cluster) -> None:
-        """Pass it on."""
-        self.policy.submitted(job, cluster)
-
-    def ended(self, job: int, cluster: Cluster) -> None:
-        """Pass it on."""
-        self.policy.ended(job, cluster)
-
-    def schedule(self, cluster: Cluster) -> float | None:
-        """Pass it on, and look at what came of it."""
-        look = self.policy.schedule(cluster)
-        heads = [heap[0] for heap in self.policy.waiting.values() if heap]
-        if heads:
-            reserved = Reservation(min(heads)[1], -math.inf, 0)
-            self.policy._foresee(reserved, cluster)
-            self.promised.setdefault(reserved.job, reserved.start)
-        return look
+    assert _ends(alike, _policy("ours"), gpus=GPUS) == _ends(alike, _policy("fifo"), gpus=GPUS)
 
 
 @settings(max_examples=60)
-@given(jobs=TRACES, slack=st.floats(1.0, 3.0))
-def test_backfill_never_delays_the_head_beyond_what_it_was_promised(jobs: list[TraceJob], slack: float) -> None:
-    limited = [
-        TraceJob(
-            line=job.line, submit=job.submit, duration=job.duration, gpus=job.gpus, timeout=slack * job.duration + 1
-        )
+@given(jobs=TRACES)
+def test_a_wide_job_starts_by_what_it_was_promised(jobs: list[TraceJob]) -> None:
+    """Every other job has its true duration as limit, so what was promised at the reservation is when it starts."""
+    wide = TraceJob(line=1, submit=0.0, duration=HOUR, gpus=GPUS, timeout=HOUR)
+    first = TraceJob(line=0, submit=0.0, duration=2 * HOUR, gpus=1, timeout=2 * HOUR)
+    others = [
+        TraceJob(line=job.line, submit=job.submit + 600, duration=job.duration, gpus=job.gpus, timeout=job.duration)
         for job in jobs
     ]
-    promises = Promises(Ours(slices=None))
-    cluster = Cluster(GPUS, limited, FREE)
 
-    cluster.play(promises, lambda: 0.0)
+    ends = _ends([first, wide, *others], Ours(), gpus=GPUS)
 
-    for job, start in promises.promised.items():
-        assert cluster.done[job] - limited[job].duration <= start + 1e-3
+    assert ends[1] == 3 * HOUR
 
 
 def test_slices_bring_short_jobs_through_beside_long_ones_and_bound_the_wait_of_the_long() -> None:
@@ -282,12 +288,12 @@ def test_slices_bring_short_jobs_through_beside_long_ones_and_bound_the_wait_of_
 
     found = {
         name: replay(jobs, gpus=GPUS, policy=_policy(name), checkpoints=Checkpoints(), clock=lambda: 0.0)
-        for name in ("fifo", "shortest", "ours")
+        for name in ("fifo", "shortest", "slices")
     }
 
-    assert found["ours"].median_completion_s < found["fifo"].median_completion_s / 20
-    assert found["ours"].bounded_slowdown < found["shortest"].bounded_slowdown
-    assert found["ours"].longest_wait_lowest_s < 1.5 * found["fifo"].longest_wait_lowest_s
+    assert found["slices"].median_completion_s < found["fifo"].median_completion_s / 20
+    assert found["slices"].bounded_slowdown < found["shortest"].bounded_slowdown
+    assert found["slices"].longest_wait_lowest_s < 1.5 * found["fifo"].longest_wait_lowest_s
 
 
 def test_ageing_lets_a_low_job_through_a_stream_of_urgent_ones() -> None:
@@ -301,7 +307,7 @@ def test_ageing_lets_a_low_job_through_a_stream_of_urgent_ones() -> None:
     def waits(weights: Weights) -> float:
         return _ends(jobs, POLICIES["ours"](weights), gpus=1)[0]
 
-    assert waits(Weights(age=1, priority=10)) == 31 * 60
+    assert waits(Weights(age=1, priority=10)) == 32 * 60
     assert waits(Weights(age=0, priority=10)) == 121 * 60
 
 

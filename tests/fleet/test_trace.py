@@ -99,3 +99,11 @@ def test_priorities_and_shakes_follow_their_seed() -> None:
     before = {job.line: job.submit for job in trace.jobs}
     assert all(abs(job.submit - before[job.line]) <= 50 for job in moved.jobs)
     assert list(moved.jobs) == sorted(moved.jobs, key=lambda job: job.submit)
+
+
+def test_limits_are_made_up_only_where_there_are_none() -> None:
+    """So many times as long as the job ran, rounded up as people write them."""
+    trace = read_trace("submit_time,duration,gpus,timeout\n0,100,1,\n1,100,1,150\n2,0,1,\n", file="t.csv")
+
+    assert [job.timeout for job in trace.with_limits(2).jobs] == [240, 150, 60]
+    assert trace.with_limits(0) == trace

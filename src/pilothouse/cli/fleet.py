@@ -22,13 +22,19 @@ def simulate(
     ] = None,
     cluster: Annotated[int | None, typer.Option(min=1, help="How many GPUs the replay has.")] = None,
     policies: Annotated[
-        str, typer.Option(help="By commas: fifo, shortest (knows every duration), backfill, ours.")
+        str, typer.Option(help="By commas: fifo, shortest (knows every duration), ours, preempting, slices.")
     ] = "fifo,shortest,ours",
     mix: Annotated[
         str | None, typer.Option(metavar="critical=5,low=20", help="Draw priorities by these shares and the seed.")
     ] = None,
     shakes: Annotated[int, typer.Option(min=0, help="Replays with moved submissions, for intervals; at least 2.")] = 0,
     shake_by: Annotated[str, typer.Option(help="By how much submissions move either way.")] = "30m",
+    limits: Annotated[
+        float,
+        typer.Option(
+            metavar="X", min=0, max=1e6, help="Jobs without a time limit get one of X times their duration; 0: none."
+        ),
+    ] = 2.0,
     checkpoint_every: Annotated[str, typer.Option(help="Work since the last one is lost at a preemption.")] = "15m",
     restart_cost: Annotated[str, typer.Option(help="What every start after a preemption takes.")] = "60s",
     seeds: Annotated[
@@ -63,6 +69,7 @@ def simulate(
             policies=policies_named(policies),
             mix=mix_named(mix),
             seed=seed,
+            limits=limits,
             shakes=shakes,
             shake_seconds=seconds_named(shake_by, "--shake-by"),
             checkpoints=Checkpoints(

@@ -19,6 +19,8 @@ from pilothouse.fleet.score import DEFAULT, Weights
 from pilothouse.fleet.shakes import LEVEL, ratios, shaken, spreads
 from pilothouse.fleet.trace import Trace, read_trace
 
+USUAL_LIMITS = 2.0
+"""The fleet runs no job without a time limit, so where a trace has none, limits are made up."""
 COMPARED = "mean_completion_s"
 RIVAL = "fifo"
 
@@ -37,6 +39,7 @@ class Order:
     shakes: int
     shake_seconds: float
     checkpoints: Checkpoints
+    limits: float = USUAL_LIMITS
     weights: Weights = DEFAULT
 
 
@@ -45,14 +48,16 @@ def measure(order: Order, progress: Progress) -> dict[str, Json]:
     trace = load(order)
     for each in trace.notes:
         progress(f"note: {order.workload.name}: {each}")
+    told, trace = facts(trace, order), trace.with_limits(order.limits)
     found: dict[str, Json] = {
         "policies": {name: asdict(_play(order, trace, name, progress)) for name in order.policies},
         "cluster": {
             "gpus": order.gpus,
             "checkpoint_every_s": order.checkpoints.every_seconds,
             "restart_cost_s": order.checkpoints.restart_seconds,
+            "assumed_limits": order.limits,
         },
-        "trace": facts(trace, order),
+        "trace": told,
     }
     if order.shakes:
         found["shakes"] = _shakes(order, trace, progress)

@@ -1,17 +1,18 @@
 """The orders in which a replayed cluster may run its jobs.
 
-    fifo      by submission; the first that does not fit holds up all behind it
-    shortest  by true duration, which only an oracle knows; the shortest that fits starts, and nothing is ever stopped
-    backfill  the fleet's order by priority and age; what fits may pass the first that does not, around its reservation
-    ours      the same with time slices: a running job that has had its slice makes room for one that has not
+    fifo        by submission; the first that does not fit holds up all behind it
+    shortest    by true duration, which only an oracle knows; the shortest that fits starts, and nothing is ever stopped
+    ours        the fleet's own: the engine's board picks (`board_policy`)
+    preempting  the same where a product has switched preemption on: lower jobs stop for a critical one
+    slices      what the fleet does not do: a running job that has had its time slice makes room for one that has not
 
-Slices are least-attained-service scheduling (Tiresias, NSDI 2019) with a single level, in an order by age: a job that
-has had its slice counts as submitted `Slices.delay_seconds` later than it was. Ageing goes on, so only what was
-submitted before that much later moment passes it, and nothing starves. No policy but the oracle knows a duration; the
-only guess, where a trace has no time limits, is how long jobs of the same size have run that have ended (`Limits`).
+`slices` shows what it would be worth. Slices are least-attained-service scheduling (Tiresias, NSDI 2019) with a single
+level, in an order by age: a job that has had its slice counts as submitted `Slices.delay_seconds` later than it was.
+Ageing goes on, so only what was submitted before that much later moment passes it, and nothing starves. It knows no
+duration; where a trace has no time limits, it guesses by how long jobs of the same size have run (`Limits`).
 
-The engine's board does `backfill`, on many factories. A slice is one more occasion for what the engine does when it
-preempts for a critical job: ask for a checkpoint, take the job back, queue it under a higher epoch.
+A slice would be one more occasion for what the engine does when it preempts for a critical job: ask for a checkpoint,
+take the job back, queue it under a higher epoch.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pilothouse.fleet.board_policy import Ours
 from pilothouse.fleet.replay import Cluster, Policy
 from pilothouse.fleet.score import DEFAULT, Weights, static_order
 
@@ -128,11 +130,11 @@ class Reservation:
 
 
 @dataclass(slots=True)
-class Ours:
-    """The fleet's order by priority and age, gangs, a reservation for the first that does not fit, and time slices."""
+class Sliced:
+    """The order by priority and age, gangs, a reservation for the first that does not fit, and time slices."""
 
     weights: Weights = DEFAULT
-    slices: Slices | None = field(default_factory=Slices)
+    slices: Slices = field(default_factory=Slices)
     limits: Limits = field(default_factory=Limits)
     waiting: dict[Shape, list[Entry]] = field(default_factory=dict)
     _victims: list[tuple[float, int, float]] = field(default_factory=list)
@@ -155,12 +157,9 @@ class Ours:
         """Start what comes first and fits, or can make room; what follows may pass what does not."""
         while self._start_one(cluster):
             pass
-        waits = any(self.waiting.values())
-        return self._valid_until if self.slices is not None and waits and self._valid_until > cluster.now else None
+        return self._valid_until if any(self.waiting.values()) and self._valid_until > cluster.now else None
 
     def _start_one(self, cluster: Cluster) -> bool:
-        if self.slices is None and not cluster.free:
-            return False
         reserved: Reservation | None = None
         for entry, shape in sorted((heap[0], shape) for shape, heap in self.waiting.items() if heap):
             victims = self._room_for(entry, cluster)
@@ -177,8 +176,7 @@ class Ours:
             cluster.stop(victim)
             self.submitted(victim, cluster)
         cluster.start(job)
-        if self.slices is not None:
-            self._valid_until = min(self._valid_until, cluster.now + self.slices.min_running_seconds)
+        self._valid_until = min(self._valid_until, cluster.now + self.slices.min_running_seconds)
 
     # --- the order
 
@@ -189,7 +187,7 @@ class Ours:
             found = cluster.jobs[job]
             place, _, _ = static_order(found.priority, round(found.submit * 1e6), self.weights)
             self._ages[job] = place
-        if self.slices is not None and cluster.service(job) >= self.slices.slice_seconds - 1e-6:
+        if cluster.service(job) >= self.slices.slice_seconds - 1e-6:
             place += self._points(self.slices.delay_seconds)
         return place
 
@@ -200,7 +198,7 @@ class Ours:
 
     def _may_pass(self, job: int, reserved: Reservation, cluster: Cluster) -> bool:
         """Whether a job may start before the reserved one: it makes room again, ends in time, or is not in its way."""
-        if self.slices is not None and cluster.stops[job] < self.slices.most:
+        if cluster.stops[job] < self.slices.most:
             return True
         if reserved.start < cluster.now:
             self._foresee(reserved, cluster)
@@ -228,10 +226,8 @@ class Ours:
         need, victims = cluster.jobs[job].gpus - cluster.free, []
         if need <= 0:
             return []
-        if self.slices is None:
-            return None
         if cluster.now >= self._valid_until:
-            self._list_victims(self.slices, cluster)
+            self._list_victims(cluster)
         least = order + self._points(self.slices.margin_seconds)
         rank = cluster.ranks[job]
         for place, victim, began in self._victims:
@@ -244,9 +240,9 @@ class Ours:
                     return _needed(victims, -need, cluster)
         return None
 
-    def _list_victims(self, slices: Slices, cluster: Cluster) -> None:
+    def _list_victims(self, cluster: Cluster) -> None:
         """List who may make room, the last in the order first. The list holds until somebody has run long enough."""
-        found, until = [], math.inf
+        found, until, slices = [], math.inf, self.slices
         for job, began in cluster.running.items():
             if cluster.stops[job] >= slices.most:
                 continue
@@ -275,7 +271,8 @@ def _needed(victims: Sequence[int], spare: int, cluster: Cluster) -> list[int]:
 POLICIES: Mapping[str, Callable[[Weights], Policy]] = {
     "fifo": lambda _: Fifo(),
     "shortest": lambda _: Shortest(),
-    "backfill": lambda weights: Ours(weights=weights, slices=None),
     "ours": lambda weights: Ours(weights=weights),
+    "preempting": lambda weights: Ours(weights=weights, preemption=True),
+    "slices": lambda weights: Sliced(weights=weights),
 }
 USUAL = ("fifo", "shortest", "ours")

@@ -113,6 +113,12 @@ class Cluster:
         self.lost_gpu_seconds += (ran - kept) * self.jobs[job].gpus
         self.free += self.jobs[job].gpus
 
+    def lost_if_stopped(self, job: int) -> float:
+        """Return the seconds of work that a stop now would lose: those since the last checkpoint."""
+        ran = self.now - self.running[job]
+        again = self.checkpoints.restart_seconds if self.stops[job] else 0.0
+        return ran - _whole(max(0.0, ran - again), self.checkpoints.every_seconds)
+
     def service(self, job: int) -> float:
         """Return for how many seconds a job has run so far, in all its attempts."""
         began = self.running.get(job)

@@ -70,6 +70,18 @@ class Trace:
             self, jobs=fit, notes=(*self.notes, told), left_out={**(self.left_out or {}), "too_large": len(large)}
         )
 
+    def with_limits(self, factor: float) -> Trace:
+        """Return the trace with a time limit for each job that has none, as people might have written it.
+
+        It is so many times as long as the job ran, rounded up to 1, 2, 4 … minutes.
+        """
+        if factor == 0:
+            return self
+        limited = (
+            replace(job, timeout=_written(factor * job.duration)) if job.timeout is None else job for job in self.jobs
+        )
+        return replace(self, jobs=tuple(limited))
+
     def with_priorities(self, mix: Mapping[Priority, float], *, seed: int) -> Trace:
         """Return the trace with priorities drawn by these weights; the same seed draws the same."""
         names = list(mix)
@@ -217,6 +229,10 @@ def _swf_number(text: str, where: str) -> float:
     if not math.isfinite(value) or abs(value) > SECONDS_MAX:
         raise BadValue(f"{where}: {text!r:.80} is no number", fix="write -1 for what is unknown")
     return value
+
+
+def _written(seconds: float) -> float:
+    return 60.0 * 2.0 ** max(0, math.ceil(math.log2(seconds / 60.0))) if seconds > 0 else 60.0
 
 
 def _lines(jobs: Sequence[TraceJob]) -> str:

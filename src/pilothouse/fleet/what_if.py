@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pilothouse.errors import BadValue, NotFound
+from pilothouse.fleet.board_policy import Ours
 from pilothouse.fleet.job import Priority
-from pilothouse.fleet.policy import Ours
 from pilothouse.fleet.replay import Checkpoints, Cluster, Result, figures, replay
 from pilothouse.fleet.score import Weights
 from pilothouse.fleet.trace import TraceJob
@@ -76,8 +76,7 @@ def what_if(
     count = seats or max(widest, peak(ordered))
 
     def play(under: Weights) -> Result:
-        policy = Ours(weights=under, slices=None)
-        return replay(trace, gpus=count, policy=policy, checkpoints=Checkpoints(), clock=clock)
+        return replay(trace, gpus=count, policy=Ours(weights=under), checkpoints=Checkpoints(), clock=clock)
 
     return WhatIf(
         seats=count, recorded=_as_recorded(ordered, trace, seats=count), replayed=play(weights), other=play(other)
