@@ -102,16 +102,72 @@ def test_a_newer_schema_is_refused(tmp_path: Path, dsn: str) -> None:
     SqliteStore(path).close()
     raw = sqlite3.connect(path)
     with raw:
-        raw.execute("INSERT INTO schema_version VALUES (99, 'future', 1)")
+        raw.execute("INSERT INTO schema_version VALUES (99, 'future', 1, '')")
     raw.close()
     postgres = PostgresConnection(Address(dsn))
-    postgres.run("INSERT INTO schema_version VALUES (99, 'future', 1)")
+    postgres.run("INSERT INTO schema_version VALUES (99, 'future', 1, '')")
     postgres.close()
 
     for opener in (lambda: SqliteStore(path), lambda: PostgresStore(dsn)):
         with pytest.raises(StorageFailed, match="schema version 99, and this pilothouse knows") as caught:
             opener()
         assert "newer pilothouse" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("UPDATE schema_version SET digest = 'other' WHERE version = 2", "another pilothouse"),
+        ("UPDATE schema_version SET name = 'other' WHERE version = 2", "another pilothouse"),
+        ("DELETE FROM schema_version WHERE version = 2", "another pilothouse"),
+        ("ALTER TABLE schema_version DROP COLUMN digest", "another pilothouse"),
+        ("DROP TABLE schema_version", "no database of Pilothouse"),
+        ("ALTER TABLE schema_version RENAME COLUMN version TO number", "no database of Pilothouse"),
+    ],
+)
+def test_a_schema_of_other_files_is_refused_by_its_name(tmp_path: Path, dsn: str, change: str, said: str) -> None:
+    """An older form, a branch, or somebody else's tables: what was found, what is wanted, and the mend."""
+    path = tmp_path / "pilothouse.db"
+    SqliteStore(path).close()
+    raw = sqlite3.connect(path)
+    with raw:
+        raw.execute(change)
+    raw.close()
+    postgres = PostgresConnection(Address(dsn))
+    postgres.run(change)
+    postgres.close()
+
+    for opener in (lambda: SqliteStore(path), lambda: PostgresStore(dsn)):
+        with pytest.raises(StorageFailed, match=said) as caught:
+            opener()
+        assert "another home" in caught.value.fix
+    with pytest.raises(StorageFailed, match=re.escape(str(path))):
+        SqliteStore(path)
+
+
+def test_a_file_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "pilothouse.db"
+    raw = sqlite3.connect(path)
+    with raw:
+        raw.execute("CREATE TABLE notes (x)")
+    raw.close()
+    before = path.read_bytes()
+
+    with pytest.raises(StorageFailed, match="tables in it: notes"):
+        SqliteStore(path)
+
+    assert path.read_bytes()[:16] == before[:16]
+    raw = sqlite3.connect(path)
+    assert [row[0] for row in raw.execute("SELECT name FROM sqlite_master")] == ["notes"]
+    raw.close()
+
+
+def test_postgres_may_have_the_tables_of_others_beside_ours(postgres: PostgresServer) -> None:
+    with postgres.database() as empty:
+        connection = PostgresConnection(Address(empty))
+        connection.run("CREATE TABLE notes (x integer)")
+        migrate(PostgresSchema(connection), steps=migrations("postgres"))
+        connection.close()
 
 
 def test_a_script_is_split_at_its_statements() -> None:

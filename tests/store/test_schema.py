@@ -288,7 +288,7 @@ def test_both_databases_hold_the_same(sqlite: SqliteConnection, pg: PostgresConn
     without = {table for table, columns in ours.items() if ("product", True) not in columns}
 
     assert ours == theirs
-    assert without == {"schema_version", "leader", "tokens", *OF_A_JOB}
+    assert without == {"schema_version", "leader", "tokens", "audit", *OF_A_JOB}
     assert ("product", False) in ours["tokens"]
     assert [(each.version, each.name) for each in migrations("sqlite")] == [
         (each.version, each.name) for each in migrations("postgres")

@@ -1,12 +1,14 @@
 """Brings a database to the newest schema: numbered files, applied once, forward only.
 
-The dialects have files of their own under the same numbers and names.
+The dialects have files of their own under the same numbers and names. With every step the digest of its file is kept,
+so that a database which other files have made is told from ours, whatever its number.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import resources
@@ -14,6 +16,8 @@ from typing import Protocol
 
 from pilothouse.errors import StorageFailed
 
+STRANGERS_SHOWN = 5
+_TABLE = re.compile(r"^CREATE TABLE ([a-z_]+)", re.MULTILINE)
 _FILE = re.compile(r"^(\d{4})_([a-z_]+)\.sql$")
 
 
@@ -24,6 +28,20 @@ class Migration:
     version: int
     name: str
     script: str
+
+    @property
+    def digest(self) -> str:
+        """Return what tells this step from any other of its number."""
+        return hashlib.sha256(self.script.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """A step as a database remembers it; one of before digests were kept has none."""
+
+    version: int
+    name: str
+    digest: str | None
 
 
 class Schema(Protocol):
@@ -38,8 +56,16 @@ class Schema(Protocol):
         """Begin a transaction that no other migration can enter at the same time."""
         ...
 
-    def version(self) -> int:
-        """Return the number of the last step that was applied."""
+    def applied(self) -> Sequence[Applied] | None:
+        """Return the steps that were applied, in their order; None where none was ever kept."""
+        ...
+
+    def in_the_way(self, ours: Collection[str]) -> Sequence[str]:
+        """Return the tables of somebody else that our schema cannot stand beside; `ours` are the names it takes."""
+        ...
+
+    def begin(self) -> None:
+        """Make the table in which steps are kept."""
         ...
 
     def apply(self, step: Migration) -> None:
@@ -60,13 +86,39 @@ def migrations(dialect: str) -> Sequence[Migration]:
 
 
 def migrate(schema: Schema, *, steps: Sequence[Migration]) -> None:
-    """Apply the steps that the database has not seen, all in one transaction; refuse a database that knows more."""
+    """Apply the steps that the database has not seen, all in one transaction; refuse one that is not ours, or newer."""
     with schema.alone():
-        applied = schema.version()
-        if applied > len(steps):
-            raise StorageFailed(
-                f"{schema.where} has schema version {applied}, and this pilothouse knows {len(steps)}",
-                fix="use the newer pilothouse that wrote it; a schema is never taken back",
-            )
-        for step in steps[applied:]:
+        applied = schema.applied()
+        if applied is None:
+            _check_empty(schema, steps)
+            schema.begin()
+            applied = ()
+        _check_ours(schema, applied, steps)
+        for step in steps[len(applied) :]:
             schema.apply(step)
+
+
+def _check_empty(schema: Schema, steps: Sequence[Migration]) -> None:
+    strangers = schema.in_the_way([name for step in steps for name in _TABLE.findall(step.script)])
+    if strangers:
+        shown = ", ".join(strangers[:STRANGERS_SHOWN])
+        raise StorageFailed(
+            f"{schema.where} is no database of Pilothouse, and has tables in it: {shown}",
+            fix="leave it to whom it belongs, and name another home (--home) or database (PILOTHOUSE_DATABASE)",
+        )
+
+
+def _check_ours(schema: Schema, applied: Sequence[Applied], steps: Sequence[Migration]) -> None:
+    found = max((step.version for step in applied), default=0)
+    if found > len(steps):
+        raise StorageFailed(
+            f"{schema.where} has schema version {found}, and this pilothouse knows {len(steps)}",
+            fix="use the newer pilothouse that wrote it; a schema is never taken back",
+        )
+    for step, own in zip(applied, steps, strict=False):
+        if (step.version, step.name, step.digest) != (own.version, own.name, own.digest):
+            raise StorageFailed(
+                f"{schema.where} has schema version {found} of another pilothouse, and this one wants version"
+                f" {len(steps)}: they differ from step {step.version} ({step.name}) on",
+                fix="open it with the pilothouse that wrote it, or begin anew in another home (--home) or database",
+            )

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
-from pilothouse.store.migrations import Migration
+from pilothouse.store.migrations import Applied, Migration
 from pilothouse.store.sqlite.connection import SqliteConnection
 
 _VERSIONS = """
-CREATE TABLE IF NOT EXISTS schema_version (
+CREATE TABLE schema_version (
     version INTEGER PRIMARY KEY,
     name TEXT NOT NULL,
-    applied_at INTEGER NOT NULL
+    applied_at INTEGER NOT NULL,
+    digest TEXT NOT NULL
 ) STRICT
 """
 _APPLIED = """
-INSERT INTO schema_version (version, name, applied_at) VALUES (:version, :name, unixepoch() * 1000000)
+INSERT INTO schema_version (version, name, applied_at, digest) VALUES (:version, :name, unixepoch() * 1000000, :digest)
 """
 
 
@@ -32,18 +33,32 @@ class SqliteSchema:
     def alone(self) -> Iterator[None]:
         """Begin a writing transaction, of which SQLite lets in one."""
         with self._connection.transaction():
-            self._connection.run(_VERSIONS)
             yield
 
-    def version(self) -> int:
-        """Return the number of the last step that was applied."""
-        return int(self._connection.rows("SELECT coalesce(max(version), 0) FROM schema_version")[0][0])
+    def applied(self) -> Sequence[Applied] | None:
+        """Return the steps that were applied, in their order; None where none was ever kept."""
+        columns = {row["name"] for row in self._connection.rows("SELECT name FROM pragma_table_info('schema_version')")}
+        if not columns >= {"version", "name"}:
+            return None
+        digest = "digest" if "digest" in columns else "NULL"
+        found = self._connection.rows(f"SELECT version, name, {digest} AS digest FROM schema_version ORDER BY version")  # noqa: S608  one of two words
+        return [Applied(version=row["version"], name=row["name"], digest=row["digest"]) for row in found]
+
+    def in_the_way(self, ours: Collection[str]) -> Sequence[str]:
+        """Return every table: the file is ours alone."""
+        del ours
+        found = self._connection.rows("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+        return [row["name"] for row in found]
+
+    def begin(self) -> None:
+        """Make the table in which steps are kept."""
+        self._connection.run(_VERSIONS)
 
     def apply(self, step: Migration) -> None:
         """Carry out a step and keep its number."""
         for statement in split(step.script):
             self._connection.run(statement)
-        self._connection.run(_APPLIED, {"version": step.version, "name": step.name})
+        self._connection.run(_APPLIED, {"version": step.version, "name": step.name, "digest": step.digest})
 
 
 def split(script: str) -> Iterator[str]:
