@@ -79,7 +79,7 @@ def test_a_title_is_text_and_not_markup() -> None:
     title = ET.fromstring(svg).find(f"{SVG}title")
     assert title is not None
     assert title.text == "<script>&"
-    assert "no iteration is judged yet" in svg
+    assert "no trial is judged yet" in svg
 
 
 def test_a_hundred_trials_fit() -> None:

@@ -73,14 +73,14 @@ def progress_svg(*, title: str, metric: str, trials: Sequence[Trial], promotions
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
         f'<text x="{LEFT}" y="24" font-size="16" font-weight="600" fill="#1f2328">{escape(title)}</text>',
         (
-            f'<text x="{LEFT}" y="42" fill="{BASELINE_COLOUR}">{escape(metric)} by iteration; bars: interval of the '
+            f'<text x="{LEFT}" y="42" fill="{BASELINE_COLOUR}">{escape(metric)} by trial; bars: interval of the '
             "change against the best before</text>"
         ),
     ]
     if points:
         parts += _drawing(points)
     else:
-        parts.append(f'<text x="{LEFT}" y="{HEIGHT // 2}" fill="{BASELINE_COLOUR}">no iteration is judged yet</text>')
+        parts.append(f'<text x="{LEFT}" y="{HEIGHT // 2}" fill="{BASELINE_COLOUR}">no trial is judged yet</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -146,10 +146,10 @@ def _marks(points: Sequence[_Point], scale: _Scale) -> list[str]:
         fill = point.colour if point.kept else "#ffffff"
         parts.append(
             f'<circle cx="{x:.1f}" cy="{scale.y(point.value):.1f}" r="5" fill="{fill}" stroke="{point.colour}" '
-            f'stroke-width="2"><title>iteration {point.number}: {point.value:.4g}</title></circle>'
+            f'stroke-width="2"><title>trial {point.number}: {point.value:.4g}</title></circle>'
         )
         if index % every == 0:
-            label = "untrained" if point.number == 0 else str(point.number)
+            label = "baseline" if point.number == 0 else str(point.number)
             parts.append(
                 f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle" fill="#57606a">{label}</text>'
             )

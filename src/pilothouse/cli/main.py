@@ -16,6 +16,7 @@ from pilothouse.cli import (
     budget,
     calibrate,
     campaign,
+    campaign_report,
     demo,
     doctor,
     factory,
@@ -45,6 +46,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 campaign.app.command("calibrate")(calibrate.calibrate)
+campaign.app.command("report")(campaign_report.report)
 app.add_typer(campaign.app, name="campaign")
 app.add_typer(proposal.app, name="proposal")
 app.add_typer(run.app, name="run")
