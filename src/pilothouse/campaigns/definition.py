@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -286,7 +286,7 @@ class Screen(Section):
     mode: str
     runs: int = Field(default=2, ge=1, le=RUNS_MOST)
     baseline: int = Field(default=4, ge=2, le=RUNS_MOST)
-    give_up: float = Field(default=0.5, gt=0, lt=1)
+    give_up: float = Field(default=0.7, gt=0, lt=1)
 
 
 class Autopilot(Section):
@@ -395,6 +395,6 @@ def schema_of(values: object) -> type[Definition]:
     return KINDS.get(kind, FlywheelDefinition) if isinstance(kind, str) else FlywheelDefinition
 
 
-def file_schema() -> dict[str, Json]:
+def file_schema() -> dict[str, Any]:
     """Return the JSON Schema of campaign files of every kind."""
     return TypeAdapter(FlywheelDefinition | AutopilotDefinition).json_schema()

@@ -116,6 +116,9 @@ class ProgressView:
                 f"{verdict.candidate:.4g}, change in [{verdict.low:+.3g}, {verdict.high:+.3g}]; {moved}"
             )
             return
+        if verdict.alpha == 0:
+            self._print(f"trial {trial.number}: {event.changes or 'an identical rerun'}: {verdict.reason}")
+            return
         self._print(
             f"trial {trial.number}: {event.changes or 'an identical rerun'}: {verdict.outcome.value}, "
             f"{verdict.metric} {verdict.baseline:.4g} → {verdict.candidate:.4g} over {verdict.candidate_runs} seeds, "
