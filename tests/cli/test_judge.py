@@ -47,6 +47,7 @@ def test_a_better_candidate_is_improved_and_the_mirror_is_regressed(tmp_path: Pa
     assert one["confidence"] == "replicated"
     assert one["permutation_p"] == pytest.approx(2 / 252)
     assert _json("compare", good, better, "--direction", "max")["outcome"] == "regressed"
+    assert _json("compare", good, better, "--held-before", "1")["confidence"] == "stable"
 
 
 def test_looks_stop_early_and_say_what_is_left(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from statistics import fmean
 
 from pilothouse.campaigns.arms import Ran, first_failure, values
@@ -18,6 +19,9 @@ from pilothouse.evidence.sequential import Design
 from pilothouse.evidence.trial_verdict import Arms, Question, TrialVerdict, held_back, judge_trials
 from pilothouse.evidence.verdict import Direction, Outcome, Verdict
 from pilothouse.proposals.promotion import should_promote
+
+OLD = timedelta(days=2)
+"""From this age on a verdict tells how old the baseline is: machines and data drift in ways that no seed shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +170,7 @@ def _verdict(definition: AutopilotDefinition, shown: _Shown) -> Verdict:
         examples=0,
         clusters=0,
         method="runs with different seeds",
-        scope=_scope(shown),
+        scope=_scope(shown) + _age_words(shown.sides),
         confidence=confidence(runs=max(1, min(counts))),
     )
 
@@ -180,6 +184,16 @@ def _scope(shown: _Shown) -> str:
         f"This proposal was judged at {shown.level:.3g}, its share of the {shown.grant.book.promised:g} false "
         "promotions that the whole campaign may expect; it covers training-seed noise over all looks."
     )
+
+
+def _age_words(sides: Sides) -> str:
+    """Return a sentence where some of the baseline's runs are much older than the candidate's, empty otherwise."""
+    rival = [run.fact.ended_at for run in sides.baseline if run.fact.ended_at is not None]
+    tried = [run.fact.ended_at for run in sides.candidate if run.fact.ended_at is not None]
+    if not rival or not tried or min(tried) - min(rival) < OLD:
+        return ""
+    days = (min(tried) - min(rival)).days
+    return f" The oldest of the baseline's runs ended {days} days before the candidate's first."
 
 
 def _guards(definition: AutopilotDefinition, sides: Sides) -> tuple[str, ...]:

@@ -41,6 +41,10 @@ def compare(
     same_seeds: Annotated[
         bool, typer.Option("--same-seeds", help="Runs of one id share a seed: pair them where that pays.")
     ] = False,
+    held_before: Annotated[
+        int,
+        typer.Option(min=0, help="On how many other variants (shape, machine, data set) the claim has held already."),
+    ] = 0,
     svg: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the intervals as SVG.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -61,7 +65,7 @@ def compare(
         no_worse_by=no_worse_by,
     )
     arms = _arms(texts, metric, same_seeds=same_seeds)
-    verdict = judge_trials(question, arms)
+    verdict = judge_trials(question, arms, variants=1 + held_before)
     guards = [
         judge_trials(each, _arms(texts, each.metric, same_seeds=same_seeds))
         for each in _guards(guard or [], alpha=alpha)
