@@ -1,1 +1,1 @@
-"""Where proposals come from that a rule alone cannot make: samplers, and sources that take turns."""
+"""Where proposals come from that a rule alone cannot make: a model, Optuna's samplers, sources that take turns."""
