@@ -175,6 +175,9 @@ def test_a_script_is_split_at_its_statements() -> None:
     script = "CREATE TABLE a (x);\n-- a remark; with one\nCREATE TRIGGER t AFTER INSERT ON a\nBEGIN\n SELECT 1;\nEND;\n"
 
     assert [statement.split()[-1] for statement in split(script)] == ["(x);", "END;"]
+    assert list(split("-- A step that is only\n-- a remark; it has none.\n")) == []
+    with pytest.raises(AssertionError, match="ends inside"):
+        list(split("-- A remark.\nCREATE TABLE a (x)\n"))
 
 
 def aggregates() -> Sequence[str]:

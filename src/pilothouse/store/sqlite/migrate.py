@@ -69,4 +69,5 @@ def split(script: str) -> Iterator[str]:
         if sqlite3.complete_statement(statement):
             yield statement.strip()
             statement = ""
-    assert not statement.strip(), f"the script ends inside a statement: {statement!r}"
+    rest = [line for line in statement.splitlines() if line.strip() and not line.startswith("--")]
+    assert not rest, f"the script ends inside a statement: {statement!r}"
