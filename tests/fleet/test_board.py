@@ -341,6 +341,20 @@ class TestWhoMay:
 
         assert picked == [3, 4, 2]
 
+    def test_a_job_whose_lock_is_held_stands_in_nobodys_way(self) -> None:
+        """However urgent it is, those of its lane that need no lock, or another one, are served."""
+        board = board_of(*(replace(SMALL, lock=lock) for lock in ("", "one", "two")), replace(SMALL, pool="elsewhere"))
+        open_place(board, seats=9)
+        add(board, ready(1, shape=2, age_seconds=9), *(ready(number) for number in (2, 3, 4)))
+        add(board, ready(7, shape=4, priority=Priority.LOW))
+        assert (pick(board), pick(board)) == (1, 2)
+
+        add(board, ready(5, shape=2, priority=Priority.CRITICAL), ready(6, shape=3, age_seconds=1))
+
+        assert pick_all(board) == [6, 3, 4, 7]
+        board.release(JobNumber(1))
+        assert pick_all(board) == [5]
+
 
 class TestWaiting:
     """What waits, and under which epoch."""

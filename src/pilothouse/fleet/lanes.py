@@ -1,21 +1,21 @@
 """What waits, in the order in which it is to be served.
 
-    a job ──► the queue of its shape ──► the lane of all shapes that a place cannot tell apart
-              a heap of jobs             a heap of the first job of each queue
+    a job ──► the queue of its shape ──► the gate of its lock, ──► the lane of all shapes that a
+              a heap of jobs             if it needs one           place cannot tell apart
 
 Shapes of one lane differ only in their locks and in their times, so at every place their jobs differ in priority and
 age alone, and the order of these never changes with time. A pick therefore looks at the first job of each lane, and
 ten thousand jobs of which each has a lock or a time limit of its own cost it no more than ten thousand that are alike.
 
-A queue whose lock is held is not listed in its lane until the lock is free. What is listed may be out of date; that
-shows when it comes to the front, and then it is put right.
+Gates and lanes are heaps of the first job of what is before them. A gate is not listed in its lane while its lock is
+held. What is listed may be out of date; that shows when it comes to the front, and then it is put right.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import count, islice
 from typing import TypeAlias
 
 from pilothouse.fleet.claim import Ready
@@ -53,16 +53,31 @@ class Lane:
         self.clean = False
 
 
+class Gate:
+    """The queues of one lane that need one lock; its heap has the first job of each.
+
+    `listed` is the entry by which the lane knows it, none if it was looked for there while the lock was held.
+    """
+
+    __slots__ = ("heap", "lane", "listed", "lock")
+
+    def __init__(self, lock: Lock, lane: Lane) -> None:
+        self.lock = lock
+        self.lane = lane
+        self.heap: list[Entry] = []
+        self.listed: Entry | None = None
+
+
 class Queue:
-    """The jobs of one shape; `listed` is the entry by which its lane knows it, none while its lock is held."""
+    """The jobs of one shape; `listed` is the entry by which its lane knows it, or its gate if it needs a lock."""
 
-    __slots__ = ("heap", "lane", "listed", "lock", "number", "shape")
+    __slots__ = ("gate", "heap", "lane", "listed", "number", "shape")
 
-    def __init__(self, number: ShapeNumber, shape: Shape, lane: Lane) -> None:
+    def __init__(self, number: ShapeNumber, shape: Shape, lane: Lane, gate: Gate | None) -> None:
         self.number = number
         self.shape = shape
         self.lane = lane
-        self.lock: Lock | None = (shape.product, shape.lock) if shape.lock else None
+        self.gate = gate
         self.heap: list[Entry] = []
         self.listed: Entry | None = None
 
@@ -83,7 +98,7 @@ class Lanes:
         self._busy: dict[ShapeNumber, Queue] = {}
         self._open: dict[int, Lane] = {}
         self._critical: dict[ShapeNumber, list[Entry]] = {}
-        self._behind: dict[Lock, list[Queue]] = {}
+        self._gates: dict[Lock, dict[int, Gate]] = {}
 
     def __len__(self) -> int:
         """How many jobs may be claimed."""
@@ -142,9 +157,7 @@ class Lanes:
         queue = self._queues.get(job.shape) or self._queue(job.shape)
         heapq.heappush(queue.heap, entry)
         self._busy[job.shape] = queue
-        if queue.lock is not None and queue.lock in self._locks:
-            queue.listed = None
-        elif queue.listed is None:
+        if queue.listed is None:
             self._list(queue)
         elif entry < queue.listed:
             self._put(queue, entry)
@@ -162,28 +175,63 @@ class Lanes:
             lane = self._lanes.get((*place, *fits))
             if lane is None:
                 lane = self._lanes[(*place, *fits)] = Lane(len(self._lanes), shape, self.weights(shape.product))
-            queue = self._queues[number] = Queue(number, shape, lane)
-            if queue.lock is not None:
-                self._behind.setdefault(queue.lock, []).append(queue)
+            gate = self._gate((shape.product, shape.lock), lane) if shape.lock else None
+            queue = self._queues[number] = Queue(number, shape, lane, gate)
         return queue
+
+    def _gate(self, lock: Lock, lane: Lane) -> Gate:
+        gates = self._gates.setdefault(lock, {})
+        return gates.get(lane.number) or gates.setdefault(lane.number, Gate(lock, lane))
 
     # --- what is listed
 
     def _list(self, queue: Queue) -> None:
-        """List the first job of a queue that is not listed, unless its lock is held."""
+        """List the first job of a queue that is not listed."""
         first = self._first(queue)
-        if first is not None and (queue.lock is None or queue.lock not in self._locks):
+        if first is not None:
             self._put(queue, first)
 
     def _put(self, queue: Queue, entry: Entry) -> None:
         queue.listed = entry
-        lane = queue.lane
+        gate = queue.gate
+        if gate is None:
+            self._push(queue.lane, entry)
+            return
+        heapq.heappush(gate.heap, entry)
+        if gate.lock not in self._locks and (gate.listed is None or entry < gate.listed):
+            gate.listed = entry
+            self._push(gate.lane, entry)
+
+    def _push(self, lane: Lane, entry: Entry) -> None:
         heapq.heappush(lane.heap, entry)
         self._open[lane.number] = lane
 
+    def _admit(self, gate: Gate) -> None:
+        """List the first job behind a gate if its lock is free; what is out of date there is put right."""
+        heap = gate.heap
+        while heap and gate.lock not in self._locks:
+            entry = heap[0]
+            queue = self._queues[entry[4]]
+            if queue.listed is entry and self._epochs.get(entry[3]) == entry[5]:
+                if gate.listed is not entry:
+                    gate.listed = entry
+                    self._push(gate.lane, entry)
+                return
+            heapq.heappop(heap)
+            if queue.listed is entry:
+                queue.listed = first = self._first(queue)
+                if first is not None:
+                    heapq.heappush(heap, first)
+
+    def _unlock(self, lock: Lock) -> None:
+        """Free a lock, and list what waits for it."""
+        del self._locks[lock]
+        for gate in self._gates.get(lock, {}).values():
+            self._admit(gate)
+
     def _doubt(self, lock: Lock | None = None) -> None:
         """Look again at the first job of each lane: something was taken away from the middle, or a lock was taken."""
-        lanes = self._open.values() if lock is None else (queue.lane for queue in self._behind.get(lock, ()))
+        lanes = self._open.values() if lock is None else (gate.lane for gate in self._gates.get(lock, {}).values())
         for lane in lanes:
             lane.clean = False
 
@@ -203,61 +251,62 @@ class Lanes:
         while heap:
             entry = heap[0]
             queue = self._queues[entry[4]]
-            if queue.listed is not entry:
+            gate = queue.gate
+            told = queue if gate is None else gate
+            if told.listed is not entry:
                 heapq.heappop(heap)  # a better one was listed after it
-            elif self._epochs.get(entry[3]) == entry[5] and (queue.lock is None or queue.lock not in self._locks):
+            elif self._epochs.get(entry[3]) == entry[5] and (gate is None or gate.lock not in self._locks):
                 lane.clean = True
                 return entry
             else:
                 heapq.heappop(heap)
-                queue.listed = None
-                self._list(queue)
+                told.listed = None
+                if gate is None:
+                    self._list(queue)
+                else:
+                    self._admit(gate)
         self._open.pop(lane.number, None)
         return None
 
     def _in_turn(self, lane: Lane) -> Iterator[Entry]:
         """Yield the first job of each queue of a lane in their order, without those whose lock is held."""
-        around = [(lane.heap[0], 0)] if lane.heap else []
+        around: list[tuple[Entry, int, list[Entry], int]] = []
+        serials = count()
+
+        def see(heap: list[Entry], position: int) -> None:
+            if position < len(heap):
+                heapq.heappush(around, (heap[position], next(serials), heap, position))
+
+        see(lane.heap, 0)
         while around:
-            entry, position = heapq.heappop(around)
-            if position >= 0:
-                for below in (2 * position + 1, 2 * position + 2):
-                    if below < len(lane.heap):
-                        heapq.heappush(around, (lane.heap[below], below))
+            entry, _, heap, position = heapq.heappop(around)
+            see(heap, 2 * position + 1)
+            see(heap, 2 * position + 2)
             queue = self._queues[entry[4]]
-            if (position >= 0 and queue.listed is not entry) or (queue.lock is not None and queue.lock in self._locks):
-                continue
-            if self._epochs.get(entry[3]) == entry[5]:
+            gate = queue.gate
+            if gate is not None and heap is lane.heap:
+                if gate.listed is entry and gate.lock not in self._locks:
+                    see(gate.heap, 0)
+            elif (queue.listed is entry or len(heap) == 1) and self._epochs.get(entry[3]) == entry[5]:
                 yield entry
-            elif (first := self._first(queue)) is not None:
-                heapq.heappush(around, (first, -1))  # what is listed is out of date, and this comes behind it
+            elif queue.listed is entry and (first := self._first(queue)) is not None:
+                see([first], 0)  # what is listed is out of date, and this comes behind it
 
     def _serve(self, entry: Entry) -> Queue:
         """Take the first job of a queue away, and list the one after it unless it waits for the lock of this one."""
         queue = self._queues[entry[4]]
-        lane = queue.lane
+        lane, gate = queue.lane, queue.gate
         heapq.heappop(queue.heap)
         del self._epochs[entry[3]]
-        first = self._first(queue)
-        queue.listed = listed = first if queue.lock is None else None
-        if lane.heap[0] is not entry:
-            if listed is not None:
-                heapq.heappush(lane.heap, listed)
-        elif listed is not None:
-            heapq.heapreplace(lane.heap, listed)
-        else:
-            heapq.heappop(lane.heap)
-            if not lane.heap:
-                del self._open[lane.number]
-        lane.clean = listed is not None and lane.heap[0] is listed
+        queue.listed = first = self._first(queue)
+        if gate is not None:
+            _replace(gate.heap, entry, first)
+            gate.listed = first = None
+        _replace(lane.heap, entry, first)
+        lane.clean = first is not None and lane.heap[0] is first
+        if not lane.heap:
+            del self._open[lane.number]
         return queue
-
-    def _unlock(self, lock: Lock) -> None:
-        """Free a lock, and list what waits for it."""
-        del self._locks[lock]
-        for queue in self._behind.get(lock, ()):
-            if queue.listed is None:
-                self._list(queue)
 
     # --- looking at what waits
 
@@ -315,6 +364,11 @@ class Lanes:
                 lane.weights = weights
                 lane.heap.clear()
                 lane.clean = False
+        for lock, gates in self._gates.items():
+            if lock[0] == product:
+                for gate in gates.values():
+                    gate.heap.clear()
+                    gate.listed = None
         for number, heap in self._critical.items():
             if self.shapes[number].product == product:
                 self._sort(heap)
@@ -341,3 +395,14 @@ def _in_order(heap: Sequence[Entry]) -> Iterator[Entry]:
         for below in (2 * position + 1, 2 * position + 2):
             if below < len(heap):
                 heapq.heappush(around, (heap[below], below))
+
+
+def _replace(heap: list[Entry], entry: Entry, by: Entry | None) -> None:
+    """Put one entry in the place of another; the old one stays, out of date, if it is not the first."""
+    if heap[0] is not entry:
+        if by is not None:
+            heapq.heappush(heap, by)
+    elif by is not None:
+        heapq.heapreplace(heap, by)
+    else:
+        heapq.heappop(heap)

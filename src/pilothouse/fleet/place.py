@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from pilothouse.fleet.capability import Offer, fit, parse, unmet
 from pilothouse.fleet.factory import free
@@ -13,6 +14,8 @@ from pilothouse.ids import Epoch, FactoryName, JobId, JobNumber, ProductId, Sess
 
 EVERY_PRODUCT = ProductId("*")
 """The product of a factory that serves all of them."""
+FITS_MAX = 10_000
+"""How many pairs of requirements and offers are remembered; a fleet has few kinds of factories, and of jobs."""
 _BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -129,8 +132,13 @@ def suits(place: Place, shape: Shape) -> float | None:
         return None
     if shape.engine and shape.engine not in place.engines:
         return None
-    asked = tuple(parse(text) for text in shape.requires)
-    return None if unmet(asked, place.offer) else fit(asked, place.offer)
+    return _fit(shape.requires, place.offer)
+
+
+@lru_cache(maxsize=FITS_MAX)
+def _fit(requires: tuple[str, ...], offer: Offer) -> float | None:
+    asked = tuple(parse(text) for text in requires)
+    return None if unmet(asked, offer) else fit(asked, offer)
 
 
 def could_start_us(place: Place, shape: Shape, *, now_us: int) -> int:
