@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.proposals.searches import BATCH, ENTROPY, OPTIMISER, RATE, after, search_of, tried
 
@@ -129,6 +129,7 @@ def test_the_guard_never_blocks_everything() -> None:
     assert "the guard expects a failure at 75%: learning_rate >= 0.00101" in suggestion.rationale
 
 
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(st.integers(8, 128), st.sampled_from(["", "out_of_memory", "lost"])), max_size=12))
 def test_probabilities_are_probabilities_and_need_a_failure(runs: list[tuple[int, str]]) -> None:
     """Over all histories of one knob."""

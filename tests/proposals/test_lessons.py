@@ -149,8 +149,8 @@ TRIED = st.builds(
 )
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.lists(TRIED, max_size=20))
+@settings(max_examples=20, deadline=None)
+@given(st.lists(TRIED, max_size=12))
 def test_any_history_fits_and_is_json(history: list[Tried]) -> None:
     """Over every value that an agent might have written."""
     text = canonical(lessons(history))
