@@ -10,7 +10,8 @@ PilothouseError
 │   ├── OutOfRange        a knob's value leaves its range or its step
 │   ├── ChangeBudgetExceeded
 │   ├── NotApproved
-│   └── GoldenSetChanged
+│   ├── GoldenSetChanged
+│   └── TooManyRequests   one asks more often than is answered
 ├── NotAuthenticated      no good token was shown                            exit 4
 ├── NotFound              nothing has that name                              exit 5
 ├── Conflict              somebody else holds it                             exit 6
@@ -85,6 +86,14 @@ class NotApproved(Refused):
 
 class GoldenSetChanged(Refused):
     """A golden set is no longer the one that was locked."""
+
+
+class TooManyRequests(Refused):
+    """One asks more often than is answered; after `retry_seconds` there is an answer again."""
+
+    def __init__(self, message: str, *, fix: str, retry_seconds: int = 1) -> None:
+        super().__init__(message, fix=fix)
+        self.retry_seconds = retry_seconds
 
 
 class NotFound(PilothouseError):

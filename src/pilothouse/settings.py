@@ -20,6 +20,8 @@ SECRETS = frozenset({"token", "enrolment_token"})
 """Settings that no file of the project may hold: such files are committed."""
 
 
+REQUESTS_PER_SECOND = 200.0
+"""How often one person's token may ask a server; twice as often in a burst."""
 FACTORY = "factory"
 """The one setting that is a table."""
 
@@ -46,6 +48,7 @@ class Settings:
     token_file: str | None = None
     token: str | None = field(default=None, repr=False)
     enrolment_token: str | None = field(default=None, repr=False)
+    requests_per_second: float = REQUESTS_PER_SECOND
     factory: FactoryTable = FactoryTable()
 
 
@@ -86,8 +89,22 @@ def resolve(
         token_file=first("token_file"),
         token=environment.get("PILOTHOUSE_TOKEN") or None,
         enrolment_token=environment.get("PILOTHOUSE_ENROLMENT_TOKEN") or None,
+        requests_per_second=_rate(first("requests_per_second")),
         factory=_factory_table(file_values.get(FACTORY, {})),
     )
+
+
+def _rate(text: str | None) -> float:
+    """Return the number that a text names; 0 stands for no limit."""
+    try:
+        value = REQUESTS_PER_SECOND if text is None else float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1e9:
+        raise BadValue(
+            f"requests_per_second is {text!r:.40}", fix='write a number such as "200", or "0" for as many as one likes'
+        )
+    return value
 
 
 def _factory_table(value: object) -> FactoryTable:

@@ -26,7 +26,7 @@ from pilothouse.web.problems import status_of
 
 HTTP = "docs/reference/http.md"
 MANIFEST = "docs/reference/manifest.md"
-ANY_ROUTE = {"400", "401", "403", "413", "421", "422", "500", "503"}
+ANY_ROUTE = {"400", "401", "403", "413", "421", "422", "429", "500", "503"}
 """Problems that every route may answer, told once."""
 READERS = {"viewer", "proposer", "approver", "operator", "admin"}
 TREES = {"Manifest": "Keys", "Budget": "`[budget]`", "ReviewPolicy": "`[review]`", "Child": "`[[children]]`"}

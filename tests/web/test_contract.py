@@ -29,6 +29,6 @@ def test_every_operation_tells_its_problems_and_its_bearer() -> None:
         for operation in methods.values():
             refusals = [answer for status, answer in operation["responses"].items() if int(status) >= 400]
             assert all(set(answer["content"]) == {"application/problem+json"} for answer in refusals)
-            assert {"400", "401", "403", "413", "422", "500", "503"} <= operation["responses"].keys()
+            assert {"400", "401", "403", "413", "422", "429", "500", "503"} <= operation["responses"].keys()
             assert ("security" in operation) == (path != HEALTH)
             assert operation["description"]

@@ -25,6 +25,7 @@ from pilothouse.web.edge import Limits
 from pilothouse.web.figures import Figures
 from pilothouse.web.identity import Gate, Tokens
 from pilothouse.web.parts import Parts
+from pilothouse.web.rates import Rates
 
 PRODUCT, OTHER = ProductId("demo"), ProductId("other")
 JSON_BYTES = 64 << 10
@@ -53,6 +54,7 @@ class World:
         hosts: frozenset[str] | None,
         clock: Clock,
         limits: Limits,
+        per_second: float,
     ) -> None:
         self.home = home
         self.store = store
@@ -62,7 +64,7 @@ class World:
         self._bytes = itertools.count(1)
         grant = Grant(kind=TokenKind.USER, name="owner", role=Role.ADMIN, product=None)
         self.owner, token = mint_token(grant, entropy=self.random(ENTROPY_BYTES), now=self.clock.now(), expires_at=None)
-        self.parts = self._parts(token, open_loopback=open_loopback)
+        self.parts = self._parts(token, open_loopback=open_loopback, per_second=per_second)
         self.app = build_app(self.parts, Face(hosts=hosts, limits=limits))
         self.client: TestClient = TestClient(self.app, base_url="http://localhost:8750", raise_server_exceptions=False)
 
@@ -70,10 +72,11 @@ class World:
         """Return bytes that no earlier call has returned."""
         return hashlib.sha512(b"%d" % next(self._bytes)).digest()[:count]
 
-    def _parts(self, owner: Token, *, open_loopback: bool) -> Parts:
+    def _parts(self, owner: Token, *, open_loopback: bool, per_second: float) -> Parts:
         gate = Gate(
             tokens=Tokens(self._stored, self.clock, extra=[owner]),
             clock=self.clock,
+            rates=Rates(self.clock, per_second=per_second),
             open_loopback=open_loopback,
             default_product=lambda: PRODUCT,
         )
@@ -170,12 +173,19 @@ def running(
     hosts: frozenset[str] | None = None,
     clock: Clock | None = None,
     limits: Limits = SMALL,
+    per_second: float = 0,
 ) -> Iterator[World]:
     """Yield a server at work; its time stands still unless a clock is given."""
     store = SqliteStore(home / "pilothouse.db")
     try:
         world = World(
-            home, store, open_loopback=open_loopback, hosts=hosts, clock=clock or FrozenClock(), limits=limits
+            home,
+            store,
+            open_loopback=open_loopback,
+            hosts=hosts,
+            clock=clock or FrozenClock(),
+            limits=limits,
+            per_second=per_second,
         )
         with world.engine, world.client:
             yield world

@@ -19,8 +19,11 @@ from pilothouse.access.token import Token, is_text_of, token_id
 from pilothouse.errors import NotAuthenticated, Refused
 from pilothouse.ids import ProductId
 from pilothouse.ports.clock import Clock
+from pilothouse.web.rates import Rates
 
 FRESH_SECONDS = 2.0
+COUNTED = "pilothouse.counted"
+"""In a request's scope: its token's bucket has been asked already."""
 NO_TOKEN = "send a token that is good as `Authorization: Bearer TOKEN`"  # noqa: S105  a sentence, no secret
 
 
@@ -93,6 +96,7 @@ class Gate:
 
     tokens: Tokens
     clock: Clock
+    rates: Rates
     open_loopback: bool
     default_product: Callable[[], ProductId]
 
@@ -138,11 +142,20 @@ class Gate:
         scheme, _, text = shown.partition(" ")
         name = token_id(text.strip()) if scheme.lower() == "bearer" else None
         if name is None:
+            self._wrong(request)
             raise NotAuthenticated("what Authorization carries is no token of ours", fix=NO_TOKEN)
         token = await self.tokens.find(name)
         if token is None or not is_text_of(token, text.strip()):
+            self._wrong(request)
             raise NotAuthenticated("nobody has this token", fix=NO_TOKEN)
+        if COUNTED not in request.scope:
+            # A route may ask the gate more than once about one request.
+            request.scope[COUNTED] = True
+            self.rates.admit(token)
         return token
+
+    def _wrong(self, request: Request) -> None:
+        self.rates.wrong(request.client.host if request.client is not None else "")
 
 
 def check_factory(caller: Caller, factory: str) -> None:

@@ -31,6 +31,7 @@ from pilothouse.errors import (
     Refused,
     StillPending,
     TooLarge,
+    TooManyRequests,
     Unreachable,
     UsageError,
 )
@@ -42,6 +43,7 @@ FIELDS_MAX = 20
 FIX_FIELDS = "mend the fields named in `errors`; GET /openapi.json tells their forms"
 
 STATUSES: Mapping[type[PilothouseError], HTTPStatus] = {
+    TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     PreconditionMissing: HTTPStatus.PRECONDITION_REQUIRED,
     UsageError: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -116,6 +118,8 @@ def answer(error: PilothouseError, *, status: int | None = None) -> Response:
         headers["WWW-Authenticate"] = 'Bearer realm="pilothouse"'
     if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = str(RETRY_SECONDS)
+    if isinstance(error, TooManyRequests):
+        headers["Retry-After"] = str(error.retry_seconds)
     body = to_json(problem, exclude_none=True)
     return Response(body, status_code=problem.status, media_type=MEDIA_TYPE, headers=headers)
 
@@ -123,7 +127,7 @@ def answer(error: PilothouseError, *, status: int | None = None) -> Response:
 def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the problems that a route may answer, as OpenAPI tells them; those that any route may are added."""
     shown = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-    always = (400, 401, 403, 413, 421, 422, 500, 503)
+    always = (400, 401, 403, 413, 421, 422, 429, 500, 503)
     return {status: {"description": HTTPStatus(status).phrase, **shown} for status in sorted({*always, *statuses})}
 
 

@@ -29,6 +29,7 @@ from pilothouse.web.edge import loopback_hosts
 from pilothouse.web.figures import Figures
 from pilothouse.web.identity import Gate, Tokens
 from pilothouse.web.parts import Parts
+from pilothouse.web.rates import Rates
 from pilothouse.wiring.lead import lead
 from pilothouse.wiring.local_factory import local_factory
 from pilothouse.wiring.server_file import leave_note, living_server, take_note_away
@@ -233,6 +234,7 @@ def _parts(workspace: Workspace, engine: Engine, *, open_loopback: bool, extra: 
     gate = Gate(
         tokens=Tokens(stored, workspace.clock, extra=extra),
         clock=workspace.clock,
+        rates=Rates(workspace.clock, per_second=workspace.requests_per_second),
         open_loopback=open_loopback,
         default_product=lambda: workspace.product,
     )

@@ -25,7 +25,7 @@ from pilothouse.ports.blobs import Blobs
 from pilothouse.ports.clock import Clock
 from pilothouse.ports.leadership import Leadership
 from pilothouse.ports.store import Store
-from pilothouse.settings import FactoryTable, Settings
+from pilothouse.settings import REQUESTS_PER_SECOND, FactoryTable, Settings
 from pilothouse.store.sqlite.connection import OLDEST_SQLITE
 from pilothouse.store.sqlite.store import SqliteStore
 from pilothouse.trainer.durable import write_bytes
@@ -78,6 +78,7 @@ class Workspace:
     clock: Clock
     factory: FactoryTable
     named_product: ProductId | None
+    requests_per_second: float = REQUESTS_PER_SECOND
 
     @property
     def product(self) -> ProductId:
@@ -139,6 +140,7 @@ def open_workspace(settings: Settings, *, create: bool) -> Workspace:
         clock=SystemClock(),
         factory=settings.factory,
         named_product=None if settings.product is None else ProductId(settings.product),
+        requests_per_second=settings.requests_per_second,
     )
 
 
