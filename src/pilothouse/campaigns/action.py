@@ -12,21 +12,22 @@ from pilothouse.proposals.proposal import Proposal
 class Submit:
     """Hand the step to the fleet as its job number `generation`.
 
-    `beside` holds the keys of the steps that are wanted at the same time; whatever else of the campaign still waits or
-    runs is superseded.
+    `beside` holds the steps that are wanted at the same time, this one among them; whatever else of the campaign still
+    waits or runs is superseded.
     """
 
     step: Step
     generation: int
-    beside: frozenset[str] = frozenset()
+    beside: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Await:
-    """The fleet has the step; come back when its job changes."""
+    """The fleet has the step, and perhaps those `beside` it; come back when a job changes."""
 
     step: Step
     fact: StepFact
+    beside: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

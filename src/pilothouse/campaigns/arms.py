@@ -86,7 +86,6 @@ def gather(
     A run that failed by its config's doing has ended; any other failure is a person's to mend. When one of the `fatal`
     steps has failed, what has ended until then is returned, and the others are not waited for.
     """
-    keys = frozenset(step.key for step in steps)
     ended: list[Ran] = []
     submit: Submit | None = None
     awaited: Await | None = None
@@ -99,9 +98,9 @@ def gather(
                     return failed
                 ended.append(Ran(step=step, fact=fact))
             case Submit() as wanted:
-                submit = submit or replace(wanted, beside=keys)
+                submit = submit or replace(wanted, beside=tuple(steps))
             case Await() as wanted:
-                awaited = awaited or wanted
+                awaited = awaited or replace(wanted, beside=tuple(steps))
     if any(run.failure() for run in ended if run.step.key in fatal):
         return tuple(ended)
     return submit or awaited or tuple(ended)

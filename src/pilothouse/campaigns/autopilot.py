@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from pilothouse.campaigns.action import Admit, Await, Failed, Finished, Submit
 from pilothouse.campaigns.arms import Ran, Series, gather, interleaved, known, run_step, values
@@ -27,13 +27,14 @@ from pilothouse.campaigns.facts import Facts
 from pilothouse.campaigns.record import Promotion, Trial, TrialState
 from pilothouse.campaigns.seeds import Purpose
 from pilothouse.campaigns.steps import Step
-from pilothouse.campaigns.stop_rules import Standing, Stuck, stop_of
+from pilothouse.campaigns.stop_rules import Standing, Stuck, stop_of, stuck_of
 from pilothouse.campaigns.trial_look import Decided, Sides, screen_out, settle
-from pilothouse.campaigns.wanted import spent_limit
+from pilothouse.campaigns.wanted import WAITING, present_config, spent_limit
 from pilothouse.canonical import Json
 from pilothouse.evidence.looks import custom_design, single_design, stream_design
 from pilothouse.evidence.noise_floor import REPLICATES_LEAST, Conditions
 from pilothouse.evidence.sequential import Design
+from pilothouse.fleet.stages import ENDS
 from pilothouse.proposals.promotion import Confirmed, confirm
 from pilothouse.proposals.proposal import State
 
@@ -65,6 +66,11 @@ class KeepFloor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Withdraw:
+    """Take back what still waits in the queue: the budget is used up, and only what runs already may end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """Ask for the proposal of this trial."""
 
@@ -88,16 +94,35 @@ class Confirm:
     fresh: tuple[Ran, ...]
 
 
-Action: TypeAlias = Submit | Await | KeepFloor | Ask | Admit | JudgeRuns | Confirm | Failed | Stuck | Finished
+Action: TypeAlias = (
+    Submit | Await | KeepFloor | Withdraw | Ask | Admit | JudgeRuns | Confirm | Failed | Stuck | Finished
+)
+
+Stored = TypeVar("Stored", Trial, Promotion)
 
 
 def next_action(definition: AutopilotDefinition, facts: AutopilotFacts) -> Action:
-    """Return the one thing to do now; a budget that is used up lets no further job begin."""
+    """Return the one thing to do now; a budget that is used up lets no job begin, a stop file none go on."""
     action = _next(definition, facts)
+    if not isinstance(action, Submit | Await | Ask | Admit):
+        return action
+    if facts.stop_asked:
+        return Finished(reason=f"the stop file {definition.autopilot.stop.file} is there", final=False)
     spent = spent_limit(definition, facts.spent_hours)
-    if spent is not None and isinstance(action, Submit | Ask | Admit):
-        return Finished(reason=spent, final=True)
-    return action
+    return action if spent is None else _wind_up(action, facts, spent)
+
+
+def _wind_up(action: Submit | Await | Ask | Admit, facts: AutopilotFacts, reason: str) -> Action:
+    """Begin nothing more: what waits is taken back, what runs may end."""
+    for step in action.beside if isinstance(action, Submit | Await) else ():
+        fact = facts.step(step.key)
+        if fact is not None and fact.stage in WAITING:
+            return Withdraw()
+    for step in action.beside if isinstance(action, Submit | Await) else ():
+        fact = facts.step(step.key)
+        if fact is not None and fact.stage not in ENDS:
+            return Await(step=step, fact=fact)
+    return Finished(reason=reason, final=True)
 
 
 def design_of(decision: Decision, grant: Grant) -> Design:
@@ -108,14 +133,23 @@ def design_of(decision: Decision, grant: Grant) -> Design:
 
 
 def _next(definition: AutopilotDefinition, facts: AutopilotFacts) -> Action:
-    for trial in facts.trials:
-        if trial.state is TrialState.CONFIRMING:
-            return _confirmation(definition, facts, trial)
+    trial = next((each for each in facts.trials if each.state is not TrialState.JUDGED), None)
+    beyond = trial is not None and facts.trials_max is not None and trial.number > facts.trials_max
+    if trial is not None and trial.state is TrialState.CONFIRMING and not beyond:
+        return _confirmation(definition, facts, trial)
     if not facts.trials or facts.calibrated != facts.conditions:
         return _calibration(definition, facts)
-    for trial in facts.trials:
-        if trial.state is TrialState.RUNNING:
-            return _proposing(facts, trial.number) or _trial(definition, facts, trial)
+    if trial is None:
+        return _proposal(definition, facts)
+    if beyond:
+        return Finished(reason="the baseline is calibrated", final=False)
+    wanted = _proposing(facts, trial.number)
+    stuck = stuck_of(definition.autopilot.stop, (), refusals=facts.refusals) if isinstance(wanted, Ask) else None
+    return stuck or wanted or _trial(definition, facts, trial)
+
+
+def _proposal(definition: AutopilotDefinition, facts: AutopilotFacts) -> Action:
+    """Return what brings the next trial closer, or why there is none."""
     ending = stop_of(
         definition.autopilot.stop,
         Standing(
@@ -123,7 +157,6 @@ def _next(definition: AutopilotDefinition, facts: AutopilotFacts) -> Action:
             trials_max=facts.trials_max,
             refusals=facts.refusals,
             elapsed=facts.elapsed,
-            asked=facts.stop_asked,
         ),
     )
     number = facts.trials[-1].number + 1
@@ -141,7 +174,7 @@ def _proposing(facts: AutopilotFacts, number: int) -> Ask | Admit | None:
 def _calibration(definition: AutopilotDefinition, facts: AutopilotFacts) -> Action:
     """Run the unchanged config with fresh seeds, at first and whenever code or hardware class has changed."""
     base = facts.promotions[-1] if facts.promotions else None
-    config = facts.config if base is None else base.config
+    config = facts.config if base is None else present_config(definition, base.config)
     series = Series(config=config, trial=0 if base is None else base.trial, purpose=Purpose.ARM)
     ran = gather(_runs(definition, facts, series, definition.decision.calibration), facts)
     if not isinstance(ran, tuple):
@@ -154,36 +187,48 @@ def _calibration(definition: AutopilotDefinition, facts: AutopilotFacts) -> Acti
 
 def _trial(definition: AutopilotDefinition, facts: AutopilotFacts, trial: Trial) -> Action:
     """Screen the candidate, then look at it until a look decides."""
-    base = facts.promotions[-1]
+    base, trial = _today(definition, facts.promotions[-1]), _today(definition, trial)
     grant = grant_of(definition.decision, facts.trials, number=trial.number)
     screen = definition.autopilot.screen
     if screen is not None:
-        screened = _screening(definition, facts, trial, screen)
+        screened = _screening(definition, facts, (trial, base), screen)
         if not isinstance(screened, Sides):
             return screened
         decided = screen_out(definition, screen, grant, screened)
         if decided is not None:
             return JudgeRuns(number=trial.number, decided=decided)
-    arm = [] if grant.book is None else _arm(definition, facts, base, before=trial.number)
     design = design_of(definition.decision, grant)
+    candidate = Series(config=trial.config, trial=trial.number, purpose=Purpose.LOOK)
     for look, seeds in enumerate(design.looks):
-        candidate = Series(config=trial.config, trial=trial.number, purpose=Purpose.LOOK)
-        beside = replace(candidate, config=base.config)
-        sides = _both(definition, facts, (candidate, seeds), (beside, seeds if grant.book is None else look + 1))
+        if look + 1 < len(design.looks) and _has_begun(definition, facts, candidate, seeds):
+            continue  # The next look's runs are only wanted when this one has decided nothing.
+        beside = (_beside(base, trial), seeds if grant.book is None else look + 1)
+        sides = _both(definition, facts, (candidate, seeds), beside)
         if not isinstance(sides, Sides):
             return sides
-        sides = replace(sides, baseline=(*arm, *sides.baseline))
-        decided = settle(definition, design, grant, sides)
+        arm = [] if grant.book is None else _arm(definition, facts, base, before=trial.number)
+        decided = settle(definition, design, grant, replace(sides, baseline=(*arm, *sides.baseline)))
         if decided is not None:
             return JudgeRuns(number=trial.number, decided=decided)
     raise AssertionError(f"the last look of {design.looks} always decides")
 
 
+def _has_begun(definition: AutopilotDefinition, facts: AutopilotFacts, series: Series, index: int) -> bool:
+    """Whether the run number `index` of a series was ever handed to the fleet."""
+    return facts.step(run_step(definition, facts.conditions, series, index).key) is not None
+
+
+def _beside(base: Promotion, trial: Trial) -> Series:
+    """Return the baseline's runs beside a trial; a rerun of its own config shares no seed with them."""
+    purpose = Purpose.TWIN if trial.config == base.config else Purpose.LOOK
+    return Series(config=base.config, trial=trial.number, purpose=purpose)
+
+
 def _screening(
-    definition: AutopilotDefinition, facts: AutopilotFacts, trial: Trial, screen: Screen
+    definition: AutopilotDefinition, facts: AutopilotFacts, arms: tuple[Trial, Promotion], screen: Screen
 ) -> Sides | Submit | Await | Failed:
     """Return the runs of both arms in the screen's cheaper mode; the baseline's are made once."""
-    base = facts.promotions[-1]
+    trial, base = arms
     cheaper = definition.trainer.modes[screen.mode]
     candidate = Series(config={**trial.config, **cheaper}, trial=trial.number, purpose=Purpose.SCREEN)
     rival = Series(config={**base.config, **cheaper}, trial=base.trial, purpose=Purpose.SCREEN)
@@ -208,7 +253,7 @@ def _both(
 def _confirmation(definition: AutopilotDefinition, facts: AutopilotFacts, trial: Trial) -> Action:
     """Re-measure a promoted change with fresh seeds, beside what is known of the baseline before it."""
     count, metric = definition.decision.confirmation, definition.primary()
-    before = facts.promotions[-2]
+    before, trial = _today(definition, facts.promotions[-2]), _today(definition, trial)
     own = _runs(definition, facts, Series(config=trial.config, trial=trial.number, purpose=Purpose.ARM), count)
     # Under the conditions of the looks these have run already; a changed code or machine measures both arms anew.
     rival = Series(config=before.config, trial=before.trial, purpose=Purpose.ARM)
@@ -223,17 +268,20 @@ def _confirmation(definition: AutopilotDefinition, facts: AutopilotFacts, trial:
 
 
 def _arm(definition: AutopilotDefinition, facts: AutopilotFacts, base: Promotion, *, before: int) -> list[Ran]:
-    """Return every run of the baseline there is: those that measured it, then those beside the trials since."""
+    """Return every run of the baseline there is: those that measured it, then those beside the trials since.
+
+    Which runs had ended when a failed candidate cut its trial short is chance, so none of those count.
+    """
     arm = known(definition, facts, facts.conditions, Series(config=base.config, trial=base.trial, purpose=Purpose.ARM))
     for trial in facts.trials:
-        if base.trial < trial.number < before:
-            arm += known(
-                definition,
-                facts,
-                facts.conditions,
-                Series(config=base.config, trial=trial.number, purpose=Purpose.LOOK),
-            )
+        if base.trial < trial.number < before and not trial.failure:
+            arm += known(definition, facts, facts.conditions, _beside(base, _today(definition, trial)))
     return arm
+
+
+def _today(definition: AutopilotDefinition, stored: Stored) -> Stored:
+    """Return a trial or a promotion with what its config's runs are given today."""
+    return replace(stored, config=present_config(definition, stored.config))
 
 
 def _runs(definition: AutopilotDefinition, facts: AutopilotFacts, series: Series, count: int) -> list[Step]:

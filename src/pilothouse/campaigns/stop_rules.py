@@ -31,15 +31,12 @@ class Standing:
     trials_max: int | None
     refusals: int
     elapsed: float
-    asked: bool
 
 
 def stop_of(stop: Stop, standing: Standing) -> Finished | Stuck | None:
     """Return why no further proposal is asked for, or None."""
     judged = [trial for trial in standing.trials if trial.number > 0]
     last = standing.trials[-1].number
-    if standing.asked:
-        return Finished(reason=f"the stop file {stop.file} is there", final=False)
     if stop.proposals is not None and last >= stop.proposals:
         return Finished(reason=f"all {stop.proposals} proposals are judged", final=True)
     idle = _in_a_row(judged, lambda trial: not was_kept(trial))
@@ -52,7 +49,7 @@ def stop_of(stop: Stop, standing: Standing) -> Finished | Stuck | None:
     if standing.trials_max is not None and last >= standing.trials_max:
         reason = f"trial {last} is judged" if last > 0 else "the baseline is calibrated"
         return Finished(reason=reason, final=False)
-    return _stuck(stop, judged, refusals=standing.refusals)
+    return stuck_of(stop, judged, refusals=standing.refusals)
 
 
 def was_kept(trial: Trial) -> bool:
@@ -60,7 +57,8 @@ def was_kept(trial: Trial) -> bool:
     return trial.confirmation is not None and trial.confirmation.state is Confirmation.CONFIRMED
 
 
-def _stuck(stop: Stop, judged: Sequence[Trial], *, refusals: int) -> Stuck | None:
+def stuck_of(stop: Stop, judged: Sequence[Trial], *, refusals: int) -> Stuck | None:
+    """Return why a person has to look before another proposal is asked for, or None."""
     failing = _in_a_row(judged, lambda trial: bool(trial.failure))
     if failing >= stop.failures:
         classes = ", ".join(sorted({trial.failure for trial in judged[-failing:]}))

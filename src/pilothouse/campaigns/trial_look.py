@@ -23,6 +23,9 @@ from pilothouse.proposals.promotion import should_promote
 OLD = timedelta(days=2)
 """From this age on a verdict tells how old the baseline is: machines and data drift in ways that no seed shows."""
 
+RIVALS_LEAST = 2
+"""Finished runs of the baseline from which a screen can tell anything."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sides:
@@ -47,13 +50,18 @@ class Decided:
 
 
 def screen_out(definition: AutopilotDefinition, screen: Screen, grant: Grant, sides: Sides) -> Decided | None:
-    """Return the end of a trial whose candidate is worse in the cheaper mode, or failed there; None if it goes on."""
+    """Return the end of a trial whose candidate is worse in the cheaper mode, or failed there; None if it goes on.
+
+    Where the baseline itself hardly finishes in that mode, nobody is turned away by it.
+    """
     name, metric = definition.primary()
     failure = first_failure(sides.candidate)
     rival, _ = finite(values(sides.baseline, name))
     tried, _ = finite(values(sides.candidate, name))
     p = 1.0
     if not failure:
+        if len(rival) < RIVALS_LEAST:
+            return None
         p = float(standing(arm_of(rival), arm_of(tried), lower_is_better=metric.better() is Direction.MIN).p)
         if p <= screen.give_up:
             return None

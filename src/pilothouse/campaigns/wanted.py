@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pilothouse.campaigns.action import Await, Failed, Submit
@@ -12,6 +13,9 @@ from pilothouse.canonical import Json
 from pilothouse.fleet.job import Outcome
 from pilothouse.fleet.stages import ENDS, Stage
 from pilothouse.proposals.proposal import Proposal
+
+WAITING = frozenset({Stage.BLOCKED, Stage.QUEUED})
+"""Stages in which nothing of a job has begun."""
 
 GENERATIONS_MAX = 5
 """A step whose output keeps being damaged goes to a person."""
@@ -44,6 +48,15 @@ def want(step: Step, facts: Facts) -> Done | Submit | Await | Failed:
     if again or (damaged and fact.generation < GENERATIONS_MAX):
         return Submit(step=step, generation=fact.generation + 1)
     return Failed(step=step, fact=fact)
+
+
+def present_config(definition: Definition, config: Mapping[str, Json]) -> dict[str, Json]:
+    """Return what a training of this stored config is given today: its knobs, and the values that the file fixes now.
+
+    A knob that has joined the file since takes its default.
+    """
+    knobs = {name: config.get(name, table.default) for name, table in definition.knobs.items()}
+    return {**definition.trainer.fixed_values(), **knobs}
 
 
 def applied_config(definition: Definition, proposal: Proposal) -> dict[str, Json]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from pilothouse.campaigns.action import Finished
-from pilothouse.campaigns.autopilot import Action, Ask, Confirm, JudgeRuns, KeepFloor, next_action
+from pilothouse.campaigns.autopilot import Action, Ask, Confirm, JudgeRuns, KeepFloor, Withdraw, next_action
 from pilothouse.campaigns.definition import AutopilotDefinition
 from pilothouse.campaigns.steps import StepFact
 from pilothouse.campaigns.stop_rules import Stuck
@@ -24,6 +24,7 @@ from pilothouse.operations.draft_proposal import changes_words
 from pilothouse.operations.judge_runs import confirm_trial, judge_runs
 from pilothouse.operations.keep_floor import keep_floor
 from pilothouse.operations.keep_suggestion import Suggested, keep_suggestion
+from pilothouse.operations.submit_step import withdraw_waiting
 from pilothouse.ports.proposer import Proposer
 from pilothouse.ports.store import Transaction
 from pilothouse.proposals.proposal import Risk, State
@@ -70,6 +71,8 @@ class AutopilotLoop(CampaignLoop[AutopilotDefinition, Action]):
         match action:
             case KeepFloor():
                 self._keep(action)
+            case Withdraw():
+                self.apply(lambda tx, now: withdraw_waiting(tx, campaign=self.campaign, now=now))
             case Ask():
                 return self._ask(action)
             case JudgeRuns():

@@ -12,6 +12,7 @@ from pilothouse.campaigns.arms import Ran
 from pilothouse.campaigns.autopilot import Confirm, JudgeRuns
 from pilothouse.campaigns.definition import AutopilotDefinition
 from pilothouse.campaigns.record import Campaign, Promotion, Trial, TrialState
+from pilothouse.campaigns.wanted import present_config
 from pilothouse.canonical import Json
 from pilothouse.evidence.verdict import Direction, Verdict
 from pilothouse.logbook.entry import NewEntry
@@ -113,7 +114,8 @@ def _move(
             at=now,
         )
     )
-    tx.campaigns.configure(campaign.product, campaign.name, config={knob: config[knob] for knob in definition.knobs})
+    present = present_config(definition, config)
+    tx.campaigns.configure(campaign.product, campaign.name, config={knob: present[knob] for knob in definition.knobs})
 
 
 def _entry(definition: AutopilotDefinition, action: JudgeRuns, trial: Trial) -> NewEntry:

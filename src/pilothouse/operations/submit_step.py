@@ -6,6 +6,7 @@ from datetime import datetime
 
 from pilothouse.campaigns.action import Submit
 from pilothouse.campaigns.record import Campaign, Run
+from pilothouse.campaigns.wanted import WAITING
 from pilothouse.fleet.job import Job, NewJob
 from pilothouse.fleet.stages import ENDS
 from pilothouse.ids import JobId, RunId
@@ -18,6 +19,13 @@ OPEN_JOBS_MAX = 1000
 """More open jobs than this a loop never has: it wants the runs of one look, or of one calibration, at a time."""
 RUN_KINDS = frozenset({"train"})
 """Executions with a seed whose result is judged; making data and scoring it are jobs, but no runs."""
+
+
+def withdraw_waiting(tx: Transaction, *, campaign: Campaign, now: datetime) -> None:
+    """Cancel whatever of the campaign waits in the queue; what runs already is left to end."""
+    for job in tx.jobs.listed(campaign.product, campaign=campaign.name, limit=OPEN_JOBS_MAX):
+        if job.stage in WAITING:
+            cancel(tx, job.id, now=now, why="the budget is used up")
 
 
 def submit_step(tx: Transaction, action: Submit, *, campaign: Campaign, job: JobId, now: datetime) -> Job:
@@ -33,8 +41,9 @@ def submit_step(tx: Transaction, action: Submit, *, campaign: Campaign, job: Job
         spec=action.step.spec,
     )
     stored = submit(tx, new, now=now)
+    beside = {step.key for step in action.beside}
     for other in tx.jobs.listed(campaign.product, campaign=campaign.name, limit=OPEN_JOBS_MAX):
-        wanted = other.id == stored.id or other.key.rpartition("#")[0] in action.beside
+        wanted = other.id == stored.id or other.key.rpartition("#")[0] in beside
         if not wanted and other.stage not in ENDS:
             cancel(tx, other.id, now=now)
     if stored.id == job and action.step.spec.kind in RUN_KINDS:
