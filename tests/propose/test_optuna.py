@@ -135,3 +135,35 @@ def test_improved_is_not_needed_to_learn() -> None:
     again = OptunaProposer().propose(told)
     assert again is not None
     assert "over 1 configs that ran" in again.rationale
+
+
+@pytest.mark.parametrize("sampler", HERE)
+def test_numbers_and_switches_are_sampled_together(sampler: Sampler) -> None:
+    """Long after the first random ones: CMA-ES once took no history that had a switch in it."""
+    search = search_of(TRAINING)
+    for number in range(13):
+        drawn = RandomSearch().propose(search)
+        assert drawn is not None
+        failure = "out_of_memory" if number == 4 else ""
+        search = after(search, tried(search, drawn, value=None if failure else number % 5, failure=failure))
+
+    suggestion = OptunaProposer(sampler).propose(search)
+
+    assert suggestion is not None
+    check(search, suggestion)
+
+
+def test_a_sampler_that_breaks_is_told_and_chance_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library's bug over one history must not end a night."""
+
+    def broken(*_: object, **__: object) -> object:
+        raise AssertionError("no solution\nat all")
+
+    monkeypatch.setattr("optuna.samplers.TPESampler.sample_independent", broken)
+    suggestion = OptunaProposer().propose(search_of(TRAINING))
+
+    assert suggestion is not None
+    check(search_of(TRAINING), suggestion)
+    assert suggestion.rationale.startswith(
+        "by chance, as tpe over 0 configs that ran broke (AssertionError: no solution"
+    )

@@ -44,6 +44,9 @@ CMA_FIRST_RANDOM = 10
 CMA_KNOBS_LEAST = 2
 """CMA-ES learns how knobs go together, so it wants two numbers."""
 
+BREAKS = (ValueError, AssertionError, RuntimeError, ArithmeticError)
+"""What samplers raise over a history that they cannot take: of numbers all alike, or hardly any."""
+
 SEEDS = 2**32
 CONSTRAINT = "runs to its end"
 
@@ -83,17 +86,23 @@ class OptunaProposer:
     def propose(self, search: Search) -> Suggestion | None:
         """Return the sampler's next change, one by chance where it has none to offer, or None where nothing is left."""
         space = Space(search)
-        asked = _asked(search, space, self.sampler) if space.reaches or space.choices else iter(())
+        troubles: list[str] = []
+        asked = _asked(search, space, self.sampler, troubles) if space.reaches or space.choices else iter(())
         choice = choose(search, chain(asked, random_moves(search, ATTEMPTS)))
         if choice is None:
             return None
         known = sum(1 for tried in search.history if ran(tried))
         rationale = f"{self.sampler} over {known} configs that ran, brought within one proposal's reach"
+        if troubles:
+            rationale = f"by chance, as {self.sampler} over {known} configs that ran {troubles[0]}"
         return suggest(search, choice, source=self.name, rationale=rationale)
 
 
-def _asked(search: Search, space: Space, sampler: Sampler) -> Iterator[Overrides]:
-    """Return changes that the sampler suggests, each with a seed of its own."""
+def _asked(search: Search, space: Space, sampler: Sampler, troubles: list[str]) -> Iterator[Overrides]:
+    """Return changes that the sampler suggests, each with a seed of its own.
+
+    A sampler that breaks over a history ends the asking and is told in `troubles`: a night is not lost to it.
+    """
     import optuna  # noqa: PLC0415  an extra, and slow to import
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -107,7 +116,11 @@ def _asked(search: Search, space: Space, sampler: Sampler) -> Iterator[Overrides
     draws = Draws(search.seed, "optuna")
     for _ in range(ASKS):
         study.sampler = _sampler(sampler, seed=draws.below(SEEDS), study=study, space=space)
-        trial = study.ask(distributions)
+        try:
+            trial = study.ask(distributions)
+        except BREAKS as problem:
+            troubles.append(f"broke ({type(problem).__name__}: {problem})")
+            return
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
         yield space.change_toward(trial.params, draws)
 
@@ -115,23 +128,39 @@ def _asked(search: Search, space: Space, sampler: Sampler) -> Iterator[Overrides
 def _sampler(sampler: Sampler, *, seed: int, study: Study, space: Space) -> BaseSampler:
     from optuna.samplers import CmaEsSampler, GPSampler, TPESampler  # noqa: PLC0415  an extra
 
-    completed = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
+    # One knob at a time: only some of the point's knobs will move, so each has to be good by itself.
+    tree = TPESampler(seed=seed, n_startup_trials=FIRST_RANDOM, multivariate=False)
     with warnings.catch_warnings():
         # Starting from past trials is marked experimental, and it is what this needs: CMA-ES without memory.
         warnings.simplefilter("ignore")
         match sampler:
             case Sampler.CMA_ES if len(space.reaches) >= CMA_KNOBS_LEAST:
+                source = _numbers_alone(study, space)
                 return CmaEsSampler(
                     seed=seed,
-                    source_trials=completed if len(completed) >= CMA_FIRST_RANDOM else None,
+                    source_trials=source if len(source) >= CMA_FIRST_RANDOM else None,
                     n_startup_trials=CMA_FIRST_RANDOM,
+                    independent_sampler=tree,
                     warn_independent_sampling=False,
                 )
             case Sampler.GP:
                 return GPSampler(seed=seed, n_startup_trials=FIRST_RANDOM, warn_independent_sampling=False)
             case Sampler.TPE | Sampler.CMA_ES:
-                # One knob at a time: only some of the point's knobs will move, so each has to be good by itself.
-                return TPESampler(seed=seed, n_startup_trials=FIRST_RANDOM, multivariate=False)
+                return tree
+
+
+def _numbers_alone(study: Study, space: Space) -> list[FrozenTrial]:
+    """Return the completed trials without their switches, of which CMA-ES knows nothing."""
+    from optuna.trial import TrialState, create_trial  # noqa: PLC0415  an extra
+
+    return [
+        create_trial(
+            params={name: trial.params[name] for name in space.reaches},
+            distributions={name: trial.distributions[name] for name in space.reaches},
+            value=trial.value,
+        )
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    ]
 
 
 def _distributions(space: Space) -> dict[str, BaseDistribution]:
