@@ -8,7 +8,7 @@ from pilothouse.canonical import Json
 from pilothouse.testing.fleet_bench.decisions import decisions
 from pilothouse.testing.fleet_bench.engine_cells import (
     backlog_cell,
-    claim_system,
+    claim_systems,
     decay_cell,
     enqueue_cell,
     restart_cell,
@@ -29,4 +29,4 @@ CELLS: Mapping[str, Cell] = {
 
 def measure_fleet(order: Order, *, progress: Callable[[str], None]) -> dict[str, Json]:
     """Return every figure that was ordered."""
-    return run(order, ours=claim_system, cells=CELLS, progress=progress)
+    return run(order, ours=claim_systems, cells=CELLS, progress=progress)

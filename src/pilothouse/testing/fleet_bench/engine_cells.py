@@ -11,23 +11,28 @@ from pathlib import Path
 from time import perf_counter
 
 import psycopg
+import uvloop
 
 from pilothouse import __version__
 from pilothouse.canonical import Json
 from pilothouse.engine.engine import Engine
 from pilothouse.operations.submit import submit_many
-from pilothouse.testing.fleet_bench.load import DATABASE, Tally, enqueue, enrol, new_jobs, opened, work
+from pilothouse.testing.fleet_bench.load import BATCH, DATABASE, Tally, enqueue, enrol, new_jobs, opened, work
 from pilothouse.testing.fleet_bench.peers_beside import PAYLOAD_BYTES
 from pilothouse.testing.fleet_bench.place import Place
 from pilothouse.testing.fleet_bench.probe import quantile
 from pilothouse.testing.fleet_bench.rows import Figures, System
-from pilothouse.testing.fleet_bench.run import Order
+from pilothouse.testing.fleet_bench.run import OURS, OURS_IN_BATCHES, Order
 
 Progress = Callable[[str], None]
 CONTRACT = (
     "lease per factory session, a fencing epoch compared at every change; the job's row stays, an attempt's row and "
     "a history row for each change; answered after the commit"
 )
+ONE_BY_ONE = f"one job a claim, one report a call; {CONTRACT}"
+IN_BATCHES = f"{BATCH} jobs a claim, {BATCH} reports a call, as its peers in batches; {CONTRACT}"
+BATCHERS = 4
+"""How many factories claim in batches: while one waits for its answer another one's is made."""
 JOBS_PER_SECOND = 30_000
 ENQUEUED = 100_000
 LOW_WATER = 20_000
@@ -35,32 +40,37 @@ WINDOWS = 10
 SHARE_COMPARED = 0.2
 
 
-def claim_system(place: Place, order: Order) -> System:
-    """Return our queue, to be measured in turns with others."""
-    return System(
-        name="pilothouse",
-        store=place.store,
-        contract=CONTRACT,
-        clients=order.clients,
-        measure=lambda: _claims(place, order),
-    )
+def claim_systems(place: Place, order: Order) -> list[System]:
+    """Return our queue, asked job by job and in batches, to be measured in turns with others."""
+
+    def system(name: str, contract: str, *, clients: int, jobs: int) -> System:
+        def measure() -> Figures:
+            return _claims(place, order, clients=clients, jobs=jobs)
+
+        return System(name=name, store=place.store, contract=contract, clients=clients, measure=measure)
+
+    return [
+        system(OURS, ONE_BY_ONE, clients=order.clients, jobs=1),
+        system(OURS_IN_BATCHES, IN_BATCHES, clients=BATCHERS, jobs=BATCH),
+    ]
 
 
-def _claims(place: Place, order: Order) -> Figures:
-    jobs = max(1, round(JOBS_PER_SECOND * order.seconds))
+def _claims(place: Place, order: Order, *, clients: int, jobs: int) -> Figures:
+    waiting = max(1, round(JOBS_PER_SECOND * order.seconds))
     with place.fresh() as address, opened(place, address, order.clock) as engine:
-        enrol(engine, order.clients)
-        filled = enqueue(engine, jobs, payload=PAYLOAD_BYTES, clock=order.clock)
-        tally = asyncio.run(work(engine, clients=order.clients, seconds=order.seconds))
+        enrol(engine, clients, seats=jobs)
+        filled = enqueue(engine, waiting, payload=PAYLOAD_BYTES, clock=order.clock)
+        place.tidy()
+        tally = uvloop.run(work(engine, clients=clients, jobs=jobs, seconds=order.seconds))
     return Figures(
         claim_complete_per_s=tally.done / tally.seconds,
         claim_p50_ms=quantile(tally.claims, 0.5),
         claim_p99_ms=quantile(tally.claims, 0.99),
-        enqueue_per_s=jobs / filled,
+        enqueue_per_s=waiting / filled,
         done=tally.done,
         seconds=tally.seconds,
         version=__version__,
-        setting=f"{order.clients} coroutines, each a factory of its own with one seat",
+        setting=f"{clients} coroutines on uvloop, each a factory of its own with {jobs} seats, statistics made before",
         processor_us_per_job=tally.processor_seconds / tally.done * 1e6,
         reason="" if not tally.refused else f"{tally.refused} reports were refused",
     )
@@ -87,9 +97,9 @@ def backlog_cell(place: Place, order: Order, progress: Progress) -> dict[str, Js
         began = perf_counter()
         with opened(place, address, order.clock) as engine:
             ready = perf_counter() - began
-            first = asyncio.run(work(engine, clients=1, seconds=0.001))
+            first = uvloop.run(work(engine, clients=1, seconds=0.001))
             answered = perf_counter() - began
-            tally = asyncio.run(work(engine, clients=order.clients, seconds=order.seconds))
+            tally = uvloop.run(work(engine, clients=order.clients, seconds=order.seconds))
     assert first.done, "nothing could be claimed after the start"
     return {
         "jobs": order.backlog,
@@ -119,10 +129,10 @@ def decay_cell(place: Place, order: Order, progress: Progress) -> dict[str, Json
     with place.fresh() as address, opened(place, address, order.clock) as engine:
         enrol(engine, order.clients)
         enqueue(engine, 2 * LOW_WATER, payload=PAYLOAD_BYTES, clock=order.clock)
-        asyncio.run(work(engine, clients=order.clients, seconds=1.0))
+        uvloop.run(work(engine, clients=order.clients, seconds=1.0))
         progress(f"{order.decay_seconds:g} s under an old snapshot")
         with old_snapshot(place, address):
-            windows = asyncio.run(_in_windows(engine, order))
+            windows = uvloop.run(_in_windows(engine, order))
     first, last = _ends([tally.done / tally.seconds for tally in windows])
     cheap, dear = _ends([tally.done / tally.processor_seconds for tally in windows])
     return {

@@ -25,6 +25,8 @@ PRODUCT = ProductId("bench")
 POOL = "local"
 BOOT = BootId("boot-1")
 ENQUEUE = 1000
+BATCH = 100
+"""How many jobs those take at once that work in batches; the peers' programs have the same number."""
 DATABASE = "pilothouse.db"
 REPORT = Report(outcome=Outcome.SUCCEEDED, detail="", exit_code=0, metrics={}, artifacts=(), seconds=0.0)
 
@@ -106,8 +108,11 @@ class Tally:
         return self.ended - self.began
 
 
-async def work(engine: Engine, *, clients: int, seconds: float) -> Tally:
-    """Let the clients work for so long, or until nothing waits any more, and return what they did."""
+async def work(engine: Engine, *, clients: int, seconds: float, jobs: int = 1) -> Tally:
+    """Let the clients work for so long, or until nothing waits any more, and return what they did.
+
+    Each claims so many jobs at once, and reports them in one call.
+    """
     tally = Tally()
     # Everybody's first claim opens a session, which is no part of what is measured.
     await asyncio.gather(
@@ -115,15 +120,16 @@ async def work(engine: Engine, *, clients: int, seconds: float) -> Tally:
     )
     processor = process_time()
     tally.began = perf_counter()
-    await asyncio.gather(*(_client(engine, tally, number, until=tally.began + seconds) for number in range(clients)))
+    until = tally.began + seconds
+    await asyncio.gather(*(_client(engine, tally, number, jobs=jobs, until=until) for number in range(clients)))
     tally.ended, tally.processor_seconds = perf_counter(), process_time() - processor
     return tally
 
 
-async def _client(engine: Engine, tally: Tally, number: int, *, until: float) -> None:
+async def _client(engine: Engine, tally: Tally, number: int, *, jobs: int, until: float) -> None:
     name = factory_name(number)
     while (now := perf_counter()) < until:
-        found = await engine.claim_async(factory=name, boot=BOOT, wait_seconds=0.0, seats=1)
+        found = await engine.claim_async(factory=name, boot=BOOT, wait_seconds=0.0, seats=jobs, jobs=jobs)
         tally.claims.append((perf_counter() - now) * 1e3)
         if not found:
             tally.empty += 1

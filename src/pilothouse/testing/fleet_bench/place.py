@@ -38,6 +38,12 @@ class Place:
         """Return the address of the database that was made last."""
         return _named(self.dsn, f"bench_{os.getpid()}_{self.made}")
 
+    def tidy(self) -> None:
+        """Let PostgreSQL look over what was just stored in the latest database, as it is done for the peers."""
+        if self.dsn:
+            with psycopg.connect(self.latest(), autocommit=True) as connection:
+                connection.execute("VACUUM ANALYZE")
+
     @contextmanager
     def _folder(self) -> Iterator[str]:
         path = tempfile.mkdtemp(prefix="fleet-", dir=self.folder)

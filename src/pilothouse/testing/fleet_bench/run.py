@@ -15,6 +15,8 @@ from pilothouse.testing.fleet_bench.probe import machine, probe_flush
 from pilothouse.testing.fleet_bench.rows import System, measure_in_turns, medians
 
 Progress = Callable[[str], None]
+OURS = "pilothouse"
+OURS_IN_BATCHES = "pilothouse in batches"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,7 @@ Cell = Callable[[Place, Order, Progress], Mapping[str, Json]]
 
 
 def run(
-    order: Order, *, ours: Callable[[Place, Order], System], cells: Mapping[str, Cell], progress: Progress
+    order: Order, *, ours: Callable[[Place, Order], Sequence[System]], cells: Mapping[str, Cell], progress: Progress
 ) -> dict[str, Json]:
     """Return the figures of every cell, in the order they were asked for."""
     unknown = [name for name in order.cells if name not in {"claim", *cells}]
@@ -59,14 +61,24 @@ def run(
 
 
 def side_by_side(
-    place: Place, order: Order, *, ours: Callable[[Place, Order], System], progress: Progress
+    place: Place, order: Order, *, ours: Callable[[Place, Order], Sequence[System]], progress: Progress
 ) -> dict[str, Json]:
     """Return the rows of our queue and of its peers, and how many times the others' rate ours is."""
-    systems: Sequence[System] = [ours(place, order)]
+    systems = [*ours(place, order)]
     if order.peers:
-        systems = [*systems, *peer_systems(place, interpreter=order.peers_python, seconds=order.seconds)]
+        systems += peer_systems(place, interpreter=order.peers_python, seconds=order.seconds)
     rows = measure_in_turns(systems, rounds=order.rounds, folder=place.folder, progress=progress)
     found = medians(rows)
-    own = found.get("pilothouse")
-    ratios = {name: round(own / rate, 2) for name, rate in found.items() if own and rate and name != "pilothouse"}
-    return {"rows": list(rows), "median_per_s": dict(found), "times_the_rate_of": dict(ratios)}
+    return {
+        "rows": list(rows),
+        "median_per_s": dict(found),
+        "times_the_rate_of": _times(found, OURS),
+        "in_batches_times_the_rate_of": _times(found, OURS_IN_BATCHES),
+    }
+
+
+def _times(rates: Mapping[str, float], name: str) -> dict[str, Json]:
+    """Return how many times each other's rate that of ours is."""
+    own = rates.get(name)
+    others = {other: rate for other, rate in rates.items() if other not in {OURS, OURS_IN_BATCHES}}
+    return {other: round(own / rate, 2) for other, rate in others.items() if own and rate}
