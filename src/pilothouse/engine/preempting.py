@@ -12,7 +12,7 @@ from pilothouse.fleet.claim import Grant, Ready
 from pilothouse.fleet.job import Job, Priority, Shape
 from pilothouse.fleet.place import HeldJob, Place, microseconds
 from pilothouse.fleet.preemption import Eviction, NoEviction, Room, Running, Wanted, plan
-from pilothouse.ids import JobNumber
+from pilothouse.ids import JobId, JobNumber
 from pilothouse.operations.claim import assign
 
 if TYPE_CHECKING:
@@ -120,7 +120,10 @@ class Preemption:
         grace = self._scheduler.settings_of(board.shapes[job.shape].product).stop_grace_seconds
         # A factory hears of it with its next beat, and its program has the whole grace from then on.
         by = self._now + timedelta(seconds=grace + self._scheduler.roster.sweep_seconds)
-        marked = [self._mark(tx, victim.job, by=by, for_=job) for victim in eviction.victims]
+        wanted = tx.jobs.by_number(job.number)
+        if wanted is None:
+            raise RuntimeError(f"job {job.number} is not where the board has it")
+        marked = [self._mark(tx, victim.job, by=by, for_=wanted.id) for victim in eviction.victims]
         if any(victim is None for victim in marked):
             raise RuntimeError(f"a victim of job {job.number} is not where the board has it")
         handovers, missed = assign(
@@ -133,8 +136,8 @@ class Preemption:
         )
         return [victim for victim in marked if victim is not None]
 
-    def _mark(self, tx: Transaction, number: JobNumber, *, by: datetime, for_: Ready) -> Job | None:
+    def _mark(self, tx: Transaction, number: JobNumber, *, by: datetime, for_: JobId) -> Job | None:
         victim = tx.jobs.by_number(number)
         if victim is None:
             return None
-        return tx.jobs.ask_to_stop(victim, by=by, now=self._now, why=makes_room(for_.number))
+        return tx.jobs.ask_to_stop(victim, by=by, now=self._now, why=makes_room(for_))

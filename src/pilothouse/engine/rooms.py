@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pilothouse.fleet.board import Board
 from pilothouse.fleet.place import HeldJob
-from pilothouse.ids import JobNumber
+from pilothouse.ids import JobId, JobNumber
 from pilothouse.ports.store import Transaction
 
-_MAKES_ROOM = "it makes room for job number "
+_MAKES_ROOM = "it makes room for "
 
 
-def makes_room(number: JobNumber) -> str:
+def makes_room(job: JobId) -> str:
     """Return the reason that stands in a victim's history."""
-    return f"{_MAKES_ROOM}{number}"
+    return f"{_MAKES_ROOM}{job}"
 
 
 def restore_rooms(board: Board, tx: Transaction) -> None:
@@ -31,4 +31,5 @@ def restore_rooms(board: Board, tx: Transaction) -> None:
 def _wanted(victim: HeldJob, tx: Transaction) -> JobNumber | None:
     assert victim.id is not None, f"job {victim.number} is held without an id"
     reasons = [event.why for event in tx.jobs.events(victim.id) if event.why.startswith(_MAKES_ROOM)]
-    return JobNumber(int(reasons[-1].removeprefix(_MAKES_ROOM))) if reasons else None
+    wanted = tx.jobs.by_id(JobId(reasons[-1].removeprefix(_MAKES_ROOM))) if reasons else None
+    return None if wanted is None else wanted.number
