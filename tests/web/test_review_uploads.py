@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from pilothouse.errors import BadValue
-from pilothouse.web.tar import HEADER_MAX, unpack
+from pilothouse.factory.tar import untar
+from pilothouse.operations.tar_member import HEADER_MAX
+from pilothouse.web.tar import unpack
 
 KINDS = {"pax": tarfile.XHDTYPE, "global": tarfile.XGLTYPE, "name": tarfile.GNUTYPE_LONGNAME}
 
@@ -49,3 +51,28 @@ def test_a_long_name_of_an_ordinary_length_is_read(tmp_path: Path) -> None:
 
     assert len(name) < HEADER_MAX
     assert (tmp_path / "folder" / name).is_file()
+
+
+def with_holes(form: str) -> bytes:
+    """Return an archive of a file that says that it has a hole a line: the reader would keep all of these in memory."""
+    member = tarfile.TarInfo("model.bin")
+    content = b"1000000\n" + b"0\n" * 4000
+    member.size = len(content)
+    if form == "gnu":
+        member.type = tarfile.GNUTYPE_SPARSE
+        return member.tobuf(tarfile.GNU_FORMAT) + content
+    member.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "8000000"}
+    return member.tobuf(tarfile.PAX_FORMAT) + content
+
+
+@pytest.mark.parametrize("form", ["gnu", "pax"])
+def test_a_map_of_holes_is_refused_before_it_is_read(tmp_path: Path, form: str) -> None:
+    """On the way up as on the way down."""
+    archive = tmp_path / "archive.tar"
+    archive.write_bytes(with_holes(form))
+
+    with pytest.raises(BadValue, match="holes"):
+        unpack(archive, tmp_path / "up")
+    (tmp_path / "down").mkdir()
+    with pytest.raises(BadValue, match="holes"):
+        untar([with_holes(form)], tmp_path / "down")

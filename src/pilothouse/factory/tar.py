@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from pilothouse.errors import BadValue, StorageFailed
+from pilothouse.operations.tar_member import PlainMember
 from pilothouse.trainer import tree
 
 CHUNK_BYTES = 1 << 20
@@ -49,7 +50,7 @@ def untar(
     """
     left = bytes_max
     try:
-        with tarfile.open(fileobj=_Reader(chunks, touch), mode="r|") as archive:
+        with tarfile.open(fileobj=_Reader(chunks, touch), mode="r|", tarinfo=PlainMember) as archive:
             for member in archive:
                 path = into / _checked(member)
                 left = None if left is None else left - member.size

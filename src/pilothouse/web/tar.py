@@ -6,38 +6,14 @@ import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Self
 
 from pilothouse.errors import BadValue
+from pilothouse.operations.tar_member import PlainMember
 
 FILES_MAX = 100_000
 PATH_MAX = 1024
 CHUNK_BYTES = 1 << 20
-HEADER_MAX = 64 << 10
 _PLAIN = frozenset({tarfile.REGTYPE, tarfile.AREGTYPE})
-_EXTRA = frozenset(
-    {
-        tarfile.XHDTYPE,
-        tarfile.XGLTYPE,
-        tarfile.SOLARIS_XHDTYPE,
-        tarfile.GNUTYPE_LONGNAME,
-        tarfile.GNUTYPE_LONGLINK,
-    }
-)
-
-
-class _Member(tarfile.TarInfo):
-    """A member of an archive. What it says beside its header is read into memory at once, so it may not be long."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        """Return the member that a header describes."""
-        member = super().frombuf(buf, encoding, errors)
-        if member.type in _EXTRA and member.size > HEADER_MAX:
-            raise BadValue(
-                f"a header in the archive has {member.size} bytes, more than {HEADER_MAX}", fix="use shorter names"
-            )
-        return member
 
 
 def packed(folder: Path) -> Iterator[bytes]:
@@ -61,7 +37,7 @@ def unpack(archive: Path, folder: Path) -> None:
     folder.mkdir()
     count = 0
     try:
-        with tarfile.open(archive, "r:", tarinfo=_Member) as tar:
+        with tarfile.open(archive, "r:", tarinfo=PlainMember) as tar:
             for member in tar:
                 count += 1
                 if count > FILES_MAX:
