@@ -148,7 +148,7 @@ def test_what_a_program_has_written_is_no_harm_to_the_store(world: World) -> Non
 def test_another_factory_completes_nothing_of_mine(world: World) -> None:
     world.submit()
     offer = world.claim(world.factory())[0]
-    theirs = world.factory("f2", product=OTHER)
+    theirs = world.factory("f2")
 
     refused(world.complete(theirs, offer, factory="f2"), 409, "LeaseLost")
     body = {"factory": "f2", "boot": "b1", "job": offer["job"], "epoch": 1, "pid": 1, "pid_started": 1.0}
@@ -474,3 +474,21 @@ def test_settings_are_kept_and_heeded(world: World) -> None:
     assert (shown["preemption"], shown["stop_grace_seconds"]) == (True, 30.0)
     refused(world.ask("PUT", "/fleet/settings/demo", token=world.owner, json={"weights": {"colour": 1}}), 422)
     assert json.loads(world.ask("GET", "/fleet/settings/other", token=world.owner).text)["preemption"] is False
+
+
+def test_a_worker_of_another_product_is_told_that_there_is_no_such_job(world: World) -> None:
+    """Alone or among other reports, and not in which stage it is."""
+    key, stranger = world.factory(), world.factory("f2", product=OTHER)
+    world.submit()
+    (offer,) = world.claim(key)
+    lease = {"job": offer["job"], "epoch": offer["epoch"]}
+    said = {"factory": "f2", "boot": "b2"}
+    world.claim(stranger, "f2", "b2")
+    alone = world.ask("POST", "/fleet/complete", token=stranger, json=said | {"reports": [lease | {"report": REPORT}]})
+    started = world.ask("POST", "/fleet/leases/start", token=stranger, json=said | lease | {"pid": 1, "pid_started": 1})
+    several = world.ask("POST", "/fleet/leases/release", token=stranger, json=said | {"leases": [lease, lease]})
+
+    for answer in (alone, started):
+        assert "epoch" not in refused(answer, 404, "NotFound")["detail"]
+    assert [each["problem"]["title"] for each in several.json()["results"]] == ["NotFound", "NotFound"]
+    assert world.complete(key, offer).is_success

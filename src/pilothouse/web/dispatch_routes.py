@@ -14,14 +14,14 @@ from starlette.responses import Response
 
 from pilothouse.access.roles import Permission
 from pilothouse.canonical import Json
-from pilothouse.errors import BadValue, NotFound, OperationFailed, PilothouseError
+from pilothouse.errors import BadValue, LeaseLost, NotFound, OperationFailed, PilothouseError
 from pilothouse.factory.messages import beat_as_json
 from pilothouse.fleet.job import Outcome, Progress, Report
 from pilothouse.fleet.wire import progress_from_json, report_from_json
 from pilothouse.ids import BootId, Epoch, FactoryName, JobId
 from pilothouse.operations.claim import Handover
 from pilothouse.operations.factories import known_factory
-from pilothouse.operations.find_job import find_job, lease_lost
+from pilothouse.operations.find_job import lease_lost
 from pilothouse.operations.start import start
 from pilothouse.ports.dispatch import Held
 from pilothouse.ports.store import Transaction
@@ -41,7 +41,8 @@ from pilothouse.web.bodies import (
     take,
 )
 from pilothouse.web.factory_routes import described
-from pilothouse.web.identity import check_factory
+from pilothouse.web.identity import Caller, check_factory
+from pilothouse.web.job_routes import seen_job
 from pilothouse.web.parts import Parts, parts_of, route, told
 from pilothouse.web.short_way import Endpoint
 
@@ -65,7 +66,7 @@ async def claim(request: Request) -> Response:
     """Wait for jobs; what was assigned to this boot and is not among `held` is offered again."""
     parts = parts_of(request)
     began = parts.clock.monotonic()
-    body = await _from_factory(request, Claim)
+    _, body = await _from_factory(request, Claim)
     nothing: Sequence[Handover] = ()
     handed = await parts.waiting.wait(
         parts.engine.claim_async(
@@ -88,29 +89,31 @@ async def claim(request: Request) -> Response:
 async def complete(request: Request) -> Response:
     """Take in how attempts ended; a report that stands alone and is refused is answered with its own problem."""
     parts = parts_of(request)
-    body = await _from_factory(request, Complete)
-    return await _ended(parts, FactoryName(body.factory), [_read(ended) for ended in body.reports], body.reports)
+    caller, body = await _from_factory(request, Complete)
+    return await _ended(
+        parts, caller, FactoryName(body.factory), [_read(ended) for ended in body.reports], body.reports
+    )
 
 
 @router.post("/fleet/leases/release", **route(answers={200: ResultsAnswer}, problems=(404, 409), body=Release))
 async def release(request: Request) -> Response:
     """Take attempts back that the factory will not run; it counts as no failure of theirs."""
     parts = parts_of(request)
-    body = await _from_factory(request, Release)
+    caller, body = await _from_factory(request, Release)
     report = Report(outcome=Outcome.PREEMPTED, detail=body.why, exit_code=None, metrics={}, artifacts=(), seconds=0.0)
     ended = [(JobId(lease.job), Epoch(lease.epoch), report) for lease in body.leases]
-    return await _ended(parts, FactoryName(body.factory), ended, body.leases)
+    return await _ended(parts, caller, FactoryName(body.factory), ended, body.leases)
 
 
 @router.post("/fleet/leases/start", **route(answers={204: None}, problems=(404, 409), body=Start))
 async def start_attempt(request: Request) -> Response:
     """Note that the attempt's process runs."""
     parts = parts_of(request)
-    body = await _from_factory(request, Start)
+    caller, body = await _from_factory(request, Start)
     job, epoch, now = JobId(body.job), Epoch(body.epoch), parts.clock.now()
 
     def act(tx: Transaction) -> None:
-        found = find_job(tx, job)
+        found = seen_job(tx, caller, job)
         if found.factory != body.factory:
             raise lease_lost(found, held=epoch)
         start(tx, job, epoch=epoch, pid=body.pid, pid_started=body.pid_started, now=now)
@@ -123,7 +126,7 @@ async def start_attempt(request: Request) -> Response:
 async def heartbeat(request: Request) -> Response:
     """Renew every lease of the factory, keep the signs of life, and tell it what to do."""
     parts = parts_of(request)
-    body = await _from_factory(request, Heartbeat)
+    _, body = await _from_factory(request, Heartbeat)
     held = [_held(lease) for lease in body.held]
     if body.facts is not None:
         await _describe(parts, FactoryName(body.factory), body.facts)
@@ -147,12 +150,12 @@ OFTEN: Mapping[str, Endpoint] = {
 """What factories ask all the time."""
 
 
-async def _from_factory(request: Request, model: type[Spoken]) -> Spoken:
-    """Return what a factory says, once it is clear that it may speak, and for itself."""
+async def _from_factory(request: Request, model: type[Spoken]) -> tuple[Caller, Spoken]:
+    """Return who speaks and what a factory says, once it is clear that it may speak, and for itself."""
     caller = await parts_of(request).gate.admit_all(request, Permission.WORK)
     body = await take(request, model)
     check_factory(caller, body.factory)
-    return body
+    return caller, body
 
 
 async def _describe(parts: Parts, name: FactoryName, facts: Facts) -> None:
@@ -173,16 +176,29 @@ async def _describe(parts: Parts, name: FactoryName, facts: Facts) -> None:
 
 
 async def _ended(
-    parts: Parts, factory: FactoryName, read: Sequence[Ended | BadValue], leases: Sequence[Lease]
+    parts: Parts, caller: Caller, factory: FactoryName, read: Sequence[Ended | BadValue], leases: Sequence[Lease]
 ) -> Response:
-    """Return one result per attempt, in order."""
+    """Return one result per attempt, in order; of a job of another product not even that it is there."""
     good = [ended for ended in read if not isinstance(ended, BadValue)]
     refusals = iter(await parts.engine.complete_async(good, factory=factory) if good else ())
     results: list[Exception | None] = [each if isinstance(each, BadValue) else next(refusals) for each in read]
+    if caller.product is not None and any(isinstance(each, LeaseLost) for each in results):
+        results = await parts.read(
+            lambda tx: [_as_seen(tx, caller, *each) for each in zip(leases, results, strict=True)]
+        )
     parts.figures.completed([ended for ended, result in zip(read, results, strict=True) if result is None])
     if len(results) == 1 and results[0] is not None:
         raise results[0]
     return told({"results": [_result(lease, error) for lease, error in zip(leases, results, strict=True)]})
+
+
+def _as_seen(tx: Transaction, caller: Caller, lease: Lease, error: Exception | None) -> Exception | None:
+    try:
+        if isinstance(error, LeaseLost):
+            seen_job(tx, caller, JobId(lease.job))
+    except NotFound as unseen:
+        return unseen
+    return error
 
 
 def _result(lease: Lease, error: Exception | None) -> dict[str, object]:
