@@ -32,8 +32,14 @@ def _elapsed(tx: Transaction, job: Job, *, now: datetime) -> float:
 
 
 def _settle(tx: Transaction, job: Job, *, reported: Cost, seconds: float, now: datetime) -> None:
-    spec = tx.jobs.spec(job.id)
-    price = next((each.usd_per_hour for each in tx.factories.listed(None) if each.name == job.factory), None)
-    rates = Rates(seats=spec.seats, gpus=spec.gpus, usd_per_hour=price)
+    shape = tx.jobs.shapes([job.shape])[job.shape]
+    rates = Rates(seats=shape.seats, gpus=shape.gpus, usd_per_hour=_price(tx, job))
     cost = settle(Cost(), reported=reported, elapsed_seconds=seconds, rates=rates)
     tx.budgets.settle(job.number, epoch=job.epoch, cost=cost, now=now)
+
+
+def _price(tx: Transaction, job: Job) -> float | None:
+    """Return what an hour of a seat costs where the job is held."""
+    kept = tx.factories.session(job.session) if job.session is not None else None
+    factory = tx.factories.get(kept.product, kept.session.factory) if kept is not None else None
+    return None if factory is None else factory.usd_per_hour
