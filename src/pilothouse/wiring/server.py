@@ -171,19 +171,26 @@ def _run(
         leaving=parts.waiting.leave,
     )
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    leave_note(workspace.home, url=url, token=text)
-    threading.Thread(target=_leave_when, args=(ended, server), name="leave-when-ended", daemon=True).start()
-    try:
-        ready(url)
-        server.run(sockets=[listening])
-    finally:
-        take_note_away(workspace.home)
+    # Whoever finds the note may send a signal at once.
+    with server.capture_signals():
+        leave_note(workspace.home, url=url, token=text)
+        leaver = threading.Thread(target=_leave_when, args=(ended, server), name="leave-when-ended", daemon=True)
+        leaver.start()
+        try:
+            ready(url)
+            server.run(sockets=[listening])
+        finally:
+            take_note_away(workspace.home)
+            server.over.set()
+            ended.set()
+            leaver.join(GRACE_SECONDS)
     return server.caught
 
 
 def _leave_when(ended: threading.Event, server: _Server) -> None:
     ended.wait()
-    server.leave()
+    if not server.over.is_set():
+        server.leave()
 
 
 class _Server(uvicorn.Server):
@@ -192,6 +199,7 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, *, leaving: Callable[[], None]) -> None:
         super().__init__(config)
         self.caught: int | None = None
+        self.over = threading.Event()
         self._leaving = leaving
 
     @contextmanager
