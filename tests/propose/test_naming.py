@@ -7,6 +7,7 @@ import importlib.util
 import pytest
 from tests.proposals.searches import TRAINING, search_of
 
+from pilothouse.campaigns.definition import Autopilot
 from pilothouse.errors import BadValue
 from pilothouse.propose.naming import NAMES, proposer_named
 from pilothouse.propose.optuna import NEEDS, Sampler
@@ -24,6 +25,12 @@ def test_a_proposer_records_its_proposals_under_its_name(name: str) -> None:
     suggestion = proposer_named(name).propose(search_of(TRAINING))
     assert suggestion is not None
     assert suggestion.source == name
+
+
+def test_a_campaign_file_may_name_each_of_them() -> None:
+    """And no other: the file's schema and this room agree."""
+    schema = Autopilot.model_json_schema()
+    assert tuple(schema["properties"]["proposer"]["enum"]) == NAMES
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:

@@ -292,7 +292,7 @@ class Screen(Section):
 class Autopilot(Section):
     """The loop that proposes by itself: where proposals come from, from which seed runs count, when it ends."""
 
-    proposer: Literal["one-axis", "random"] = "one-axis"
+    proposer: Literal["one-axis", "random", "surrogate", "tpe", "cma-es", "gp"] = "one-axis"
     seed: int = Field(default=0, ge=0)
     screen: Screen | None = None
     stop: Stop = Stop()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pilothouse.campaigns.definition import AutopilotDefinition
 from pilothouse.ports.proposer import Proposer
-from pilothouse.proposals.one_axis import OneAxis
-from pilothouse.proposals.random_search import RandomSearch
+from pilothouse.propose.naming import proposer_named
 
 
 def proposer_of(definition: AutopilotDefinition) -> Proposer:
-    """Return the source of the campaign's proposals."""
-    return OneAxis() if definition.autopilot.proposer == "one-axis" else RandomSearch()
+    """Return the source of the campaign's proposals; one whose packages are missing raises `UsageError`."""
+    return proposer_named(definition.autopilot.proposer)
