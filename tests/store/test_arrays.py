@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pilothouse.errors import BadValue
-from pilothouse.store.postgres.arrays import literal
+from pilothouse.store.postgres.arrays import TextArray, TextArrayDumper, column, literal
 
 NUMBERS = st.integers(-(2**63), 2**63 - 1)
 FLOATS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53), 2**53)
@@ -24,6 +24,7 @@ AWKWARD = st.sampled_from(
 @pytest.fixture(name="raw", scope="module")
 def _raw(shared: tuple[str, psycopg.Connection]) -> Iterator[psycopg.Connection]:
     with psycopg.connect(shared[0], autocommit=True) as raw:
+        raw.adapters.register_dumper(TextArray, TextArrayDumper)
         yield raw
 
 
@@ -38,10 +39,10 @@ def test_every_column_comes_back(
     raw: psycopg.Connection, numbers: list[Any], floats: list[Any], texts: list[Any], words: list[Any]
 ) -> None:
     """Whole numbers, fractions and texts, each with and without gaps."""
-    columns = [literal(values) for values in (numbers, floats, texts, words)]
-    row = raw.execute("SELECT %s::bigint[], %s::double precision[], %s::text[], %s::text[]", columns).fetchone()
-
-    assert row == (numbers, floats, texts, words)
+    query = "SELECT %s::bigint[], %s::double precision[], %s::text[], %s::text[]"
+    for form in (literal, column):
+        row = raw.execute(query, [form(values) for values in (numbers, floats, texts, words)]).fetchone()
+        assert row == (numbers, floats, texts, words)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
@@ -55,5 +56,12 @@ def test_what_is_not_finite_is_refused(bad: float, others: list[Any]) -> None:
 @pytest.mark.parametrize("others", [[], ["a"], [None], ["a", None]])
 def test_a_zero_byte_is_refused(others: list[Any]) -> None:
     """With the text that holds it."""
-    with pytest.raises(BadValue, match=r"zero byte.*b"):
-        literal([*others, "b\0c"])
+    for form, bad in ((literal, "b\0c"), (column, "b\0c"), (column, '"b"\0c')):
+        with pytest.raises(BadValue, match=r"zero byte.*b"):
+            form([*others, bad])
+
+
+def test_half_a_character_is_refused() -> None:
+    """Among others that are whole, and need quotes."""
+    with pytest.raises(BadValue, match="no Unicode"):
+        column(['"a"', "b\ud800"])

@@ -20,7 +20,7 @@ from pilothouse.errors import PilothouseError, StorageFailed
 from pilothouse.store.connection import Batch, Parameters, Value, refuse_unstorable, spoiled
 from pilothouse.store.named_sql import dialect_queries
 from pilothouse.store.postgres.address import Address
-from pilothouse.store.postgres.arrays import literal
+from pilothouse.store.postgres.arrays import TextArray, TextArrayDumper, column
 from pilothouse.store.postgres.faults import IDLE_SECONDS, LOCK_SECONDS, STATEMENT_SECONDS, commit_unknown, translate
 from pilothouse.store.postgres.volley import Step, Volley
 
@@ -72,9 +72,9 @@ class _NumberLoader(Loader):
 
 
 class ColumnBatch(NamedTuple):
-    """Rows as one array per column, each as PostgreSQL writes it."""
+    """Rows as one array per column."""
 
-    columns: list[str]
+    columns: list[str | TextArray]
     size: int
 
 
@@ -122,7 +122,7 @@ class PostgresConnection:
 
     def batch(self, rows: Sequence[Sequence[Value]]) -> ColumnBatch:
         """Return rows as one array per column."""
-        return ColumnBatch([literal(column) for column in zip(*rows, strict=True)], len(rows))
+        return ColumnBatch([column(values) for values in zip(*rows, strict=True)], len(rows))
 
     def new_rows(self, rows: Sequence[Sequence[Value]]) -> ColumnBatch:
         """Return rows for statements that insert them."""
@@ -172,7 +172,9 @@ class PostgresConnection:
         except _DRIVER_ERRORS as error:
             raise self._ours(error) from error
 
-    def _execute(self, statement: str, parameters: Parameters | list[str] | None, *, prepare: bool = True) -> None:
+    def _execute(
+        self, statement: str, parameters: Parameters | list[str | TextArray] | None, *, prepare: bool = True
+    ) -> None:
         if self._spoiled:
             raise spoiled(self.where)
         try:
@@ -312,6 +314,7 @@ class PostgresConnection:
         raw.prepared_max = STATEMENTS_CACHED
         raw.adapters.register_dumper(int, Int8Dumper)
         raw.adapters.register_dumper(str, StrDumper)
+        raw.adapters.register_dumper(TextArray, TextArrayDumper)
         raw.adapters.register_loader("numeric", _NumberLoader)
         idle = STATEMENT_SECONDS if self._read_only else IDLE_SECONDS
         seconds = {"lock": LOCK_SECONDS, "statement": STATEMENT_SECONDS, "idle": idle}
