@@ -25,7 +25,7 @@ from pilothouse.campaigns.record import Promotion, Trial, TrialState
 from pilothouse.campaigns.source import read_definition
 from pilothouse.campaigns.steps import Step, StepFact
 from pilothouse.campaigns.stop_rules import Stuck
-from pilothouse.campaigns.wanted import applied_config
+from pilothouse.campaigns.wanted import applied_config, present_config
 from pilothouse.canonical import Json
 from pilothouse.evidence.noise_floor import Conditions
 from pilothouse.fleet.job import JobSpec, Outcome
@@ -330,7 +330,8 @@ class PilotWorld:
                 at=self.now,
             )
         )
-        self.config = {name: config[name] for name in self.definition.knobs}
+        present = present_config(self.definition, config)
+        self.config = {name: present[name] for name in self.definition.knobs}
 
     def _trial(self, number: int, config: Mapping[str, Json]) -> Trial:
         return Trial(

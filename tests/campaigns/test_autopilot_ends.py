@@ -15,6 +15,7 @@ from pilothouse.campaigns.record import TrialState
 from pilothouse.campaigns.seeds import BLOCK, Purpose
 from pilothouse.campaigns.stop_rules import Standing, Stuck, stop_of
 from pilothouse.evidence.verdict import Outcome as Answer
+from pilothouse.evidence.verdict import verdict_from_json
 from pilothouse.fleet.job import JobSpec, Outcome
 from pilothouse.fleet.stages import Stage
 from pilothouse.proposals.promotion import Confirmation
@@ -77,6 +78,42 @@ def test_a_single_failed_seed_among_good_ones_is_enough() -> None:
     assert isinstance(judged, JudgeRuns)
     assert not judged.decided.promoted
     assert "1 of 3 candidate runs failed (not_a_number)" in judged.decided.verdict.reason
+
+
+@pytest.mark.parametrize("mode", ["stream", "single"])
+@pytest.mark.parametrize("scale", [1e100, 1e200, 1e308, -1e200])
+def test_a_candidate_that_diverged_to_a_finite_number_is_no_better(scale: float, mode: str) -> None:
+    """Numbers whose squares overflow decide nothing, and no arithmetic breaks on them."""
+
+    def measure(spec: JobSpec) -> Metrics:
+        found = by_knob()(spec)
+        return {**found, "loss": found["loss"] * (scale if spec.config["lr"] == 1.0 else 1.0)}
+
+    changes = [SINGLE] if mode == "single" else []
+    world = PilotWorld(definition=pilot_definition(*changes), measure=measure, trials_max=1)
+    world.end()
+
+    verdict = world.trials[1].verdict
+    assert verdict is not None
+    assert verdict.outcome is Answer.INCONCLUSIVE
+    assert "candidate runs failed" in verdict.reason
+    assert repr(verdict_from_json(verdict.as_json())) == repr(verdict)
+
+
+@pytest.mark.parametrize("arm", ["candidate", "baseline"])
+def test_a_guard_that_is_no_number_holds_the_candidate_back(arm: str) -> None:
+    """Nothing can be excluded of what cannot be compared."""
+
+    def measure(spec: JobSpec) -> Metrics:
+        broken = (spec.config["lr"] == 1.0) == (arm == "candidate")
+        return {**by_knob({1.0: 6.0})(spec), **({"speed": 1e300} if broken else {})}
+
+    world = PilotWorld(definition=pilot_definition(), measure=measure, trials_max=1)
+    judged = world.until(JudgeRuns)
+
+    assert isinstance(judged, JudgeRuns)
+    assert judged.decided.held_back == ("speed",)
+    assert not judged.decided.promoted
 
 
 def test_what_a_cut_trial_left_in_flight_is_no_part_of_later_arms() -> None:

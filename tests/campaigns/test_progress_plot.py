@@ -100,7 +100,7 @@ def test_trials_of_another_metric_have_no_place() -> None:
 
     svg = progress_svg(title="T", metric="gap", trials=trials, promotions=[])
 
-    assert [mark.findtext(f"{SVG}title") for mark in marks(svg)] == ["iteration 2: 1.5"]
+    assert [mark.findtext(f"{SVG}title") for mark in marks(svg)] == ["trial 2: 1.5"]
 
 
 def test_an_unbounded_interval_ends_at_the_frame() -> None:

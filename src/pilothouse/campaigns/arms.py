@@ -21,6 +21,9 @@ from pilothouse.fleet.stages import Stage
 RUN = "train"
 """The kind of every run here; which arm it belongs to follows from its config and its seed."""
 
+LARGEST = 1e70
+"""A metric beyond this has diverged: the fourth power of it, which a comparison takes, is no finite number."""
+
 OWN_FAULTS = frozenset(
     {
         Outcome.CRASHED,
@@ -43,8 +46,9 @@ class Ran:
     fact: StepFact
 
     def value(self, metric: str) -> float:
-        """Return the metric, NaN if the run failed."""
-        return self.fact.metrics.get(metric, math.nan) if self.fact.stage is Stage.SHIPPED else math.nan
+        """Return the metric, NaN if the run failed or diverged."""
+        found = self.fact.metrics.get(metric, math.nan) if self.fact.stage is Stage.SHIPPED else math.nan
+        return found if abs(found) <= LARGEST else math.nan
 
     def failure(self) -> str:
         """Return how it failed, empty if it did not."""

@@ -174,20 +174,19 @@ def _proposing(facts: AutopilotFacts, number: int) -> Ask | Admit | None:
 def _calibration(definition: AutopilotDefinition, facts: AutopilotFacts) -> Action:
     """Run the unchanged config with fresh seeds, at first and whenever code or hardware class has changed."""
     base = facts.promotions[-1] if facts.promotions else None
-    config = facts.config if base is None else present_config(definition, base.config)
-    series = Series(config=config, trial=0 if base is None else base.trial, purpose=Purpose.ARM)
+    series = Series(config=facts.config, trial=0 if base is None else base.trial, purpose=Purpose.ARM)
     ran = gather(_runs(definition, facts, series, definition.decision.calibration), facts)
     if not isinstance(ran, tuple):
         return ran
     failed = [run for run in ran if run.failure()]
     if len(ran) - len(failed) < REPLICATES_LEAST:
         return Failed(step=failed[0].step, fact=failed[0].fact)
-    return KeepFloor(config=config, runs=ran)
+    return KeepFloor(config=facts.config, runs=ran)
 
 
 def _trial(definition: AutopilotDefinition, facts: AutopilotFacts, trial: Trial) -> Action:
     """Screen the candidate, then look at it until a look decides."""
-    base, trial = _today(definition, facts.promotions[-1]), _today(definition, trial)
+    base, trial = replace(facts.promotions[-1], config=facts.config), _today(definition, trial)
     grant = grant_of(definition.decision, facts.trials, number=trial.number)
     screen = definition.autopilot.screen
     if screen is not None:

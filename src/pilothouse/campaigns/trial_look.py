@@ -24,7 +24,7 @@ OLD = timedelta(days=2)
 """From this age on a verdict tells how old the baseline is: machines and data drift in ways that no seed shows."""
 
 RIVALS_LEAST = 2
-"""Finished runs of the baseline from which a screen can tell anything."""
+"""Finished runs of the baseline from which a screen or a guard can tell anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,11 +205,18 @@ def _age_words(sides: Sides) -> str:
 
 
 def _guards(definition: AutopilotDefinition, sides: Sides) -> tuple[str, ...]:
-    """Return the guard metrics that hold the candidate back; one that never varies cannot have regressed."""
+    """Return the guard metrics that hold the candidate back; one that never varies cannot have regressed.
+
+    Where it is no number, nothing can be excluded.
+    """
     verdicts: list[TrialVerdict] = []
+    unknown: list[str] = []
     for name, metric in definition.metrics.items():
-        seen = {*values(sides.baseline, name), *values(sides.candidate, name)}
-        if metric.primary or not (metric.guard or metric.no_worse_by is not None) or len(seen) == 1:
+        rival, tried = values(sides.baseline, name), values(sides.candidate, name)
+        if metric.primary or not (metric.guard or metric.no_worse_by is not None) or len({*rival, *tried}) == 1:
+            continue
+        if len(finite(rival)[0]) < RIVALS_LEAST or not all(map(math.isfinite, tried)):
+            unknown.append(name)
             continue
         question = Question(
             metric=name, direction=metric.better(), alpha=definition.decision.alpha, no_worse_by=metric.no_worse_by
@@ -217,7 +224,7 @@ def _guards(definition: AutopilotDefinition, sides: Sides) -> tuple[str, ...]:
         verdicts.append(
             judge_trials(question, Arms(baseline=_group(sides.baseline, name), candidate=_group(sides.candidate, name)))
         )
-    return tuple(held_back(verdicts, alpha=definition.decision.alpha))
+    return (*unknown, *held_back(verdicts, alpha=definition.decision.alpha))
 
 
 def _group(runs: Sequence[Ran], metric: str) -> Group:

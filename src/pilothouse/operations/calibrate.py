@@ -42,7 +42,7 @@ def _data(definition: Definition, campaign: Campaign, golden: Mapping[str, str])
             "seeds": definition.flywheel.seeds_per_iteration,
             "config": {**fixed, **campaign.config},
         }
-    return {"command": list(definition.trainer.command), "config": dict(fixed)}
+    return {"command": list(definition.trainer.command), "config": dict(fixed), "knobs": sorted(definition.knobs)}
 
 
 def floors_of(definition: Definition, found: Replicated, *, conditions: Conditions) -> list[NoiseFloor]:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from statistics import fmean
 
 from pilothouse.campaigns.arms import Ran
 from pilothouse.campaigns.autopilot import Confirm, JudgeRuns
@@ -77,7 +76,12 @@ def mean_metrics(runs: Sequence[Ran]) -> dict[str, float]:
     """Return the mean of each metric over the runs that finished."""
     finished = [run.fact.metrics for run in runs if not run.failure()]
     names = dict.fromkeys(name for metrics in finished for name in metrics)
-    return {name: fmean(metrics[name] for metrics in finished if name in metrics) for name in names}
+    return {name: _mean([metrics[name] for metrics in finished if name in metrics]) for name in names}
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Return the mean; of numbers whose sum is too large as well."""
+    return math.fsum(value / len(values) for value in values)
 
 
 def run_seconds(runs: Sequence[Ran]) -> float:
@@ -138,7 +142,8 @@ def _entry(definition: AutopilotDefinition, action: JudgeRuns, trial: Trial) -> 
         confidence=verdict.confidence.value,
         evidence={
             "verdict": verdict.as_json(),
-            "metrics": dict(trial.metrics),
+            # The logbook holds finite numbers only, and a metric that nobody promised may be anything.
+            "metrics": {name: value if math.isfinite(value) else None for name, value in trial.metrics.items()},
             "held_back": list(decided.held_back),
             "failure": decided.failure,
             "baseline_jobs": [run.fact.job for run in decided.sides.baseline],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,13 +10,14 @@ from typing import Protocol
 
 import pytest
 
-from pilothouse.campaigns.record import Halt, Owner
+from pilothouse.campaigns.record import Halt, Owner, TrialState
 from pilothouse.errors import BadValue, Conflict, KeyReused, LeaseLost, NotFound, PilothouseError, StorageFailed
 from pilothouse.fleet.job import Job, Outcome
 from pilothouse.fleet.stages import Stage
 from pilothouse.ids import CampaignName, ProposalId
 from pilothouse.ports.leadership import Leadership
 from pilothouse.ports.store import Store, Transaction
+from pilothouse.proposals.promotion import Confirmation, Confirmed
 from pilothouse.proposals.proposal import State
 from pilothouse.testing import values
 from pilothouse.testing.endings_conformance import EndingsConformance
@@ -104,6 +106,30 @@ class CampaignsConformance:
             assert list(tx.campaigns.trials(PRODUCT, CAMPAIGN)) == trials
             assert list(tx.campaigns.trials(OTHER, CAMPAIGN)) == []
 
+    def test_a_trial_over_seeds_keeps_its_confirmation_and_its_failure(self, store: Store) -> None:
+        """One that waits for it, one that has it, one without any gain, and one whose candidate failed."""
+        waits = replace(values.make_trial(1, verdict=values.make_verdict()), state=TrialState.CONFIRMING)
+        kept = Confirmed(state=Confirmation.CONFIRMED, gain=0.1 + 0.2, p=1e-300, reason="fresh runs\nagree")
+        lost = Confirmed(state=Confirmation.ROLLED_BACK, gain=None, p=None, reason="")
+        unbounded = replace(
+            values.make_verdict(), candidate=math.nan, difference=math.nan, low=-math.inf, high=math.inf, alpha=0.0
+        )
+        trials = [
+            waits,
+            replace(waits, number=2, state=TrialState.JUDGED, confirmation=kept),
+            replace(waits, number=3, state=TrialState.JUDGED, confirmation=lost),
+            replace(values.make_trial(4, verdict=unbounded), failure="out_of_memory"),
+        ]
+        with store.write() as tx:
+            tx.campaigns.put(values.make_campaign())
+            for trial in trials:
+                tx.campaigns.put_trial(trial)
+        with store.read() as tx:
+            stored = list(tx.campaigns.trials(PRODUCT, CAMPAIGN))
+        # What is no number equals nothing, itself neither, so verdicts are compared in words.
+        assert [repr(trial.verdict) for trial in stored] == [repr(trial.verdict) for trial in trials]
+        assert [replace(trial, verdict=None) for trial in stored] == [replace(trial, verdict=None) for trial in trials]
+
     def test_runs_belong_to_a_stored_job_and_are_listed_newest_first(self, store: Store) -> None:
         """A run of an unknown job is refused, and so is an id that is taken."""
         with store.write() as tx:
@@ -144,6 +170,20 @@ class CampaignsConformance:
             stored = list(tx.campaigns.golden_sets(PRODUCT, CAMPAIGN))
 
         assert stored == [replace(values.make_golden(), looks=1)]
+
+    def test_a_look_may_publish_a_score_that_later_looks_leave(self, store: Store) -> None:
+        """It stays until another is published, also when the set is locked again."""
+        with store.write() as tx:
+            tx.campaigns.put(values.make_campaign())
+            tx.campaigns.lock_golden(values.make_golden())
+            seen = []
+            for published in (None, 0.25, None, -1e-9):
+                tx.campaigns.count_look(PRODUCT, CAMPAIGN, "golden", published=published)
+                tx.campaigns.lock_golden(values.make_golden())
+                (stored,) = tx.campaigns.golden_sets(PRODUCT, CAMPAIGN)
+                seen.append((stored.looks, stored.published))
+
+        assert seen == [(1, None), (2, 0.25), (3, 0.25), (4, -1e-9)]
 
     def test_incidents_keep_their_order(self, store: Store) -> None:
         """They belong to a stored job."""
