@@ -206,7 +206,7 @@ def test_force_fences_what_the_factory_holds(world: World) -> None:
     refused(world.complete(key, offer), 401)
     other = world.factory(product=OTHER)
     assert world.claim(other, boot="b2") == []
-    refused(world.complete(other, offer), 409)
+    refused(world.complete(other, offer), 404)
     assert world.engine.look(lambda scheduler: scheduler.roster.factories[FactoryName("f1")].product) == OTHER
 
 
