@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import threading
 
 import pytest
 
@@ -14,7 +14,7 @@ from pilothouse.fleet.factory import Factory
 from pilothouse.ids import FactoryName
 from pilothouse.ports.store import Transaction
 from pilothouse.testing.clock import FrozenClock
-from pilothouse.web.identity import Tokens
+from pilothouse.web.identity import FRESH_SECONDS, Tokens
 from pilothouse.web.memory import retire
 from tests.web.world import World
 
@@ -30,12 +30,13 @@ def test_a_change_that_comes_while_tokens_are_read_is_not_missed() -> None:
     token = a_token(clock)
     reads: list[int] = []
 
-    def load() -> Sequence[Token]:
+    def load(name: str) -> Token | None:
+        assert name == token.id
         reads.append(len(reads))
         if reads == [0]:
             tokens.forget()
-            return []
-        return [token]
+            return None
+        return token
 
     async def look_twice() -> list[Token | None]:
         return [await tokens.find(token.id), await tokens.find(token.id)]
@@ -45,14 +46,66 @@ def test_a_change_that_comes_while_tokens_are_read_is_not_missed() -> None:
     assert asyncio.run(look_twice()) == [None, token]
 
 
+def test_a_token_is_read_again_once_it_is_no_longer_fresh_and_only_when_it_is_shown() -> None:
+    clock = FrozenClock()
+    token = a_token(clock)
+    reads: list[str] = []
+
+    def load(name: str) -> Token | None:
+        reads.append(name)
+        return token if name == token.id else None
+
+    async def look(name: str) -> Token | None:
+        return await tokens.find(name)
+
+    tokens = Tokens(load, clock)
+
+    assert [asyncio.run(look(token.id)) for _ in range(3)] == [token] * 3
+    assert reads == [token.id]
+    clock.advance(FRESH_SECONDS)
+    assert asyncio.run(look(token.id)) == token
+    assert [asyncio.run(look("nobody's")) for _ in range(2)] == [None, None]
+    assert reads == [token.id] * 2 + ["nobody's"] * 2
+
+
+def test_a_read_that_a_change_overtook_is_not_kept() -> None:
+    """Whoever asks after the change waits for a read of their own."""
+    clock = FrozenClock()
+    token = a_token(clock)
+    begun, over = threading.Event(), threading.Event()
+    answers: list[Token | None] = [None, token]
+
+    def load(name: str) -> Token | None:
+        del name
+        answer = answers.pop(0)
+        if answer is None:
+            begun.set()
+            assert over.wait(10)
+        return answer
+
+    async def look() -> tuple[Token | None, Token | None]:
+        first = asyncio.create_task(tokens.find(token.id))
+        assert await asyncio.to_thread(begun.wait, 10)
+        tokens.forget()
+        second = await tokens.find(token.id)
+        over.set()
+        return await first, second
+
+    tokens = Tokens(load, clock)
+
+    assert asyncio.run(look()) == (None, token)
+    assert asyncio.run(tokens.find(token.id)) == token
+
+
 def test_many_who_ask_at_once_read_the_store_once() -> None:
     clock = FrozenClock()
     token = a_token(clock)
     reads: list[int] = []
 
-    def load() -> Sequence[Token]:
+    def load(name: str) -> Token | None:
+        assert name == token.id
         reads.append(1)
-        return [token]
+        return token
 
     async def look() -> list[Token | None]:
         return list(await asyncio.gather(*(tokens.find(token.id) for _ in range(20))))

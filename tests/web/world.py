@@ -91,9 +91,9 @@ class World:
             scratch=self.home / "incoming",
         )
 
-    def _stored(self) -> list[Token]:
+    def _stored(self, name: str) -> Token | None:
         with self.engine.read() as tx:
-            return list(tx.access.listed(None))
+            return tx.access.by_id(name)
 
     def ask(self, method: str, path: str, *, token: str | None = None, **more: Any) -> httpx2.Response:
         """Return the answer; without a token nobody is named."""

@@ -1,13 +1,13 @@
 """Who asks: the bearer's token, looked up and weighed by the one rule in `access.authorise`.
 
-Tokens are few and read at every request, so they are kept in memory. What this process changes is seen at once; what
-another server on the same database changes is seen within `FRESH_SECONDS`.
+A token is shown with every request, so it is kept in memory for a while. What this process changes is seen at once;
+what another server on the same database changes is seen within `FRESH_SECONDS`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -22,44 +22,53 @@ from pilothouse.ports.clock import Clock
 from pilothouse.web.rates import Rates
 
 FRESH_SECONDS = 2.0
+KEPT_MAX = 10_000
 COUNTED = "pilothouse.counted"
 """In a request's scope: its token's bucket has been asked already."""
 NO_TOKEN = "send a token that is good as `Authorization: Bearer TOKEN`"  # noqa: S105  a sentence, no secret
 
 
 class Tokens:
-    """The stored tokens by id, read anew when they may have changed."""
+    """The stored tokens that were shown lately, each read anew when it may have changed. One event loop at a time."""
 
-    def __init__(self, load: Callable[[], Sequence[Token]], clock: Clock, *, extra: Sequence[Token] = ()) -> None:
+    def __init__(self, load: Callable[[str], Token | None], clock: Clock, *, extra: Sequence[Token] = ()) -> None:
         self._load = load
         self._clock = clock
         self._extra = {token.id: token for token in extra}
-        self._kept: Mapping[str, Token] = {}
-        self._read_at: float | None = None
-        self._changes = 0
-        self._reading = asyncio.Lock()
+        self._kept: dict[str, tuple[Token, float]] = {}
+        self._reading: dict[str, asyncio.Task[Token | None]] = {}
 
     def forget(self) -> None:
-        """Let the next look read the store: this process has changed a token."""
-        self._changes += 1
-        self._read_at = None
+        """Let every next look read the store, also where a read is under way: this process has changed a token."""
+        self._kept = {}
+        self._reading = {}
 
     async def find(self, name: str) -> Token | None:
         """Return the token of this id."""
-        if not self._fresh():
-            async with self._reading:
-                if not self._fresh():
-                    await self._read()
-        return self._kept.get(name)
+        if name in self._extra:
+            return self._extra[name]
+        token, read_at = self._kept.get(name, (None, 0.0))
+        if token is not None and self._clock.monotonic() - read_at < FRESH_SECONDS:
+            return token
+        reading = self._reading.get(name)
+        if reading is None:
+            reading = self._reading[name] = asyncio.create_task(self._read(name, self._kept))
+        # Whoever goes away while others wait for the same token takes nothing from them.
+        return await asyncio.shield(reading)
 
-    async def _read(self) -> None:
-        began, changes = self._clock.monotonic(), self._changes
-        self._kept = {token.id: token for token in await asyncio.to_thread(self._load)} | self._extra
-        # A change that came meanwhile may not be in what was read: then the next look reads again.
-        self._read_at = began if self._changes == changes else None
-
-    def _fresh(self) -> bool:
-        return self._read_at is not None and self._clock.monotonic() - self._read_at < FRESH_SECONDS
+    async def _read(self, name: str, kept: dict[str, tuple[Token, float]]) -> Token | None:
+        """Return the token as it is stored, and keep it, unless tokens have changed since `kept` was begun."""
+        began, own = self._clock.monotonic(), asyncio.current_task()
+        try:
+            token = await asyncio.to_thread(self._load, name)
+        finally:
+            if self._reading.get(name) is own:
+                del self._reading[name]
+        if token is not None and kept is self._kept:
+            if len(kept) >= KEPT_MAX:
+                kept.clear()
+            kept[name] = (token, began)
+        return token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -235,9 +235,9 @@ def is_loopback(host: str) -> bool:
 
 
 def _parts(workspace: Workspace, engine: Engine, *, open_loopback: bool, extra: Sequence[Token] = ()) -> Parts:
-    def stored() -> Sequence[Token]:
+    def stored(name: str) -> Token | None:
         with engine.read() as tx:
-            return tx.access.listed(None)
+            return tx.access.by_id(name)
 
     gate = Gate(
         tokens=Tokens(stored, workspace.clock, extra=extra),
