@@ -145,6 +145,15 @@ def test_a_waiting_claim_is_woken_when_the_last_victim_has_ended(fleet: Fleet, e
     assert [each.job for each in claim.value()] == [critical.id]
 
 
+def test_a_victims_history_names_the_job_that_it_makes_room_for(fleet: Fleet) -> None:
+    """By the id that people know it by."""
+    victim, critical = run_low(fleet), urgent(fleet)
+    fleet.preempt()
+
+    with fleet.store.read() as tx:
+        assert tx.jobs.events(victim.job)[-1].why == f"it makes room for {critical.id}"
+
+
 @pytest.mark.parametrize("restart", [False, True])
 def test_a_victim_that_does_not_stop_is_fenced_at_its_deadline(fleet: Fleet, restart: bool) -> None:
     """By the sweep, also one of an engine that was started in between."""
