@@ -9,6 +9,7 @@ from tests.engine.world import ONE, TWO, Fleet, make_factory, memory
 
 from pilothouse.engine.commands import Act, Look
 from pilothouse.errors import StorageFailed
+from pilothouse.fleet.board import Shut
 from pilothouse.fleet.budget import Balance, Budget, Pause
 from pilothouse.fleet.job import Cost, Outcome
 from pilothouse.fleet.stages import Stage
@@ -118,6 +119,23 @@ def test_a_pause_holds_until_it_is_lifted(fleet: Fleet) -> None:
 
     assert fleet.retry() == [claim]
     assert len(claim.value()) == 1
+
+
+def test_what_holds_every_job_back_is_told_from_what_holds_only_dear_ones(fleet: Fleet) -> None:
+    """A job too dear for what is left lets a cheaper one of the same kind pass; after the ceiling nothing does."""
+    for number, asked in enumerate((95.0, 10.0, 4.0), start=1):
+        submit(fleet, number, asked)
+    first = fleet.take()
+    (dear, cheap) = (fleet.scheduler.board.shapes[fleet.job(values.make_new_job(n).id).shape] for n in (2, 3))
+    (place,) = fleet.scheduler.board.places.values()
+    why = fleet.scheduler.funds.why
+
+    assert (type(why(dear, place)), why(cheap, place)) == (str, None)
+    second = fleet.take()
+    assert second.key == "step/3"
+    fleet.complete(first, replace(values.make_report(), cost=Cost(tokens=200.0)))
+
+    assert [type(why(shape, place)) for shape in (dear, cheap)] == [Shut, Shut]
 
 
 def test_an_unknown_cost_is_never_zero(fleet: Fleet) -> None:

@@ -25,10 +25,11 @@ from tests.fleet.board_world import (
     ready,
 )
 
+from pilothouse.fleet.board import Shut
 from pilothouse.fleet.capability import Offer
 from pilothouse.fleet.claim import Ready
 from pilothouse.fleet.job import Cost, Priority, Shape
-from pilothouse.fleet.place import EVERY_PRODUCT
+from pilothouse.fleet.place import EVERY_PRODUCT, Place
 from pilothouse.fleet.score import DEFAULT, FactoryFacts, JobFacts, Weights, score, static_order
 from pilothouse.ids import Epoch, JobNumber, ShapeNumber
 
@@ -354,6 +355,28 @@ class TestWhoMay:
         assert pick_all(board) == [6, 3, 4, 7]
         board.release(JobNumber(1))
         assert pick_all(board) == [5]
+
+    def test_a_budget_that_lets_nothing_through_is_asked_once_for_a_lane(self) -> None:
+        """One that has room for cheaper jobs is asked about each kind, in their order, until it says yes."""
+        board = board_of(*(replace(SMALL, timeout_seconds=100.0 - number) for number in range(50)))
+        open_place(board)
+        add(board, *(ready(number, shape=number, age_seconds=-number) for number in range(1, 51)))
+        asked: list[float] = []
+
+        def shut(shape: Shape, _: Place) -> str | None:
+            asked.append(shape.timeout_seconds)
+            return Shut("paused")
+
+        def dear(shape: Shape, _: Place) -> str | None:
+            asked.append(shape.timeout_seconds)
+            return "too dear" if shape.timeout_seconds > 60 else None
+
+        assert pick(board, funds=shut) is None
+        assert asked == [100.0]
+        asked.clear()
+        assert pick(board, funds=dear) == 41
+        assert asked[-1] == 60.0
+        assert pick(board, funds=dear) == 42
 
 
 class TestWaiting:

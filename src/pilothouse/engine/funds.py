@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pilothouse.fleet.budget import Balance, Budget, Held, Rates, estimate, may_reserve_all
+from pilothouse.fleet.board import Shut
+from pilothouse.fleet.budget import Balance, Budget, Held, Hold, Rates, estimate, may_reserve_all
 from pilothouse.fleet.job import Cost, Shape
 from pilothouse.fleet.ledger import Reservation, Settlement
 from pilothouse.fleet.place import Place
@@ -79,9 +80,11 @@ class Funds:
         return said if isinstance(said, Held) else None
 
     def why(self, shape: Shape, place: Place) -> str | None:
-        """Return the reason of `held` in words."""
+        """Return the reason of `held` in words, a `Shut` where it is the same for every job of the engine."""
         held = self.held(shape, place)
-        return None if held is None else held.why
+        if held is None:
+            return None
+        return Shut(held.why) if held.hold in _WHATEVER_IT_COSTS else held.why
 
     def reserve(
         self, number: JobNumber, *, epoch: Epoch, shape: Shape, place: Place, now: datetime
@@ -112,4 +115,5 @@ class Funds:
         return (number, epoch) in self._reserved
 
 
+_WHATEVER_IT_COSTS = frozenset({Hold.PAUSED, Hold.EXHAUSTED})
 _NOTHING = Cost(usd=0.0, gpu_hours=0.0, tokens=0.0)

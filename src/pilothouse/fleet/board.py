@@ -36,6 +36,12 @@ Near: TypeAlias = list[tuple[float, Entry]]
 """Jobs whose score may be the best of all, with the score as a short sum."""
 
 
+class Shut(str):
+    """Why the budgets let nothing of a product and an engine through, whatever it costs; it holds for a whole lane."""
+
+    __slots__ = ()
+
+
 class Board(Lanes):
     """Everything that scheduling looks at. One thread at a time."""
 
@@ -284,8 +290,11 @@ class Board(Lanes):
     def _paid(self, lane: Lane, place: Place, funds: Funds | None) -> Entry | None:
         """Return the first job of a lane that the budgets do not hold back."""
         first = self._front(lane)
-        if funds is None or first is None or funds(self.shapes[first[4]], place) is None:
+        said = None if funds is None or first is None else funds(self.shapes[first[4]], place)
+        if funds is None or said is None:
             return first
+        if isinstance(said, Shut):
+            return None
         return next((each for each in self._in_turn(lane) if funds(self.shapes[each[4]], place) is None), None)
 
     def _best(self, near: Near, place: Place, *, now_us: int, weights: Weights | None = None) -> Entry:
