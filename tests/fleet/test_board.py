@@ -356,6 +356,21 @@ class TestWhoMay:
         board.release(JobNumber(1))
         assert pick_all(board) == [5]
 
+    def test_a_job_behind_one_that_the_budget_holds_back_still_needs_its_lock(self) -> None:
+        """It was listed before a job of another lane took the lock."""
+        locked = replace(SMALL, lock="one")
+        board = board_of(SMALL, locked, replace(locked, pool="elsewhere"))
+        open_place(board)
+        add(board, ready(1, age_seconds=9), ready(2, shape=2), ready(3, shape=3, age_seconds=99))
+        assert pick(board) == 3
+
+        def dear(shape: Shape, _: Place) -> str | None:
+            return None if shape.lock else "too dear"
+
+        assert pick(board, funds=dear) is None
+        board.release(JobNumber(3))
+        assert pick(board, funds=dear) == 2
+
     def test_a_budget_that_lets_nothing_through_is_asked_once_for_a_lane(self) -> None:
         """One that has room for cheaper jobs is asked about each kind, in their order, until it says yes."""
         board = board_of(*(replace(SMALL, timeout_seconds=100.0 - number) for number in range(50)))
