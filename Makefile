@@ -36,8 +36,8 @@ check: setup ## Lint, types, import contracts
 test: check ## Everything that must hold: check, then all tests
 	$(BIN)/pytest -n 2 --dist worksteal
 
-soak: setup ## The long runs that `make test` leaves out
-	$(BIN)/pytest -m soak
+soak: setup ## The long runs that `make test` leaves out, one after the other
+	$(BIN)/pytest -m soak -p no:xdist -v -s --durations=0 --durations-min=1
 
 peers: $(PEERS)/.installed ## The queues that `pilothouse bench fleet --peers` measures, in .venv-peers
 

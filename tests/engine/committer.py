@@ -60,6 +60,15 @@ class Committer:
         """Return the name under which a thread claims; a factory knows what it holds, so no two threads are one."""
         return FactoryName(f"{FACTORY}-{thread}")
 
+    def hold(self) -> None:
+        """Take a job and never end it, so that every kill leaves one behind that was held."""
+        job = self.engine.submit(values.make_new_job((self.round_number + 1) * THREADS * 10**6 - 1))
+        self.say(f"submitted {job.id} 0")
+        for offer in self.engine.claim(factory=self.factory(THREADS), boot=self.boot, wait_seconds=0, seats=1):
+            self.say(f"claimed {offer.job} {offer.epoch}")
+            self.engine.start(offer.job, epoch=offer.epoch, pid=1, pid_started=1.0)
+            self.say(f"started {offer.job} {offer.epoch}")
+
     def work(self, thread: int) -> None:
         """Submit a job, claim one, end it, and begin again."""
         for count in range(10**6):
@@ -83,10 +92,11 @@ def main(database: str, round_number: str) -> None:
     """Work on several threads until the end, which is a SIGKILL."""
     with Engine(SqliteStore(Path(database)), RealClock()) as engine:
         committer = Committer(engine, int(round_number))
-        for number in range(THREADS):
+        for number in range(THREADS + 1):
             # The first word of the new boot takes back what the killed one held.
             engine.enrol(Factory(product=EVERY_PRODUCT, name=committer.factory(number)))
             engine.beat(factory=committer.factory(number), boot=committer.boot, held=())
+        committer.hold()
         threads = [threading.Thread(target=committer.work, args=(number,), daemon=True) for number in range(THREADS)]
         for thread in threads:
             thread.start()

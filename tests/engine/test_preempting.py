@@ -17,6 +17,7 @@ from pilothouse.fleet.job import Cost, Job, Outcome, Priority
 from pilothouse.fleet.stages import Stage
 from pilothouse.operations.cancel import cancel
 from pilothouse.operations.claim import Handover
+from pilothouse.operations.operate import requeue
 from pilothouse.ports.dispatch import Word
 from pilothouse.testing import values
 from pilothouse.testing.values import PRODUCT
@@ -212,6 +213,19 @@ def test_a_victim_that_goes_on_elsewhere_holds_nobody_up(fleet: Fleet) -> None:
 
     assert again.job == victim.job
     assert [each.job for each in fleet.claim(ONE)] == [critical.id]
+
+
+def test_a_job_that_has_found_room_elsewhere_waits_for_no_victim(fleet: Fleet) -> None:
+    """Also for an engine that was started since, and reads in the victim's history for whom it stops."""
+    victim, critical = run_low(fleet), urgent(fleet)
+    assert list(fleet.preempt()) == [victim.job]
+    assigned = fleet.job(critical.id)
+    fleet.ask(Act(lambda tx: requeue(tx, assigned, by="ada", reason="look elsewhere", now=fleet.clock.now())))
+    assert [each.job for each in fleet.claim(TWO)] == [critical.id]
+    fleet.restart()
+
+    assert [each.job for each in fleet.claim(TWO)] == [critical.id]
+    assert fleet.job(victim.job).stop_at is not None
 
 
 def test_several_victims_make_room_together(fleet: Fleet) -> None:

@@ -12,7 +12,7 @@ from tests.engine.world import ONE, THREE, TWO, Fleet, make_factory, memory
 
 from pilothouse.engine.commands import Act, Command, Complete, Heartbeat, Look
 from pilothouse.engine.sweeps import OVERTIME_SECONDS, UNHEARD_SECONDS
-from pilothouse.errors import StorageFailed
+from pilothouse.errors import LeaseLost, StorageFailed
 from pilothouse.fleet.factory import FAILURES_MAX, OPEN_SECONDS
 from pilothouse.fleet.job import Outcome, Priority
 from pilothouse.fleet.retry import FACTORIES_MAX
@@ -99,6 +99,19 @@ class TestSweeps:
         assert taken == [forgotten.job]
         assert fleet.job(known.job).losses == 0
 
+    def test_nobody_else_keeps_an_attempt_that_its_factory_forgot(self, fleet: Fleet) -> None:
+        """Not even with the right epoch: only the boot that holds it can say that it lives."""
+        fleet.submit(1)
+        forgotten = fleet.take(ONE)
+        taken: list[JobId] = []
+        for _ in range(8):
+            fleet.clock.advance(SWEEP_SECONDS)
+            fleet.beat(ONE)
+            fleet.claim(TWO, held=[(forgotten.job, forgotten.epoch)], seats=0)
+            taken += fleet.sweep()
+
+        assert taken == [forgotten.job]
+
     def test_an_attempt_far_over_its_time_is_taken_back(self, fleet: Fleet) -> None:
         """Although its factory says that it runs."""
         fleet.submit(1, timeout_seconds=60.0)
@@ -166,6 +179,21 @@ class TestBreakers:
         assert fleet.complete(probe) is None
         assert len(fleet.claim(jobs=3, held=held)) == 1
 
+    def test_an_engine_that_fails_on_one_factory_is_well_on_another(self) -> None:
+        """Neither the failures there nor the end of the time of rest say anything of it."""
+        fleet = Fleet(make_factory(ONE, engines=("codex",)), make_factory(TWO, engines=("codex",)))
+        fleet.beat(TWO)
+        for number in range(FAILURES_MAX):
+            self.fail(fleet, number)
+        (place,) = (each for each in fleet.scheduler.board.places.values() if each.factory == TWO)
+        assert place.health.get("codex", 1.0) == 1.0
+        fleet.scheduler.roster.probe(now=fleet.clock.now())
+        assert place.health.get("codex", 1.0) == 1.0
+        fleet.submit(10, engine="codex")
+
+        assert list(fleet.claim(ONE)) == []
+        assert len(fleet.claim(TWO)) == 1
+
     def test_a_new_boot_does_not_mend_an_engine(self, fleet: Fleet) -> None:
         """Otherwise a factory that crashes would be trusted at each start."""
         fleet.submit(10, engine="codex")
@@ -186,6 +214,33 @@ class TestBreakers:
             fleet.beat(boot="next")
 
         assert len(fleet.claim(boot=BOOT if how == "cancelled" else "next")) == 1
+
+    def test_an_old_failure_that_is_told_again_says_nothing_of_the_attempt_after_it(self) -> None:
+        """Its answer was lost; it was counted when it came first, and where it happened."""
+        fleet = Fleet(make_factory(ONE, engines=("codex",)), make_factory(TWO, engines=("codex",)))
+        fleet.submit(1, engine="codex", restarts=1)
+        old, report = fleet.take(ONE), values.make_report(Outcome.LAUNCH_FAILED)
+        fleet.complete(old, report)
+        new = fleet.take(TWO)
+        assert new.job == old.job
+        before = fleet.scheduler.roster.breaker(TWO, "codex")
+
+        assert fleet.complete(old, report) is None
+        assert fleet.scheduler.roster.breaker(TWO, "codex") == before
+
+    def test_a_success_counts_beside_a_stale_report_of_the_same_batch(self) -> None:
+        """What is refused takes nothing away from what is taken in."""
+        fleet = Fleet(make_factory(ONE, engines=("codex",)))
+        self.fail(fleet, 1)
+        fleet.submit(2, engine="codex")
+        held = fleet.take()
+        before = fleet.scheduler.roster.breaker(ONE, "codex").average
+        stale, good = (Complete([(held.job, epoch, values.make_report())]) for epoch in (Epoch(0), held.epoch))
+
+        fleet.run(stale, good)
+
+        assert [type(each) for each in (*stale.value(), *good.value())] == [LeaseLost, type(None)]
+        assert fleet.scheduler.roster.breaker(ONE, "codex").average > before
 
     def test_a_failure_that_is_told_twice_counts_once(self) -> None:
         """The health falls once."""

@@ -91,3 +91,15 @@ def test_a_revocation_ends_the_sessions_of_its_product_only(tx: Transaction) -> 
     revoke_factory(tx, mine, by="ada", now=BEGIN)
 
     assert [session.product for session in tx.factories.open_sessions()] == [OTHER]
+
+
+def test_a_revocation_ends_the_sessions_of_its_factory_only(tx: Transaction) -> None:
+    """Its neighbours of the same product work on."""
+    mine, other = (Factory(product=PRODUCT, name=FactoryName(name)) for name in ("mine", "other"))
+    for factory in (mine, other):
+        tx.factories.put(factory, now=BEGIN)
+        tx.factories.open_session(PRODUCT, factory.name, BootId("boot-1"), now=BEGIN, expires=LATER)
+
+    revoke_factory(tx, mine, by="ada", now=BEGIN)
+
+    assert [kept.session.factory for kept in tx.factories.open_sessions()] == [other.name]

@@ -1,4 +1,6 @@
-"""Guards taken out of the sources one at a time: every comparison of an epoch or a product, every check of access.
+"""Guards taken out of the sources one at a time.
+
+They are every comparison of an epoch, of a product or of who holds something, and every check of access.
 
 The list is made by pattern over whatever the sources hold, so new code is covered without being named here.
 """
@@ -7,7 +9,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,18 +18,27 @@ _OTHER = r"(?::\w+|\?\d*|value ->> \d+|[a-z_]+\.[a-z_]+)"
 EPOCH = re.compile(rf"(?:\b\w+\.)?\bepoch = {_OTHER}")
 SHIPPED_EPOCH = re.compile(r"\b\w+\.epoch = (?=\(\s*SELECT)")
 PRODUCT = re.compile(rf"(?:\b\w+\.)?\bproduct = {_OTHER}")
+STILL_GOOD = re.compile(r"\(\w+_at IS NULL OR \w+_at > :now\)|\bused_at IS NULL|\bkind = 'enrolment'")
 ASSIGNED = re.compile(r"\bSET\b.*?(?=\bWHERE\b|;)", re.DOTALL)
 """What an UPDATE writes is no comparison, though it is spelled like one."""
 REFUSALS = {"Denied", "NotAuthenticated", "NotApproved", "Refused"}
-"""Returning or raising one of these under a condition is a check of access, in the rooms of `GUARDED`."""
-GUARDED = ("access", "web")
+"""Returning or raising one of these under a condition is a check of access, in the places of `GUARDED`."""
+GUARDED = ("access", "web", "wiring/server.py")
 LET_THROUGH = {"compare_digest", "sees"}
 """Calls that answer yes or no to who asks."""
 DROPPED = re.compile(r"check_\w+|seen_or_not_found")
 """Calls that stand alone because they refuse by themselves, or return nothing."""
 WEAKER = {"READ": "FETCH", "FETCH": ""}
 """A permission that more callers have; for those that are not listed it is READ, which nearly everybody has."""
-ROOMS = ("access", "fleet", "operations", "engine", "store", "web")
+ROOMS = ("access", "fleet", "operations", "engine", "store", "web", "wiring")
+WORDS: Mapping[str, re.Pattern[str]] = {
+    "epoch": re.compile(r"(\w+_)?epoch"),
+    "product": re.compile(r"(\w+_)?product"),
+    "holder": re.compile(r"session|factory|holder"),
+}
+"""What a comparison may be about, and the names of what it compares."""
+DECIDES = ("fleet", "access")
+"""Rooms whose comparisons of holders choose among candidates and guard nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +54,10 @@ class Mutant:
     kind: str
 
     @property
-    def name(self) -> str:
-        """Return where it is and what it does, in one line."""
+    def change(self) -> str:
+        """Return what it does, in one line."""
         old, new = (" ".join(text.split()) for text in (self.old, self.new))
-        return f"{self.path}:{self.line} [{self.kind}] {old} -> {new}"
+        return f"{old} -> {new}"
 
     def applied(self, source: str) -> str:
         """Return the file's text with the guard taken out."""
@@ -61,15 +73,28 @@ def mutants_of(package: Path) -> list[Mutant]:
             if path.suffix == ".sql" and path.parent.name != "migrations":
                 found += in_sql(path.read_text(encoding="utf-8"), path)
             elif path.suffix == ".py":
-                found += in_python(path.read_text(encoding="utf-8"), path, guarded=room in GUARDED)
+                guarded = path.relative_to(package).as_posix().startswith(GUARDED)
+                all_ = in_python(path.read_text(encoding="utf-8"), path, guarded=guarded)
+                found += [mutant for mutant in all_ if mutant.kind != "holder" or room not in DECIDES]
+    return found
+
+
+def keyed(mutants: Sequence[Mutant], package: Path) -> dict[str, Mutant]:
+    """Return the mutants by names that stay when lines move: the file, the change, and which of several alike it is."""
+    found: dict[str, Mutant] = {}
+    seen: Counter[str] = Counter()
+    for mutant in sorted(mutants, key=lambda each: (str(each.path), each.start)):
+        name = f"{mutant.path.relative_to(package).as_posix()}: {mutant.change}"
+        seen[name] += 1
+        found[name if seen[name] == 1 else f"{name} ({seen[name]})"] = mutant
     return found
 
 
 def in_sql(source: str, path: Path) -> Iterator[Mutant]:
-    """Yield the comparisons of epochs and products in statements; the parameter stays, so that the call still fits."""
+    """Yield the comparisons in statements; a parameter stays, so that the call still fits."""
     written = [range(*match.span()) for match in ASSIGNED.finditer(source)]
     comments = [range(*match.span()) for match in re.finditer(r"--[^\n]*", source)]
-    for kind, pattern in (("epoch", EPOCH), ("product", PRODUCT), ("epoch", SHIPPED_EPOCH)):
+    for kind, pattern in (("epoch", EPOCH), ("product", PRODUCT), ("epoch", SHIPPED_EPOCH), ("access", STILL_GOOD)):
         for match in pattern.finditer(source):
             if any(match.start() in span for span in (*written, *comments)):
                 continue
@@ -86,13 +111,15 @@ def in_python(source: str, path: Path, *, guarded: bool) -> Iterator[Mutant]:
         if id(node) in stated:
             continue
         if isinstance(node, ast.Compare):
-            for kind in ("epoch", "product"):
-                if _guards(kind, node):
-                    for new in _verdicts(node):
-                        yield _python_mutant(path, source, offsets, node, new=new, kind=kind)
+            kind = next((kind for kind in WORDS if _guards(kind, node)), None)
+            if kind is not None:
+                for new in _verdicts(node):
+                    yield _python_mutant(path, source, offsets, node, new=new, kind=kind)
         elif guarded:
             for part, new in _without_access(node):
                 yield _python_mutant(path, source, offsets, part, new=new, kind="access")
+            for part, new in _without_product(node):
+                yield _python_mutant(path, source, offsets, part, new=new, kind="product")
 
 
 def _without_access(node: ast.AST) -> Iterator[tuple[ast.expr, str]]:
@@ -100,6 +127,8 @@ def _without_access(node: ast.AST) -> Iterator[tuple[ast.expr, str]]:
     match node:
         case ast.If(test=test, body=body) if _refuses(body):
             yield test, "False"
+        case ast.FunctionDef(name="fault", body=body):
+            yield from ((each.test, "False") for each in body if isinstance(each, ast.If))
         case ast.Call() if _called(node) in LET_THROUGH:
             yield node, "True"
         case ast.Expr(value=ast.Call() as call) if DROPPED.fullmatch(_called(call)):
@@ -114,14 +143,30 @@ def _without_access(node: ast.AST) -> Iterator[tuple[ast.expr, str]]:
                         yield part, f"Permission.{WEAKER.get(held, 'READ')}"
 
 
+def _without_product(node: ast.AST) -> Iterator[tuple[ast.expr, str]]:
+    """Yield what keeps a question to the caller's product, and what asks about all of them in its place."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=gate, attr="admit_for"), args=[request, permission, _]):
+            yield node, f"{ast.unparse(gate)}.admit_all({ast.unparse(request)}, {ast.unparse(permission)})"
+        case ast.Call(args=parts, keywords=named):
+            for part in (*parts, *(each.value for each in named)):
+                match part:
+                    case ast.Attribute(value=ast.Name(id="caller"), attr="product"):
+                        yield part, "None"
+
+
 def _guards(word: str, node: ast.Compare) -> bool:
-    """Return whether two epochs or products are compared; the question whether there is one at all is no guard."""
+    """Return whether two of a kind are compared; the question whether there is one at all is no guard."""
     sides = (node.left, *node.comparators)
     return any(_speaks_of(word, side) for side in sides) and not any(isinstance(side, ast.Constant) for side in sides)
 
 
 def _verdicts(node: ast.Compare) -> Sequence[str]:
     """Return what a comparison without force would say; for an order both, since either may be what guards."""
+    match node:
+        case ast.Compare(left=ast.Tuple(elts=lefts), comparators=[ast.Tuple(elts=rights)]):
+            sides = [[ast.unparse(each) for each in side] for side in (lefts, rights)]
+            return [_shorter(sides, without, node.ops[0]) for without in range(len(lefts))]
     match node.ops:
         case [ast.Eq() | ast.Is() | ast.In()]:
             return ["True"]
@@ -131,11 +176,18 @@ def _verdicts(node: ast.Compare) -> Sequence[str]:
             return ["True", "False"]
 
 
+def _shorter(sides: Sequence[Sequence[str]], without: int, sign: ast.cmpop) -> str:
+    """Return the comparison of two tuples without the element of this position."""
+    kept = ("".join(f"{each}, " for at, each in enumerate(side) if at != without) for side in sides)
+    left, right = (f"({side})" for side in kept)
+    return f"{left} {'==' if isinstance(sign, ast.Eq) else '!='} {right}"
+
+
 def _speaks_of(word: str, node: ast.expr) -> bool:
-    """Return whether an operand is an epoch or a product, or holds one; what a call makes of one does not count."""
+    """Return whether an operand is of the kind, or holds one; what a call makes of one does not count."""
     match node:
         case ast.Name(id=name) | ast.Attribute(attr=name):
-            return name == word or name.endswith(f"_{word}")
+            return WORDS[word].fullmatch(name) is not None
         case ast.Tuple(elts=parts):
             return any(_speaks_of(word, part) for part in parts)
         case _:
@@ -144,7 +196,11 @@ def _speaks_of(word: str, node: ast.expr) -> bool:
 
 def _refuses(body: Sequence[ast.stmt]) -> bool:
     match body[-1]:
-        case ast.Return(value=ast.Call() as call) | ast.Raise(exc=ast.Call() as call):
+        case (
+            ast.Return(value=ast.Call() as call)
+            | ast.Return(value=ast.Tuple(elts=[ast.Call() as call, *_]))
+            | ast.Raise(exc=ast.Call() as call)
+        ):
             return _called(call) in REFUSALS
         case _:
             return False

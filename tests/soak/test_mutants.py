@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.soak.mutants import Mutant, in_python, in_sql, mutants_of
+from tests.soak.mutants import Mutant, in_python, in_sql, keyed, mutants_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,6 +30,11 @@ def news(found: list[Mutant]) -> list[tuple[str, str]]:
         ("SELECT 1 FROM a JOIN b ON a.epoch = b.epoch;", [("epoch", "(a.epoch = b.epoch OR 1 = 1)")]),
         ("-- epoch = :epoch is what fences\nSELECT 1;", []),
         ("SELECT 1 FROM a WHERE a.epoch = (\n SELECT max(epoch) FROM b);", [("epoch", "0 <> ")]),
+        ("UPDATE tokens SET used_at = :now WHERE used_at IS NULL;", [("access", "(used_at IS NULL OR 1 = 1)")]),
+        (
+            "SELECT 1 FROM a WHERE (ends_at IS NULL OR ends_at > :now);",
+            [("access", "((ends_at IS NULL OR ends_at > :now) OR 1 = 1)")],
+        ),
     ],
 )
 def test_a_comparison_in_sql_is_found(statement: str, expected: list[tuple[str, str]]) -> None:
@@ -46,12 +51,22 @@ def test_a_comparison_in_sql_is_found(statement: str, expected: list[tuple[str, 
         ("assert job.epoch == epoch\n", []),
         ("first = job.epoch == 1\n", []),
         ("mine = (job.id, job.epoch) in held\n", [("epoch", "True")]),
+        (
+            "mine = (a.epoch, a.session) == (epoch, session)\n",
+            [("epoch", "(a.session, ) == (session, )"), ("epoch", "(a.epoch, ) == (epoch, )")],
+        ),
         ("mine = job.product == product\n", [("product", "True")]),
         ("if not caller.may(act):\n    raise Refused('no', fix='ask')\n", [("access", "False")]),
         ("fine = hmac.compare_digest(a, b)\n", [("access", "True")]),
         ("gate.admit(request, Permission.OPERATE)\n", [("access", "Permission.READ")]),
         ("seen_or_not_found(caller, product, 'job')\n", [("access", "None")]),
         ("check_factory(caller, name)\n", [("access", "None")]),
+        ("if host not in hosts:\n    return Refused('no', fix='ask'), 421\n", [("access", "False")]),
+        ("def fault(self):\n    if self.used:\n        return 'was used'\n    return None\n", [("access", "False")]),
+        ("read(lambda tx: listed(tx, product=caller.product))\n", [("product", "None")]),
+        ("gate.admit_for(request, needed, product)\n", [("product", "gate.admit_all(request, needed)")]),
+        ("if told.session != place.session:\n    return lost\n", [("holder", "False")]),
+        ("fresh = field.default_factory is not MISSING\n", []),
         ("if not found:\n    raise NotFound('nothing', fix='look')\n", []),
     ],
 )
@@ -79,7 +94,22 @@ def test_every_kind_of_guard_is_in_the_product() -> None:
     """A pattern that no longer fits the sources would find nothing and say that all is well."""
     found = mutants_of(ROOT / "src" / "pilothouse")
 
-    assert {"epoch", "product", "access"} == {mutant.kind for mutant in found}
+    assert {"epoch", "product", "holder", "access"} == {mutant.kind for mutant in found}
     assert {".sql", ".py"} == {mutant.path.suffix for mutant in found if mutant.kind == "epoch"}
     for mutant in found:
         assert mutant.applied(mutant.path.read_text(encoding="utf-8"))
+
+
+def test_a_name_stays_when_lines_move() -> None:
+    """What is remembered of a mutant is found again, also if its file holds the same guard twice."""
+    source = "mine = job.product == product\nalso = job.product == product\n"
+    package = Path("room")
+
+    def names(text: str) -> list[str]:
+        return list(keyed(list(in_python(text, package / "x.py", guarded=False)), package))
+
+    assert names(source) == [
+        "x.py: job.product == product -> True",
+        "x.py: job.product == product -> True (2)",
+    ]
+    assert names("\n\n" + source) == names(source)

@@ -32,6 +32,17 @@ def _store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
+@pytest.fixture(name="stores", params=["sqlite", "postgres"])
+def _stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[SqliteStore | PostgresStore, ...]]:
+    """Give two servers on one database."""
+    dsn = request.getfixturevalue("dsn") if request.param == "postgres" else None
+    file = tmp_path / "pilothouse.db"
+    stores = tuple(SqliteStore(file) if dsn is None else PostgresStore(dsn) for _ in range(2))
+    yield stores
+    for store in stores:
+        store.close()
+
+
 def queued(tx: Transaction) -> Job:
     """Store one job that waits."""
     [job] = tx.jobs.insert([Placed(new=values.make_new_job(1), stage=Stage.QUEUED)], now=BEGIN)
@@ -89,3 +100,21 @@ def test_keys_that_are_looked_up_together_are_those_of_one_product(store: Store)
             tx.jobs.insert([Placed(new=new, stage=Stage.QUEUED)], now=BEGIN)
 
         assert [job.id for job in tx.jobs.by_keys(PRODUCT, ["same", "none"])] == [mine.id]
+
+
+def test_a_lead_is_neither_renewed_nor_given_up_under_an_older_epoch(
+    stores: tuple[SqliteStore | PostgresStore, ...],
+) -> None:
+    """A server that was started anew under its old name leads; what is left of the one before has no say."""
+    old, new = stores
+    assert old.lead("server-1", seconds=60) == 1
+    assert new.lead("server-1", seconds=60) == 2
+
+    assert not old.renew_lead(seconds=6000)
+    old.resign()
+
+    leader = new.leader()
+    assert leader is not None
+    assert leader.epoch == 2
+    assert leader.seconds <= 60
+    assert new.renew_lead(seconds=60)

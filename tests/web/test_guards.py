@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
 from pilothouse.access.roles import Role
+from pilothouse.fleet.factory import Factory, FactoryState
+from pilothouse.ids import FactoryName
 from tests.web.world import OTHER, World, refused
 
 
@@ -41,3 +46,60 @@ def test_a_key_rotates_no_other_factorys_key(world: World) -> None:
     world.factory("f2")
 
     refused(world.ask("POST", "/fleet/factories/f2/token/rotate", token=mine, json={}), 403)
+
+
+class Told(dict[FactoryName, Factory]):
+    """Factories as the engine knows them, and every state that one was ever put into."""
+
+    def __init__(self, known: Mapping[FactoryName, Factory]) -> None:
+        super().__init__(known)
+        self.states: list[FactoryState] = []
+
+    def __setitem__(self, name: FactoryName, factory: Factory) -> None:
+        self.states.append(factory.state)
+        super().__setitem__(name, factory)
+
+
+def test_a_factory_is_not_silenced_even_for_a_moment_by_whoever_may_not_revoke_it(world: World) -> None:
+    """A claim of that moment would be told that the factory was revoked, and its process would end."""
+    world.factory("theirs", product=OTHER)
+    known = Told(world.engine.look(lambda scheduler: scheduler.roster.factories))
+    world.engine.look(lambda scheduler: setattr(scheduler.roster, "factories", known))
+
+    path = "/fleet/factories/theirs/token/revoke"
+    refused(world.ask("POST", path, token=world.token("admin"), json={}), 404)
+    assert known.states == []
+
+    world.do("POST", path, json={})
+    assert FactoryState.REVOKED in known.states
+
+
+def test_an_admin_of_one_product_lists_its_tokens_only(world: World) -> None:
+    """Names and roles of another product's people are theirs alone."""
+    world.token("viewer", product=OTHER, name="theirs")
+    world.token("viewer", product=None, name="everybodys")
+    mine = world.token("admin", name="mine")
+
+    assert [each["name"] for each in world.do("GET", "/fleet/tokens", token=mine)["tokens"]] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "budgets/other", None),
+        ("PUT", "budgets/other", {"usd": 1.0}),
+        ("POST", "budgets/other/pause", {"reason": "enough"}),
+        ("POST", "budgets/other/resume", {}),
+        ("GET", "settings/other", None),
+        ("PUT", "settings/other", {"preemption": True}),
+        ("GET", "audit?product=other", None),
+    ],
+)
+def test_an_admin_of_one_product_has_no_say_in_what_is_anothers(
+    world: World, method: str, path: str, body: dict[str, Any] | None
+) -> None:
+    """The request names the product, whatever the token is for."""
+    world.do("PUT", "/fleet/budgets/other", json={"usd": 9.0})
+
+    refused(world.ask(method, f"/fleet/{path}", token=world.token("admin"), json=body), 403)
+    assert world.ask(method, f"/fleet/{path}", token=world.token("admin", product=OTHER), json=body).is_success
