@@ -172,7 +172,7 @@ def test_the_doctor_checks_every_part(say: Say) -> None:
     found: dict[str, Any] = json.loads(out)
     checks = {row["check"]: row for row in found["checks"]}
     assert code == (0 if found["ok"] else 1)
-    assert {"python", "sqlite", "home", "disk", "fsync", "database", "machine", "programs"} <= checks.keys()
+    assert {"python", "sqlite", "home", "disk", "fsync", "database", "machine", "programs", "agents"} <= checks.keys()
     assert all(row["mend"] for row in checks.values() if row["level"] != "ok")
 
 

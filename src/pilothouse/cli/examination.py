@@ -19,6 +19,7 @@ import psutil
 from pilothouse.engine.ownership import read_owner
 from pilothouse.errors import PilothouseError
 from pilothouse.settings import Settings
+from pilothouse.wiring.confinement import confinement
 from pilothouse.wiring.workspace import DATABASE, SQLITE_LEAST, is_alive, open_workspace
 
 Level = Literal["ok", "warn", "fail"]
@@ -53,6 +54,7 @@ def examine(settings: Settings) -> Sequence[Finding]:
         _machine,
         _programs,
         _git,
+        _agents,
     ]
     return [check(settings) for check in checks]
 
@@ -179,6 +181,16 @@ def _git(_: Settings) -> Finding:
             check="git", level="warn", detail="not found; proposals are bound to no commit", mend="install git"
         )
     return Finding(check="git", level="ok", detail="found")
+
+
+def _agents(_: Settings) -> Finding:
+    """Tell how an agent that proposes changes would be confined."""
+    confines, detail = confinement()
+    if not confines:
+        return Finding(
+            check="agents", level="warn", detail=detail, mend="use Linux 6.2 or newer, or another source of proposals"
+        )
+    return Finding(check="agents", level="ok", detail=detail)
 
 
 def _existing(folder: Path) -> Path:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pilothouse.canonical import Json, canonical
+from pilothouse.canonical import canonical
 from pilothouse.errors import BadValue, OperationFailed, PilothouseError, Refused, StorageFailed, named
 from pilothouse.proposals.answer import ANSWER_BYTES_MAX, clean, read_answer, schema
 from pilothouse.proposals.search import Search, Suggestion
@@ -58,7 +58,6 @@ class Agent:
     cost_limit_usd: float | None = None
     cost_estimate_usd: float | None = None
     unconfined_allowed_by: str = ""
-    lessons: Callable[[Search], Json] = agent_context.plain_lessons
     artefacts: Callable[[], Path | None] = lambda: None
     end: Callable[[Path], object] | None = None
 
@@ -93,7 +92,7 @@ class AgentProposer:
         Raises `Refused` where nothing may run: without confinement or a waiver, or with the money spent.
         """
         agent = self._agent
-        content = agent_context.files(search, agent.lessons(search), agent.artefacts())
+        content = agent_context.files(search, agent.artefacts())
         digest = agent_context.digest_of(content)
         folder = agent.work / hashlib.sha256(f"{agent.preset.name}\0{digest}".encode()).hexdigest()[:_KEY_LENGTH]
         asked = _kept(folder, source=self.source)

@@ -13,6 +13,7 @@ from pathlib import Path
 from pilothouse.canonical import Json
 from pilothouse.knobs.knob import Knob
 from pilothouse.proposals import answer
+from pilothouse.proposals.lessons import lessons
 from pilothouse.proposals.search import Search, Tried
 from pilothouse.propose.agent_presets import ANSWER_FILE, INSTRUCTIONS, SCHEMA
 
@@ -49,14 +50,14 @@ to you, and nobody will read an answer to it.
 | `knobs.json` | each knob: type, range, choices, scale, largest step |
 | `parent.json` | the configuration that the change is merged onto |
 | `history.json` | what was tried, oldest first, with what came of it |
-| `lessons.json` | the same, told by knob and by failure |
+| `lessons.json` | what the whole history teaches against, by knob and by failure |
 | `run/` | the files of the last run, where there was one |
 
 Nothing outside this folder and your own can be opened, and only your own can be written.
 """
 
 
-def files(search: Search, lessons: Json, artefacts: Path | None) -> Mapping[str, bytes]:
+def files(search: Search, artefacts: Path | None) -> Mapping[str, bytes]:
     """Return the folder's files by name: the same search gives the same bytes."""
     schema = answer.schema()
     documents: dict[str, Json] = {
@@ -64,7 +65,7 @@ def files(search: Search, lessons: Json, artefacts: Path | None) -> Mapping[str,
         "knobs.json": {name: _knob(knob) for name, knob in search.knobs.items()},
         "parent.json": dict(search.parent),
         "history.json": [tried(one) for one in search.history[-HISTORY_MAX:]],
-        "lessons.json": lessons,
+        "lessons.json": lessons(search.history),
         SCHEMA: schema,
     }
     found = {name: _document(value) for name, value in documents.items()}
@@ -73,17 +74,6 @@ def files(search: Search, lessons: Json, artefacts: Path | None) -> Mapping[str,
     if artefacts is not None:
         found |= {f"{RUN}/{name}": content for name, content in _artefacts(artefacts).items()}
     return found
-
-
-def plain_lessons(search: Search) -> Json:
-    """Return how often each knob was moved, and how often that helped or failed."""
-    told: dict[str, dict[str, int]] = {}
-    for one in search.history:
-        word = one.failure or ("refused" if one.outcome is None else one.outcome.value)
-        for change in one.changes:
-            counts = told.setdefault(change.knob, {})
-            counts[word] = counts.get(word, 0) + 1
-    return {name: dict(counts) for name, counts in sorted(told.items())}
 
 
 def write(folder: Path, content: Mapping[str, bytes]) -> None:

@@ -103,11 +103,6 @@ def test_a_config_changed_after_approval_is_not_launched(tmp_path: Path) -> None
     suggestion = proposer(tmp_path, WRITES).propose(search)
     made = draft(Draft(parent=search.parent, overrides=suggestion.overrides, knobs=search.knobs, budget=search.budget))
 
-    def subject(config: Any) -> Subject:
-        return Subject(
-            config_digest=digest(config), code_commit="c", evaluation_digest="e", cost_ceiling="1", pool="any"
-        )
-
     approved = subject(made.config)
     approval = Approval(
         product=ProductId("default"),

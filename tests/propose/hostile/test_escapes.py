@@ -65,10 +65,17 @@ OPEN_WITHOUT = [
 ]
 """What any user may do on any Linux, in an order in which no step takes the next one's target away."""
 
-TOLD_OF_CALLS = {
+TOLD_CALLS = {
     "bpf", "chroot", "connect", "keyctl", "mount", "prlimit64", "ptrace", "shmget", "socket(1)", "socket(2)",
     "socket(10)", "socketpair(1)", "unshare", "userfaultfd",
 }  # fmt: skip
+
+
+TOLD_FILES = {
+    *("openat {token}", "openat {database}", "openat {ssh_key}", "openat {other_product}", "openat {home}"),
+    *("openat /etc/shadow", "openat {home}/planted", "openat /proc/1/environ"),
+    *("openat {repository}/.git/hooks/pre-commit", "openat {repository}/.git/config"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +115,7 @@ def _aftermath(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
         world = make_world(tmp_path_factory.mktemp("hostile"), stack)
         before = looks(world)
         ran = attack(world, used, own_processes=request.param == "landlock")
+        assert ran.exit_code == 0, ran
         report = json.loads((world.out / "report.json").read_text(encoding="utf-8"))
         yield Aftermath(report=report, ran=ran, world=world, before=before)
 
@@ -132,12 +140,15 @@ def test_no_other_process_was_touched(aftermath: Aftermath) -> None:
     assert os.sched_getaffinity(victim.pid) == os.sched_getaffinity(0)
 
 
-def test_refused_calls_are_told(aftermath: Aftermath) -> None:
-    """The supervisor names the system calls that it refused, where it is asked."""
-    told = {each.detail for each in aftermath.ran.refusals if each.breach is Breach.SYSTEM_CALL}
+@pytest.mark.parametrize("breach", [Breach.SYSTEM_CALL, Breach.FILE])
+def test_what_is_refused_is_told(aftermath: Aftermath, breach: Breach) -> None:
+    """The supervisor names the system calls that it refused and the files that Landlock did, where it is asked."""
+    told = {each.detail for each in aftermath.ran.refusals if each.breach is breach}
+    names = {name: str(path) for name, path in aftermath.world.targets.items() if isinstance(path, str)}
+    wanted = {Breach.SYSTEM_CALL: TOLD_CALLS, Breach.FILE: {each.format(**names) for each in TOLD_FILES}}[breach]
 
     if "told" in aftermath.ran.held:
-        assert told >= TOLD_OF_CALLS
+        assert wanted - told == set()
     else:
         assert told == set()
 

@@ -23,12 +23,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
 
 from pilothouse.propose.sandbox import kernel, landlock, processes, seccomp
 from pilothouse.propose.sandbox.calls import Machine, machine
+from pilothouse.propose.sandbox.looking import PATHS, Looker
 from pilothouse.propose.sandbox.plan import Breach, Plan, read_plan, size_of
 from pilothouse.propose.sandbox.processes import Family
 
@@ -38,6 +40,8 @@ _PLAN_BYTES_MAX = 1_000_000
 _CANNOT_EXECUTE = 126
 _PIECE_BYTES = 65536
 _MB = 2**20
+_TOLD_MAX = 200
+_TOLD_LENGTH_MAX = 400
 _OVERSHOOT = 2
 """Forks that were allowed and have not happened when the family is counted: at most one for each process."""
 
@@ -51,6 +55,10 @@ class _Watch:
     held: list[str] = field(default_factory=list)
     processes_most: int = 0
     processes: int = 1
+    looker: Looker = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.looker = Looker((*self.plan.readable, *self.plan.devices, self.plan.folder))
 
     def has_room(self) -> bool:
         """Count one more process, if the limit allows it: those that were allowed since the last look count too."""
@@ -94,7 +102,11 @@ def main() -> int:
     for descriptor in (1, 2):
         os.close(descriptor)  # so that the caller sees the end of the output when the command's own ends are closed
     _, received, _, _ = socket.recv_fds(near, 1, 1)
-    _supervise(watch, first, received[0] if received else None, deadline=began + plan.limits.wall_seconds)
+    try:
+        _supervise(watch, first, received[0] if received else None, deadline=began + plan.limits.wall_seconds)
+    except Exception as error:  # noqa: BLE001  whatever went wrong here, nobody may be left unwatched
+        watch.note(Breach.LOST, f"{type(error).__name__}: {error}"[:_TOLD_LENGTH_MAX])
+        _finish(first, kill=True)
     code = _judge(watch, _all(word_read))
     failure = _all(failure_read)
     result = {
@@ -181,7 +193,7 @@ def _enter(plan: Plan, far: socket.socket, failure: int) -> NoReturn:
     descriptors = (inside, far.fileno(), failure)
     for descriptor in descriptors:
         os.set_inheritable(descriptor, True)
-    own = [sys.executable, "-S", "-P", "-B", "-m", "pilothouse.propose.sandbox.launch", *map(str, descriptors)]
+    own = [sys.executable, "-S", "-P", "-m", "pilothouse.propose.sandbox.launch", *map(str, descriptors)]
     path = {"PYTHONPATH": str(Path(__file__).resolve().parents[3])}
     os.execve(plan.bwrap[0], [*plan.bwrap, "--", *own], path)  # noqa: S606  no shell is wanted
 
@@ -286,18 +298,29 @@ def _supervise(watch: _Watch, first: int, listener: int | None, *, deadline: flo
             ticks += 1
             ended_by_us = ended_by_us or _crossed(watch, ticks, deadline)
             next_look = time.monotonic() + _TICK_SECONDS
-    if ended_by_us:
-        os.kill(first, signal.SIGKILL)
-    os.waitpid(first, 0)
+    _finish(first, kill=ended_by_us)
+
+
+def _finish(first: int, *, kill: bool) -> None:
+    """Leave no process of the run behind."""
+    with suppress(ProcessLookupError, ChildProcessError):
+        if kill:
+            os.kill(first, signal.SIGKILL)
+        os.waitpid(first, 0)
     processes.end(os.getpid())
 
 
 def _answer(watch: _Watch, listener: int, names: Mapping[int, str]) -> None:
-    """Let a fork go on while there is room for it, and refuse every other call that is told."""
+    """Let a call with paths go on to Landlock and a fork while there is room, and refuse every other that is told."""
     call = seccomp.next_call(listener, names)
     if call is None:
         return
-    if not call.forks:
+    if call.name in PATHS:
+        path = watch.looker.outside(call.pid, call.name, call.arguments)
+        seccomp.reply(listener, call, 0)
+        if path:
+            watch.note(Breach.FILE, f"{call.name} {path}" if len(watch.refused) < _TOLD_MAX else "more")
+    elif not call.forks:
         watch.note(Breach.SYSTEM_CALL, call.name)
         seccomp.reply(listener, call, errno.EPERM)
     elif watch.has_room():

@@ -70,6 +70,7 @@ class Breach(StrEnum):
     """What kind of line a confined command tried to cross, or crossed to its cost."""
 
     SYSTEM_CALL = "system_call"
+    FILE = "file"
     ILLEGAL_CALL = "illegal_call"
     WALL_TIME = "wall_time"
     CPU_TIME = "cpu_time"

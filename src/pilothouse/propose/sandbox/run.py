@@ -66,7 +66,7 @@ def confined(task: Task, level: Level, *, unconfined_allowed_by: str = "") -> Ra
     report_read, report_write = os.pipe()
     try:
         process = subprocess.Popen(
-            [sys.executable, "-S", "-P", "-B", "-m", "pilothouse.propose.sandbox.launch"],
+            [sys.executable, "-S", "-P", "-m", "pilothouse.propose.sandbox.launch"],
             env={"PYTHONPATH": str(_PACKAGE), "PATH": roots.PATH},
             cwd="/",
             stdin=subprocess.PIPE,

@@ -19,6 +19,7 @@ from enum import Enum
 
 from pilothouse.propose.sandbox import kernel
 from pilothouse.propose.sandbox.calls import Machine
+from pilothouse.propose.sandbox.looking import PATHS
 
 _RET_KILL = 0x80000000
 _RET_NOTIFY = 0x7FC00000
@@ -42,6 +43,7 @@ class Answer(Enum):
 
     REFUSED = "refused"
     COUNTED = "counted"
+    LOOKED_AT = "looked at"
     QUIET = "quiet"
     ABSENT = "absent"
     IGNORED = "ignored"
@@ -116,6 +118,8 @@ RULES: Sequence[Rule] = (
     ),
     # The kernel's own limit of processes is none for root, and counts all of a user's where there is no namespace.
     Rule(calls=FORKS, answer=Answer.COUNTED),
+    # Landlock refuses what these may not do, and tells nobody.
+    Rule(calls=tuple(PATHS), answer=Answer.LOOKED_AT),
     Rule(
         calls=("ioctl",), answer=Answer.REFUSED, tests=(Test(argument=1, values=(_TIOCSTI, _TIOCLINUX), inside=True),)
     ),
@@ -177,6 +181,7 @@ def program(machine: Machine, *, network: bool, told: bool) -> bytes:
     answers = {
         Answer.REFUSED: refused,
         Answer.COUNTED: _RET_NOTIFY if told else _RET_ALLOW,
+        Answer.LOOKED_AT: _RET_NOTIFY if told else _RET_ALLOW,
         Answer.QUIET: _RET_ERRNO | errno.EPERM,
         Answer.ABSENT: _RET_ERRNO | errno.ENOSYS,
         Answer.IGNORED: _RET_ERRNO,
@@ -267,7 +272,9 @@ class Asked:
     """A call that waits for an answer: its name, with the family where it is a socket's, and whether it only forks."""
 
     id: int
+    pid: int
     name: str
+    arguments: Sequence[int]
     forks: bool
 
 
@@ -282,13 +289,14 @@ def next_call(listener: int, names: Mapping[int, str]) -> Asked | None:
     forks = name in FORKS and not (name == "clone" and notice.arguments[0] & _CLONE_NEW)
     if name in {"socket", "socketpair"}:
         name = f"{name}({notice.arguments[0] & 0xFFFF})"
-    return Asked(id=notice.id, name=name, forks=forks)
+    return Asked(id=notice.id, pid=notice.pid, name=name, arguments=tuple(notice.arguments), forks=forks)
 
 
 def reply(listener: int, call: Asked, error: int) -> None:
     """Let the call fail with an error, or go on where the error is 0; whoever called may be gone.
 
-    To let a call go on is safe only where it has no pointers that the caller could change meanwhile: forks have none.
+    What decides about a call that goes on is the kernel alone: a caller can change what its pointers lead to after it
+    was looked at. Forks have no pointers.
     """
     answer = _Reply(id=call.id, value=0, error=-error, flags=0 if error else _CONTINUE)
     with suppress(OSError):
