@@ -11,6 +11,7 @@ import pytest
 
 from pilothouse.fleet.job import Cost, JobSpec, Outcome
 from pilothouse.ids import ArtifactDigest
+from pilothouse.operations.curves import read_curve
 from pilothouse.testing.factory_bench import SPEC, Bench, is_running
 from pilothouse.trainer import tree
 from tests.factory.programs import KIT, PLAIN, reported
@@ -39,8 +40,10 @@ def test_success_brings_metrics_and_artifacts(bench: Bench) -> None:
     report = reported(bench.run(bench.offer_for(program, spec=wanted)))
 
     assert (report.outcome, report.exit_code, report.metrics) == (Outcome.SUCCEEDED, 0, {"train_loss": 1.5})
-    (kept,) = report.artifacts
+    kept, curve = report.artifacts
     assert (kept.name, kept.size_bytes, kept.meta) == ("checkpoint", 1, {"step": 2})
+    assert curve.name == "metrics"
+    assert read_curve(bench.blobs.path(curve.digest), metric="loss") == {1: 2.5, 2: 1.5}
     assert (bench.blobs.path(kept.digest) / "weights").read_text(encoding="utf-8") == "w"
     assert report.peak_memory_mb is not None
     last = bench.dispatch.progress[-1]
@@ -323,8 +326,7 @@ def test_names_that_are_no_unicode_are_reported_as_such_that_are(bench: Bench) -
     assert report.outcome is Outcome.SUCCEEDED, report.detail
     assert report.metrics == {"?": 1.0}
     assert bench.dispatch.progress[-1].values == {"?": 1.0}
-    (kept,) = report.artifacts
-    assert kept.name == "?"
+    assert sorted(kept.name for kept in report.artifacts) == ["?", "metrics"]
 
 
 def test_a_failure_brings_the_end_of_its_log_as_evidence(bench: Bench) -> None:

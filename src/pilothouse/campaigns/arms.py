@@ -17,12 +17,16 @@ from pilothouse.canonical import Json
 from pilothouse.evidence.noise_floor import Conditions
 from pilothouse.fleet.job import Outcome
 from pilothouse.fleet.stages import Stage
+from pilothouse.ids import JobId
 
 RUN = "train"
 """The kind of every run here; which arm it belongs to follows from its config and its seed."""
 
 LARGEST = 1e70
 """A metric beyond this has diverged: the fourth power of it, which a comparison takes, is no finite number."""
+
+DOOMED = "doomed"
+"""The end of a run that was stopped because its curve left it no chance: no failure, and no result."""
 
 OWN_FAULTS = frozenset(
     {
@@ -40,10 +44,11 @@ OWN_FAULTS = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """A run that has ended."""
+    """A run that has ended; a `doomed` one was stopped because its curve left it no chance."""
 
     step: Step
     fact: StepFact
+    doomed: bool = False
 
     def value(self, metric: str) -> float:
         """Return the metric, NaN if the run failed or diverged."""
@@ -51,8 +56,8 @@ class Ran:
         return found if abs(found) <= LARGEST else math.nan
 
     def failure(self) -> str:
-        """Return how it failed, empty if it did not."""
-        if self.fact.stage is Stage.SHIPPED:
+        """Return how it failed, empty if it did not; to be stopped as doomed is no failure."""
+        if self.doomed or self.fact.stage is Stage.SHIPPED:
             return ""
         return self.fact.outcome.value if self.fact.outcome is not None else self.fact.stage.value
 
@@ -83,17 +88,26 @@ def run_step(definition: AutopilotDefinition, conditions: Conditions, series: Se
 
 
 def gather(
-    steps: Sequence[Step], facts: Facts, *, fatal: frozenset[str] = frozenset()
+    steps: Sequence[Step],
+    facts: Facts,
+    *,
+    fatal: frozenset[str] = frozenset(),
+    doomed: frozenset[JobId] = frozenset(),
 ) -> tuple[Ran, ...] | Submit | Await | Failed:
     """Return the runs when all have ended, else what brings them closer; all are handed to the fleet at once.
 
-    A run that failed by its config's doing has ended; any other failure is a person's to mend. When one of the `fatal`
-    steps has failed, what has ended until then is returned, and the others are not waited for.
+    A run that failed by its config's doing has ended, and so has one whose job is among the `doomed`; any other failure
+    is a person's to mend. When one of the `fatal` steps has ended in such a way, what has ended until then is returned,
+    and the others are not waited for.
     """
     ended: list[Ran] = []
     submit: Submit | None = None
     awaited: Await | None = None
     for step in steps:
+        fact = facts.step(step.key)
+        if fact is not None and fact.job in doomed:
+            ended.append(Ran(step=step, fact=fact, doomed=True))
+            continue
         match want(step, facts):
             case Done(fact=fact):
                 ended.append(Ran(step=step, fact=fact))
@@ -105,7 +119,7 @@ def gather(
                 submit = submit or replace(wanted, beside=tuple(steps))
             case Await() as wanted:
                 awaited = awaited or replace(wanted, beside=tuple(steps))
-    if any(run.failure() for run in ended if run.step.key in fatal):
+    if any(run.doomed or run.failure() for run in ended if run.step.key in fatal):
         return tuple(ended)
     return submit or awaited or tuple(ended)
 

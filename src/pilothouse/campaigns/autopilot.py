@@ -35,6 +35,7 @@ from pilothouse.evidence.looks import custom_design, single_design, stream_desig
 from pilothouse.evidence.noise_floor import REPLICATES_LEAST, Conditions
 from pilothouse.evidence.sequential import Design
 from pilothouse.fleet.stages import ENDS
+from pilothouse.ids import JobId
 from pilothouse.proposals.promotion import Confirmed, confirm
 from pilothouse.proposals.proposal import State
 
@@ -45,14 +46,15 @@ class AutopilotFacts(Facts):
 
     `config` is what the baseline's runs are given. `conditions` are those of this moment, `calibrated` those under
     which the noise floor was last measured, None if it never was. `refusals` counts the proposals in a row, the newest
-    last, that were refused before any run. `elapsed` is the seconds since the campaign was opened; `stop_asked` says
-    that its stop file is there.
+    last, that were refused before any run. `doomed` holds the jobs that were stopped because they had no chance left.
+    `elapsed` is the seconds since the campaign was opened; `stop_asked` says that its stop file is there.
     """
 
     config: Mapping[str, Json]
     conditions: Conditions
     calibrated: Conditions | None
     refusals: int = 0
+    doomed: frozenset[JobId] = frozenset()
     elapsed: float = 0.0
     stop_asked: bool = False
 
@@ -240,7 +242,7 @@ def _both(
     """Return so many runs of both arms, started in turn; a candidate's run that fails ends the waiting."""
     tried = _runs(definition, facts, *candidate)
     own = frozenset(step.key for step in tried)
-    ran = gather(interleaved(tried, _runs(definition, facts, *baseline)), facts, fatal=own)
+    ran = gather(interleaved(tried, _runs(definition, facts, *baseline)), facts, fatal=own, doomed=facts.doomed)
     if not isinstance(ran, tuple):
         return ran
     return Sides(
@@ -264,6 +266,11 @@ def _confirmation(definition: AutopilotDefinition, facts: AutopilotFacts, trial:
     arm = _arm(definition, facts, before, before=trial.number + 1)
     answer = confirm(values(arm, metric[0]), values(fresh, metric[0]), direction=metric[1].better(), runs=count)
     return Confirm(number=trial.number, answer=answer, fresh=fresh)
+
+
+def baseline_arm(definition: AutopilotDefinition, facts: AutopilotFacts) -> list[Ran]:
+    """Return every run of the present baseline there is."""
+    return _arm(definition, facts, facts.promotions[-1], before=facts.trials[-1].number + 1)
 
 
 def _arm(definition: AutopilotDefinition, facts: AutopilotFacts, base: Promotion, *, before: int) -> list[Ran]:

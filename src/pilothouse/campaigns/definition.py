@@ -294,6 +294,7 @@ class Autopilot(Section):
 
     proposer: Literal["one-axis", "random", "surrogate", "tpe", "cma-es", "gp"] = "one-axis"
     seed: int = Field(default=0, ge=0)
+    stop_doomed: bool = True
     screen: Screen | None = None
     stop: Stop = Stop()
 

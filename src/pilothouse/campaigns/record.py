@@ -59,7 +59,8 @@ class TrialState(StrEnum):
 class Trial:
     """A proposal under test; in a flywheel, one iteration. Number 0 is the baseline that the campaign began with.
 
-    `failure` is how a run of the candidate failed by its config's doing, empty if none did.
+    `failure` is how a run of the candidate cut the trial short: how it failed by its config's doing, or that it was
+    `doomed`. It is empty where none did.
     """
 
     product: ProductId
@@ -92,6 +93,10 @@ class Promotion:
     config: Mapping[str, Json]
     reason: str
     at: datetime
+
+
+RUN_KINDS = frozenset({"train"})
+"""Executions with a seed whose result is judged; making data and scoring it are jobs, but no runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

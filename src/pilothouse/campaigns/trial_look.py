@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from statistics import fmean
 
-from pilothouse.campaigns.arms import Ran, first_failure, values
+from pilothouse.campaigns.arms import DOOMED, Ran, first_failure, values
 from pilothouse.campaigns.definition import AutopilotDefinition, Metric, Screen
 from pilothouse.campaigns.error_rate import Grant
 from pilothouse.evidence.arms import arm_of, finite, standing
@@ -88,6 +88,11 @@ def settle(definition: AutopilotDefinition, design: Design, grant: Grant, sides:
         return Decided(
             verdict=replace(verdict, reason=reason), promoted=False, held_back=(), failure=failure, sides=sides
         )
+    doomed = sum(run.doomed for run in sides.candidate)
+    if doomed:
+        reason = f"{doomed} of {len(sides.candidate)} candidate runs had no chance left and were stopped"
+        verdict = replace(_verdict(definition, shown), reason=reason)
+        return Decided(verdict=verdict, promoted=False, held_back=(), failure=DOOMED, sides=sides)
     look = decide_look(
         design,
         baseline=values(sides.baseline, name),

@@ -22,6 +22,7 @@ from pilothouse.engine.loop_events import (
     BaselineKept,
     LoopEvent,
     ProposalRefused,
+    RunDoomed,
     StepDone,
     StepSeen,
     TrialConfirmed,
@@ -79,6 +80,8 @@ class ProgressView:
                     f"baseline: {floor.metric} {floor.mean:.4g} ± {floor.sigma:.2g} over {event.runs} runs; 8 seeds "
                     f"find {floor.detectable:.2g}"
                 )
+            case RunDoomed():
+                self._print(f"{event.job} is stopped, it has no chance left: {event.why}")
             case ProposalRefused():
                 self._print(f"proposal refused: {event.proposal.refusal}")
 

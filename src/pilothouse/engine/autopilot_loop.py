@@ -5,18 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
-from pilothouse.campaigns.action import Finished
+from pilothouse.campaigns.action import Await, Finished
 from pilothouse.campaigns.autopilot import Action, Ask, Confirm, JudgeRuns, KeepFloor, Withdraw, next_action
 from pilothouse.campaigns.definition import AutopilotDefinition
 from pilothouse.campaigns.steps import StepFact
 from pilothouse.campaigns.stop_rules import Stuck
 from pilothouse.engine.campaign_loop import CampaignLoop
-from pilothouse.engine.loop_events import BaselineKept, LoopEvent, ProposalRefused, TrialConfirmed, TrialJudged
+from pilothouse.engine.curve_watch import CurveWatch
+from pilothouse.engine.loop_events import (
+    BaselineKept,
+    LoopEvent,
+    ProposalRefused,
+    RunDoomed,
+    TrialConfirmed,
+    TrialJudged,
+)
 from pilothouse.errors import IterationFailed
 from pilothouse.evidence.noise_floor import Conditions
-from pilothouse.ids import ProposalId
+from pilothouse.ids import JobId, ProposalId
 from pilothouse.operations.admit_proposal import recheck_open_trial
 from pilothouse.operations.autopilot_facts import Moment, autopilot_facts, search_of
 from pilothouse.operations.calibrate import conditions_of, stored_floors
@@ -24,6 +33,7 @@ from pilothouse.operations.draft_proposal import changes_words
 from pilothouse.operations.judge_runs import confirm_trial, judge_runs
 from pilothouse.operations.keep_floor import keep_floor
 from pilothouse.operations.keep_suggestion import Suggested, keep_suggestion
+from pilothouse.operations.stop_doomed import stop_doomed
 from pilothouse.operations.submit_step import withdraw_waiting
 from pilothouse.ports.proposer import Proposer
 from pilothouse.ports.store import Transaction
@@ -45,25 +55,19 @@ class AutopilotLoop(CampaignLoop[AutopilotDefinition, Action]):
     _read_at: float | None = None
     _calibrated: Conditions | None = None
     _floors_read: bool = False
+    _curves: CurveWatch = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin with no curve seen."""
+        self._curves = CurveWatch(self.definition, self.parts.blobs)
 
     def decide(self) -> Action:
         """Return the autopilot's next action."""
-        commit = self._present_commit()
-        stop = self.definition.autopilot.stop.file
+        self._present_commit()
         with self.parts.engine.read() as tx:
-            if not self._floors_read:
-                floors = stored_floors(tx, self.campaign)
-                self._calibrated, self._floors_read = (floors[0].conditions if floors else None), True
-            moment = Moment(
-                conditions=conditions_of(tx, self.definition, self.campaign, code=commit, hardware=self.hardware),
-                calibrated=self._calibrated,
-                shipped=self._shipped,
-                moved=bool(self.overrides),
-                stop_asked=stop is not None and Path(stop).exists(),
-                now=self.parts.clock.now(),
-            )
             return next_action(
-                self.definition, autopilot_facts(tx, self.definition, self.campaign, self.session, moment)
+                self.definition,
+                autopilot_facts(tx, self.definition, self.campaign, self.session, self._moment(tx)),
             )
 
     def act(self, action: Action, seen: int) -> Finished | None:
@@ -81,9 +85,27 @@ class AutopilotLoop(CampaignLoop[AutopilotDefinition, Action]):
                 self._close(lambda tx, now: self._confirm(tx, action, now))
             case Stuck():
                 raise IterationFailed(action.reason, fix=action.mend)
+            case Await():
+                self._watch(action)
+                return self.share(action, seen)
             case _:
                 return self.share(action, seen)
         return None
+
+    def _watch(self, action: Await) -> None:
+        """Stop the candidate's runs that have no chance left."""
+        if not self.definition.autopilot.stop_doomed:
+            return
+        with self.parts.engine.read() as tx:
+            doomed = self._curves.doomed(
+                tx, autopilot_facts(tx, self.definition, self.campaign, self.session, self._moment(tx)), action
+            )
+        for job, why in doomed.items():
+            self._close(partial(self._stop, job=job, why=why))
+
+    def _stop(self, tx: Transaction, now: datetime, *, job: JobId, why: str) -> LoopEvent:
+        stop_doomed(tx, self.campaign, job, why=why, now=now)
+        return RunDoomed(job=job, why=why)
 
     def _present_commit(self) -> str:
         """Return the commit of the working folder; when it has changed, what was approved under another is void."""
@@ -95,6 +117,21 @@ class AutopilotLoop(CampaignLoop[AutopilotDefinition, Action]):
             self.apply(lambda tx, _: recheck_open_trial(tx, self.definition, self.stored(tx), code_commit=commit))
         self._commit, self._read_at = commit, self.parts.clock.monotonic()
         return commit
+
+    def _moment(self, tx: Transaction) -> Moment:
+        """Return what the loop knows besides the store."""
+        if not self._floors_read:
+            floors = stored_floors(tx, self.campaign)
+            self._calibrated, self._floors_read = (floors[0].conditions if floors else None), True
+        stop = self.definition.autopilot.stop.file
+        return Moment(
+            conditions=conditions_of(tx, self.definition, self.campaign, code=self._commit, hardware=self.hardware),
+            calibrated=self._calibrated,
+            shipped=self._shipped,
+            moved=bool(self.overrides),
+            stop_asked=stop is not None and Path(stop).exists(),
+            now=self.parts.clock.now(),
+        )
 
     def _keep(self, action: KeepFloor) -> None:
         commit = self._commit

@@ -16,7 +16,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from pilothouse.campaigns.action import Admit, Await, Failed, Finished, Submit
 from pilothouse.campaigns.definition import Definition
-from pilothouse.campaigns.record import Campaign
+from pilothouse.campaigns.record import RUN_KINDS, Campaign
 from pilothouse.campaigns.steps import Step, StepFact
 from pilothouse.canonical import Json
 from pilothouse.engine.engine import Engine
@@ -29,7 +29,7 @@ from pilothouse.monitoring.response import advice
 from pilothouse.operations.admit_proposal import admit_proposal
 from pilothouse.operations.campaign_facts import Session
 from pilothouse.operations.halt_campaign import Trouble, fail_campaign, finish_campaign
-from pilothouse.operations.submit_step import RUN_KINDS, submit_step
+from pilothouse.operations.submit_step import submit_step
 from pilothouse.ports.blobs import Blobs
 from pilothouse.ports.clock import Clock
 from pilothouse.ports.store import Transaction

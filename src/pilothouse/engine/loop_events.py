@@ -8,6 +8,7 @@ from typing import TypeAlias
 from pilothouse.campaigns.record import Trial
 from pilothouse.evidence.noise_floor import NoiseFloor
 from pilothouse.fleet.job import Job, JobSpec, Progress
+from pilothouse.ids import JobId
 from pilothouse.proposals.proposal import Proposal
 
 
@@ -61,4 +62,12 @@ class ProposalRefused:
     proposal: Proposal
 
 
-LoopEvent: TypeAlias = StepSeen | StepDone | TrialJudged | TrialConfirmed | BaselineKept | ProposalRefused
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunDoomed:
+    """A run was stopped because its curve left it no chance."""
+
+    job: JobId
+    why: str
+
+
+LoopEvent: TypeAlias = StepSeen | StepDone | TrialJudged | TrialConfirmed | BaselineKept | ProposalRefused | RunDoomed

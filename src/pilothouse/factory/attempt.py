@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import assert_never
 
+from pilothouse.campaigns.record import RUN_KINDS
 from pilothouse.errors import ArtifactDamaged, OperationFailed, PilothouseError, StorageFailed
-from pilothouse.factory.collect import PromiseBroken, Summary, keep_artifacts, read_summary
+from pilothouse.factory.collect import PromiseBroken, Summary, keep_artifacts, read_summary, with_curve
 from pilothouse.factory.command import CapabilityMissing, Engines, NoEngine, check_requirements, order_of
 from pilothouse.factory.gpus import GpuPool
 from pilothouse.factory.heart import Hold
@@ -341,6 +342,8 @@ class Attempt:
         if summary is None and stopped_for is None and not summary_needed(self.offer.spec):
             summary = Summary()
         if summary is not None and exit_code == 0 and stopped_for in {None, Outcome.PREEMPTED}:
+            if self.offer.spec.kind in RUN_KINDS:
+                summary = with_curve(summary, prepared.folder)
             try:
                 artifacts = self._keep(summary, prepared)
             except Interrupted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pilothouse.canonical import Json
@@ -13,10 +13,13 @@ from pilothouse.errors import ArtifactDamaged
 from pilothouse.fleet.job import Artifact, Cost
 from pilothouse.fleet.wire import number_from_json
 from pilothouse.monitoring.quoted import storable
+from pilothouse.operations.curves import CURVE
 from pilothouse.ports.blobs import Blobs
+from pilothouse.trainer.folder import METRICS_FILE
 
 SUMMARIES = ("summary.json", "trainer_summary.json")
 _SUMMARY_BYTES_MAX = 4 << 20
+_CURVE_BYTES_MAX = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +71,16 @@ def keep_artifacts(summary: Summary, *, folder: Path, blobs: Blobs, touch: Calla
             raise PromiseBroken(f"artifact {name!r}: {error.message}") from error
         kept.append(Artifact(name=name, digest=stored.digest, size_bytes=stored.size_bytes, meta=stored.meta))
     return tuple(kept)
+
+
+def with_curve(summary: Summary, folder: Path) -> Summary:
+    """Return the summary of a run with its metrics file as one artifact more, where it has written one.
+
+    The curve is evidence, and the yardstick for later runs; a program's own artifact of that name goes before it.
+    """
+    path = folder / METRICS_FILE
+    there = path.is_file() and not path.is_symlink() and path.stat().st_size <= _CURVE_BYTES_MAX
+    return replace(summary, artifacts={CURVE: METRICS_FILE, **summary.artifacts}) if there else summary
 
 
 def _parse(name: str, document: Json) -> Summary:

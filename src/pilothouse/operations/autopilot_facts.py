@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import takewhile
 
+from pilothouse.campaigns.arms import DOOMED
 from pilothouse.campaigns.autopilot import AutopilotFacts
 from pilothouse.campaigns.definition import AutopilotDefinition
 from pilothouse.campaigns.record import Campaign, Trial
@@ -58,6 +59,9 @@ def autopilot_facts(
         conditions=moment.conditions,
         calibrated=moment.calibrated,
         refusals=_refusals(proposals, since=session.since),
+        doomed=frozenset(
+            incident.job for incident in tx.campaigns.incidents(product, name) if incident.diagnosis == DOOMED
+        ),
         elapsed=(moment.now - campaign.created_at).total_seconds(),
         stop_asked=moment.stop_asked,
     )
@@ -96,7 +100,7 @@ def _tried(proposal: Proposal, trial: Trial | None, *, metric: str) -> Tried:
         value=mine.metrics.get(metric) if mine is not None else None,
         gain=_gain(mine),
         runs=verdict.candidate_runs if verdict is not None else 0,
-        failure=mine.failure if mine is not None else "",
+        failure=mine.failure if mine is not None and mine.failure != DOOMED else "",
         refusal=proposal.refusal,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from pilothouse.campaigns.action import Submit
-from pilothouse.campaigns.record import Campaign, Run
+from pilothouse.campaigns.record import RUN_KINDS, Campaign, Run
 from pilothouse.campaigns.wanted import WAITING
 from pilothouse.fleet.job import Job, NewJob
 from pilothouse.fleet.stages import ENDS
@@ -17,8 +17,6 @@ from pilothouse.ports.store import Transaction
 POOL = "local"
 OPEN_JOBS_MAX = 1000
 """More open jobs than this a loop never has: it wants the runs of one look, or of one calibration, at a time."""
-RUN_KINDS = frozenset({"train"})
-"""Executions with a seed whose result is judged; making data and scoring it are jobs, but no runs."""
 
 
 def withdraw_waiting(tx: Transaction, *, campaign: Campaign, now: datetime) -> None:

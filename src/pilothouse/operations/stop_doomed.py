@@ -1,0 +1,33 @@
+"""Stop a run that has no chance left, with the reason as an incident, in one transaction."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pilothouse.campaigns.arms import DOOMED
+from pilothouse.campaigns.record import Campaign, Incident
+from pilothouse.fleet.stages import ENDS
+from pilothouse.ids import JobId
+from pilothouse.operations.cancel import cancel
+from pilothouse.operations.find_job import find_job
+from pilothouse.ports.store import Transaction
+
+
+def stop_doomed(tx: Transaction, campaign: Campaign, job: JobId, *, why: str, now: datetime) -> None:
+    """Cancel the run and keep why; one that has ended meanwhile is left alone, for its result counts."""
+    found = find_job(tx, job)
+    if found.stage in ENDS:
+        return
+    tx.campaigns.add_incident(
+        Incident(
+            product=campaign.product,
+            campaign=campaign.name,
+            job=job,
+            epoch=found.epoch,
+            at=now,
+            diagnosis=DOOMED,
+            evidence=why,
+            response="stopped: no result of it could change the verdict",
+        )
+    )
+    cancel(tx, job, now=now, why=f"no chance left: {why}")

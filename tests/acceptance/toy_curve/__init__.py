@@ -1,0 +1,1 @@
+"""A toy whose curve tells where it ends."""
