@@ -122,6 +122,7 @@ def test_a_manifest_in_a_file_may_have_children(say: Say, tmp_path: Path) -> Non
         (("job", "submit"), 2, "command"),
         (("job", "submit", "--priority", "normal", "--", "true"), 2, "medium"),
         (("job", "submit", "--need", "cuda >> 1", "--", "true"), 2, "capabilities"),
+        (("job", "list", "--stage", "nonsense"), 2, "dead_letter"),
         (("job", "submit", "--dep", "nothing", "--", "true"), 5, "nothing"),
         (("job", "submit", "--file", "gone.toml"), 1, "gone.toml"),
         (("budget", "set", "demo", "--usd", "-1"), 2, "usd"),

@@ -34,7 +34,11 @@ def list_jobs(
     """List the jobs, newest first."""
     from pilothouse.cli.ask import ask
     from pilothouse.cli.table import print_table
+    from pilothouse.errors import BadValue
+    from pilothouse.fleet.stages import Stage
 
+    if stage is not None and stage not in set(Stage):
+        raise BadValue(f"there is no stage {stage!r:.80}", fix=f"write one of {', '.join(Stage)}")
     query = {"campaign": campaign, "stage": stage, "limit": str(limit), "summary": "true"}
     found = ask(ctx, "GET", "/fleet/jobs", query=query).value["jobs"]
     rows = [_row(job) for job in found]
@@ -72,9 +76,9 @@ def show_details(details: Mapping[str, Any], *, home: Path, as_json: bool) -> No
         if isinstance(value, list):
             say(f"{name}:")
             for item in value:
-                say(f"    {item}")
+                say(f"    {_told(item)}")
         else:
-            say(f"{name:<12} {value}")
+            say(f"{name:<12} {_told(value)}")
 
 
 def print_log(end: Mapping[str, Any], *, as_json: bool) -> None:
@@ -83,6 +87,15 @@ def print_log(end: Mapping[str, Any], *, as_json: bool) -> None:
         print_json(dict(end))
     else:
         say(str(end["text"]).removesuffix("\n"))
+
+
+def _told(value: Any) -> str:
+    """Return a value as a person reads it: of an object what it has, without what is empty."""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name}: {_told(each)}" for name, each in value.items() if each not in (None, "", [], {}))
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return str(value)
 
 
 def _details(ctx: typer.Context, job: str) -> dict[str, Any]:
