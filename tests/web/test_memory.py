@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 
 import pytest
 
 from pilothouse.access.roles import Role
 from pilothouse.access.token import ENTROPY_BYTES, Grant, Token, TokenKind, mint_token
-from pilothouse.errors import StorageFailed
-from pilothouse.fleet.factory import Factory
+from pilothouse.errors import StillPending, StorageFailed
+from pilothouse.fleet.factory import Factory, FactoryState
 from pilothouse.ids import FactoryName
 from pilothouse.ports.store import Transaction
 from pilothouse.testing.clock import FrozenClock
 from pilothouse.web.identity import FRESH_SECONDS, Tokens
 from pilothouse.web.memory import retire
-from tests.web.world import World
+from tests.web.world import World, refused
 
 
 def a_token(clock: FrozenClock) -> Token:
@@ -128,3 +129,21 @@ def test_a_revocation_that_fails_leaves_the_factory_as_it_was(world: World) -> N
         asyncio.run(retire(world.engine, FactoryName("f1"), fail))
 
     assert len(world.claim(key)) == 1
+
+
+def test_a_revocation_that_is_late_counts_once_it_is_stored(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asked has given up waiting; the act was carried out all the same, and memory has it so."""
+    key, apply = world.factory(), world.engine.apply_async
+
+    async def late(act: Callable[[Transaction], object]) -> object:
+        await apply(act)
+        monkeypatch.undo()
+        raise StillPending("no answer yet", fix="look again")
+
+    monkeypatch.setattr(world.engine, "apply_async", late)
+    refused(world.ask("POST", "/fleet/factories/f1/token/revoke", token=world.owner, json={}), 425)
+
+    state = world.engine.look(lambda scheduler: scheduler.roster.factories[FactoryName("f1")].state)
+    assert state is FactoryState.REVOKED
+    world.submit()
+    assert world.ask("POST", "/fleet/claim", token=key, json={"factory": "f1", "boot": "b1"}).status_code == 401
