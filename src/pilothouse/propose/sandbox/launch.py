@@ -241,8 +241,9 @@ def _limit(plan: Plan) -> None:
         resource.RLIMIT_MEMLOCK: 0,
     }
     if plan.own_processes:
-        # Outside a namespace of its own this would count everything else that the user runs.
-        wanted[resource.RLIMIT_NPROC] = limits.processes
+        # Outside a namespace of its own this would count everything else that the user runs. It comes after the
+        # supervisor's count, which can be told.
+        wanted[resource.RLIMIT_NPROC] = _OVERSHOOT * limits.processes
     for kind, value in wanted.items():
         _, most = resource.getrlimit(kind)
         hard = value if most == resource.RLIM_INFINITY else min(value, most)
