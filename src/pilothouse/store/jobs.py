@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pilothouse.canonical import digest
 from pilothouse.errors import NotFound
-from pilothouse.fleet.claim import DEPENDED_ON, NEEDS_MORE, Ending, Grant, Ready
+from pilothouse.fleet.claim import DEPENDED_ON, Ending, Grant, Ready
 from pilothouse.fleet.job import (
     SHAPED_BY,
     Artifact,
@@ -24,19 +24,20 @@ from pilothouse.fleet.job import (
     Report,
     Review,
     Shape,
-    Ship,
 )
 from pilothouse.fleet.retry import Allowance, allowance
 from pilothouse.fleet.stages import LEASED, Stage
 from pilothouse.ids import ArtifactDigest, Epoch, JobId, JobNumber, ProductId, ShapeNumber
 from pilothouse.store import rows
 from pilothouse.store.connection import Batch, Connection, Parameters, Value
+from pilothouse.store.new_jobs import NewRows, ShapeOf, new_rows
 from pilothouse.store.rows import EDGE_KINDS, OUTCOME_NUMBERS, STAGE_NUMBERS, instant
 
 _ASSIGNED = ("number", "epoch", "session", "now", "why")
 _ATTEMPT_END = ("number", "epoch", "now", "outcome", "detail", "exit_code", "metrics", "seconds", "peak_memory_mb")
 ANY = -1
 LAST_NUMBER = 2**62
+INSERTED_AT_ONCE = 250
 
 
 class _NotAllError(Exception):
@@ -62,28 +63,13 @@ class StoredJobs:
     def insert(self, news: Sequence[Placed], *, now: datetime) -> Sequence[Job]:
         """Store new jobs with their edges, all or none; `KeyReused` when a key stands for another job."""
         first = self._number("last_job") + 1
-        when = instant(now)
         shape_of = self._shapes_of(news)
-        hot: list[tuple[int, int, int, int, int, int]] = []
-        specs: list[tuple[str | int | None, ...]] = []
         jobs: list[Job] = []
-        for number, placed in enumerate(news, start=first):
-            new, parent = placed.new, placed.parent
-            spec = new.spec
-            text = rows.strict_text(spec)
-            shape = shape_of[new.product, new.pool, SHAPED_BY(spec)]
-            marks = NEEDS_MORE if spec.approvals or spec.ship is Ship.MANUAL else 0
-            if parent is not None:
-                marks |= DEPENDED_ON
-            hot.append((number, shape, STAGE_NUMBERS[placed.stage], new.priority.rank, when, marks))
-            digest_ = rows.text_digest(text)
-            names = (number, new.id, new.product, new.pool, new.key, spec.seats, parent, spec.campaign)
-            specs.append((*names, digest_, text))
-            jobs.append(rows.new_job(placed, number=JobNumber(number), shape=shape, marks=marks, now=now))
-        hot_batch = self._connection.new_rows(hot)
-        self._connection.run_many(self._sql["insert_jobs"], hot_batch)
-        self._connection.run_many(self._sql["insert_specs"], self._connection.new_rows(specs))
-        self._connection.run_many(self._sql["tell_beginnings"], hot_batch)
+        with self._connection.together():
+            for start in range(0, len(news), INSERTED_AT_ONCE):
+                # While the database stores some, the next ones are prepared.
+                part = news[start : start + INSERTED_AT_ONCE]
+                jobs += self._insert(new_rows(part, first=first + start, shape_of=shape_of, now=now))
         edges = [
             Edge(job=job.number, needs=needs, kind=kind)
             for job, placed in zip(jobs, news, strict=True)
@@ -97,7 +83,14 @@ class StoredJobs:
         self.touched += stored
         return stored
 
-    def _shapes_of(self, news: Sequence[Placed]) -> Mapping[tuple[ProductId, str, object], ShapeNumber]:
+    def _insert(self, new: NewRows) -> Sequence[Job]:
+        hot = self._connection.new_rows(new.hot)
+        self._connection.run_many(self._sql["insert_jobs"], hot)
+        self._connection.run_many(self._sql["insert_specs"], self._connection.new_rows(new.specs))
+        self._connection.run_many(self._sql["tell_beginnings"], hot)
+        return new.jobs
+
+    def _shapes_of(self, news: Sequence[Placed]) -> ShapeOf:
         """Return the shape of each job by its product, its pool and what the shape takes from the spec."""
         found: dict[tuple[ProductId, str, object], ShapeNumber] = {}
         for placed in news:

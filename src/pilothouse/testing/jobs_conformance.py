@@ -269,6 +269,19 @@ class JobsConformance:
         assert told == [1, 1, 1, 1]
         assert spec == news[500].spec
 
+    @pytest.mark.parametrize("place", [2, 598])
+    def test_one_taken_key_among_many_keeps_all_of_them_back(self, store: Store, place: int) -> None:
+        """Wherever it stands; and what is done after the savepoint is kept."""
+        news = [values.make_new_job(number) for number in range(600)]
+        with store.write() as tx:
+            taken = insert(tx, replace(values.make_new_job(1000), key=news[place].key))
+            with pytest.raises(KeyReused), tx.savepoint():
+                tx.jobs.insert([Placed(new=new, stage=Stage.QUEUED) for new in news], now=BEGIN)
+            other = insert(tx, values.make_new_job(2000))
+
+        with store.read() as tx:
+            assert list(tx.jobs.listed(PRODUCT, limit=9)) == [other, taken]
+
     def test_a_batch_of_claims_moves_those_that_still_can(self, store: Store) -> None:
         """The others are named, in their order, and leave no trace."""
         with store.write() as tx:
