@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +19,7 @@ from pilothouse.propose.sandbox.level import Level, landlocked
 from pilothouse.propose.sandbox.plan import Breach
 from pilothouse.propose.sandbox.run import confined
 
+ROOT = Path(__file__).resolve().parents[3]
 NAMESPACES = pytest.mark.parametrize("own_processes", [True, False], ids=["namespace", "no namespace"])
 
 
@@ -23,6 +29,16 @@ def _level() -> Level:
     if not found.confines:
         pytest.skip(found.told())
     return found
+
+
+def patiently(condition: Callable[[], bool]) -> None:
+    """Wait until something is so, for half a minute at most."""
+    turn = threading.Event()
+    for _ in range(600):
+        if condition():
+            return
+        turn.wait(0.05)
+    pytest.fail("it did not come to be")
 
 
 def marked(mark: str) -> list[int]:
@@ -164,6 +180,28 @@ os.read(near, 1)
 
 
 @NAMESPACES
+def test_a_caller_that_is_killed_takes_the_run_along(level: Level, tmp_path: Path, *, own_processes: bool) -> None:
+    """Nobody works on for a server that is gone."""
+    assert level.confines
+    mark = f"orphan-{tmp_path.name}"
+    agent = f"mark = '{mark}'; import signal; open('ready', 'w').close(); signal.pause()"
+    source = f"""
+import pathlib
+from tests.propose.sandbox.running import task
+from pilothouse.propose.sandbox.level import landlocked
+from pilothouse.propose.sandbox.run import confined
+confined(task(pathlib.Path({str(tmp_path)!r}), {agent!r}, own_processes={own_processes}), landlocked())
+"""
+    search = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+    with subprocess.Popen([sys.executable, "-c", source], env={"PYTHONPATH": search}) as caller:
+        patiently((tmp_path / "out" / "ready").exists)
+        assert marked(f"mark = '{mark}'") != []
+        caller.kill()
+
+    patiently(lambda: marked(f"mark = '{mark}'") == [])
+
+
+@NAMESPACES
 def test_a_survivor_that_keeps_the_output_open_does_not_hold_the_caller(
     level: Level, tmp_path: Path, *, own_processes: bool
 ) -> None:
@@ -215,7 +253,12 @@ def test_a_permitted_port_is_the_only_one(level: Level, tmp_path: Path) -> None:
         pytest.skip("ports need Landlock 4")
     with socket.create_server(("127.0.0.1", 0)) as good, socket.create_server(("127.0.0.1", 0)) as bad:
         source = f"""
+import os
 import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
 socket.create_connection(("127.0.0.1", {good.getsockname()[1]})).close(); print("reached")
 try: socket.create_connection(("127.0.0.1", {bad.getsockname()[1]}))
 except PermissionError: print("refused")

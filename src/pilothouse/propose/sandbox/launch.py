@@ -34,8 +34,8 @@ from pilothouse.propose.sandbox.looking import PATHS, Looker
 from pilothouse.propose.sandbox.plan import Breach, Plan, read_plan, size_of
 from pilothouse.propose.sandbox.processes import Family
 
-_TICK_SECONDS = 0.05
-_TICKS_PER_FOLDER = 10
+_TICK_SECONDS = 0.1
+_TICKS_PER_FOLDER = 5
 _PLAN_BYTES_MAX = 1_000_000
 _CANNOT_EXECUTE = 126
 _PIECE_BYTES = 65536

@@ -54,7 +54,7 @@ def level(*, bwrap: str | None = None) -> Level:
     if sys.platform == "darwin":
         found = shutil.which("sandbox-exec")
         rung = Rung.SANDBOX_EXEC if found else Rung.NONE
-        return Level(rung=rung, why="confinement on macOS is not built: agents run only under a waiver")
+        return Level(rung=rung, why="agents do not run on macOS: nothing supervises them there yet")
     if sys.platform != "linux" or machine() is None:
         return Level(rung=Rung.NONE, why=f"no filter of system calls is known for {sys.platform}")
     program = shutil.which("bwrap") if bwrap is None else bwrap

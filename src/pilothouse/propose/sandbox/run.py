@@ -60,6 +60,11 @@ def confined(task: Task, level: Level, *, unconfined_allowed_by: str = "") -> Ra
             f"this machine cannot confine an agent: {level.told()}",
             fix="run the campaign's server on Linux 6.2 or newer, or record a waiver that names who allows it",
         )
+    if sys.platform != "linux":
+        raise OperationFailed(
+            f"agents do not run on {sys.platform}: what supervises them is Linux's",
+            fix="run the campaign on Linux, or take its proposals from another source",
+        )
     if not task.command:
         raise OperationFailed("The agent's command is empty.", fix="name a preset or a command.")
     plan = _plan(task, level)
