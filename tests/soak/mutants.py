@@ -19,6 +19,7 @@ EPOCH = re.compile(rf"(?:\b\w+\.)?\bepoch = {_OTHER}")
 SHIPPED_EPOCH = re.compile(r"\b\w+\.epoch = (?=\(\s*SELECT)")
 PRODUCT = re.compile(rf"(?:\b\w+\.)?\bproduct = {_OTHER}")
 STILL_GOOD = re.compile(r"\(\w+_at IS NULL OR \w+_at > :now\)|\bused_at IS NULL|\bkind = 'enrolment'")
+NAMED = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 ASSIGNED = re.compile(r"\bSET\b.*?(?=\bWHERE\b|;)", re.DOTALL)
 """What an UPDATE writes is no comparison, though it is spelled like one."""
 REFUSALS = {"Denied", "NotAuthenticated", "NotApproved", "Refused"}
@@ -80,14 +81,29 @@ def mutants_of(package: Path) -> list[Mutant]:
 
 
 def keyed(mutants: Sequence[Mutant], package: Path) -> dict[str, Mutant]:
-    """Return the mutants by names that stay when lines move: the file, the change, and which of several alike it is."""
+    """Return the mutants by names that stay when lines move: the file, the function or statement, the change."""
     found: dict[str, Mutant] = {}
     seen: Counter[str] = Counter()
+    sources = {path: path.read_text(encoding="utf-8") for path in {mutant.path for mutant in mutants}}
     for mutant in sorted(mutants, key=lambda each: (str(each.path), each.start)):
-        name = f"{mutant.path.relative_to(package).as_posix()}: {mutant.change}"
+        where = where_of(sources[mutant.path], mutant)
+        name = f"{mutant.path.relative_to(package).as_posix()} {where}: {mutant.change}"
         seen[name] += 1
         found[name if seen[name] == 1 else f"{name} ({seen[name]})"] = mutant
     return found
+
+
+def where_of(source: str, mutant: Mutant) -> str:
+    """Return the name of the function, with those around it, or of the statement that the guard stands in."""
+    if mutant.path.suffix == ".sql":
+        return NAMED.findall(source, 0, mutant.start)[-1]
+    around = [
+        (node.lineno, node.name)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        and node.lineno <= mutant.line <= (node.end_lineno or 0)
+    ]
+    return ".".join(name for _, name in sorted(around))
 
 
 def in_sql(source: str, path: Path) -> Iterator[Mutant]:

@@ -100,16 +100,17 @@ def test_every_kind_of_guard_is_in_the_product() -> None:
         assert mutant.applied(mutant.path.read_text(encoding="utf-8"))
 
 
-def test_a_name_stays_when_lines_move() -> None:
-    """What is remembered of a mutant is found again, also if its file holds the same guard twice."""
-    source = "mine = job.product == product\nalso = job.product == product\n"
-    package = Path("room")
+def test_a_name_stays_when_lines_move(tmp_path: Path) -> None:
+    """What is remembered of a mutant is found again, also if its function holds the same guard twice."""
+    source = "def ours():\n    mine = job.product == product\n    return mine or job.product == product\n"
+    file = tmp_path / "x.py"
 
     def names(text: str) -> list[str]:
-        return list(keyed(list(in_python(text, package / "x.py", guarded=False)), package))
+        file.write_text(text, encoding="utf-8")
+        return list(keyed(list(in_python(text, file, guarded=False)), tmp_path))
 
     assert names(source) == [
-        "x.py: job.product == product -> True",
-        "x.py: job.product == product -> True (2)",
+        "x.py ours: job.product == product -> True",
+        "x.py ours: job.product == product -> True (2)",
     ]
     assert names("\n\n" + source) == names(source)

@@ -60,17 +60,23 @@ class Told(dict[FactoryName, Factory]):
         super().__setitem__(name, factory)
 
 
-def test_a_factory_is_not_silenced_even_for_a_moment_by_whoever_may_not_revoke_it(world: World) -> None:
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/fleet/factories/theirs/token/revoke"), ("DELETE", "/fleet/factories/theirs")]
+)
+def test_a_factory_is_not_silenced_even_for_a_moment_by_whoever_may_not_take_it_away(
+    world: World, method: str, path: str
+) -> None:
     """A claim of that moment would be told that the factory was revoked, and its process would end."""
     world.factory("theirs", product=OTHER)
+    world.do("POST", "/fleet/factories/theirs/drain", json={})
     known = Told(world.engine.look(lambda scheduler: scheduler.roster.factories))
     world.engine.look(lambda scheduler: setattr(scheduler.roster, "factories", known))
+    body = {"json": {}} if method == "POST" else {}
 
-    path = "/fleet/factories/theirs/token/revoke"
-    refused(world.ask("POST", path, token=world.token("admin"), json={}), 404)
+    refused(world.ask(method, path, token=world.token("admin"), **body), 404)
     assert known.states == []
 
-    world.do("POST", path, json={})
+    world.do(method, path, **body)
     assert FactoryState.REVOKED in known.states
 
 
@@ -103,3 +109,10 @@ def test_an_admin_of_one_product_has_no_say_in_what_is_anothers(
 
     refused(world.ask(method, f"/fleet/{path}", token=world.token("admin"), json=body), 403)
     assert world.ask(method, f"/fleet/{path}", token=world.token("admin", product=OTHER), json=body).is_success
+
+
+@pytest.mark.parametrize("path", ["/fleet/audit", "/fleet/audit?product=demo"])
+def test_only_an_admin_reads_who_has_used_a_privilege(world: World, path: str) -> None:
+    """Whether the product is named or not."""
+    refused(world.ask("GET", path, token=world.token("operator")), 403)
+    assert world.ask("GET", path, token=world.token("admin")).is_success
