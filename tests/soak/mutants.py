@@ -96,7 +96,7 @@ def keyed(mutants: Sequence[Mutant], package: Path) -> dict[str, Mutant]:
 def where_of(source: str, mutant: Mutant) -> str:
     """Return the name of the function, with those around it, or of the statement that the guard stands in."""
     if mutant.path.suffix == ".sql":
-        return NAMED.findall(source, 0, mutant.start)[-1]
+        return [str(found[1]) for found in NAMED.finditer(source, 0, mutant.start)][-1]
     around = [
         (node.lineno, node.name)
         for node in ast.walk(ast.parse(source))

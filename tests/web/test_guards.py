@@ -71,7 +71,7 @@ def test_a_factory_is_not_silenced_even_for_a_moment_by_whoever_may_not_take_it_
     world.do("POST", "/fleet/factories/theirs/drain", json={})
     known = Told(world.engine.look(lambda scheduler: scheduler.roster.factories))
     world.engine.look(lambda scheduler: setattr(scheduler.roster, "factories", known))
-    body = {"json": {}} if method == "POST" else {}
+    body: dict[str, Any] = {"json": {}} if method == "POST" else {}
 
     refused(world.ask(method, path, token=world.token("admin"), **body), 404)
     assert known.states == []
