@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pilothouse.campaigns.source import key_lines, read_definition
+from pilothouse.campaigns.wanted import present_config
 from pilothouse.errors import BadCampaignFile
+from tests.campaigns.world import little_definition
 
 GOOD = """\
 [campaign]
@@ -156,3 +158,46 @@ def test_a_key_that_is_set_twice_is_quoted_with_its_line() -> None:
     assert error.line == 8
     assert 'timeout = "80s"' in error.message
     assert "once" in error.fix
+
+
+RULES = """
+[knobs.envs]
+type = "int"
+default = 8
+min = 1
+max = 64
+
+[knobs.minibatch]
+type = "int"
+default = 4
+min = 1
+max = 64
+
+[rules]
+invariants = ["minibatch divides envs"]
+derived = { batch = "envs * 16" }
+"""
+
+
+def test_rules_between_knobs_are_read_and_what_follows_is_given_to_the_trainer() -> None:
+    definition = little_definition(RULES)
+
+    assert present_config(definition, {"envs": 16, "minibatch": 8}) == {"envs": 16, "minibatch": 8, "batch": 256}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "named"),
+    [
+        ("minibatch divides envs", "envs divides minibatch", "envs divides minibatch"),
+        ("minibatch divides envs", "envs +", "envs +"),
+        ('batch = "envs * 16"', 'envs = "minibatch * 2"', "declared as a knob and as a derived value"),
+        ('batch = "envs * 16"', 'batch = "batch * 2"', "batch"),
+        ('batch = "envs * 16"', 'batch = "agents * 16"', "agents"),
+    ],
+)
+def test_rules_that_cannot_hold_are_refused_with_the_file(before: str, after: str, named: str) -> None:
+    """At the defaults already, so that no night begins with them."""
+    with pytest.raises(BadCampaignFile) as refused:
+        little_definition(RULES.replace(before, after))
+
+    assert named in refused.value.message

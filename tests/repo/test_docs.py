@@ -49,6 +49,7 @@ TABLES = {
     "Trainer": "`[trainer]`",
     "Requires": "`[trainer.requires]`",
     "KnobTable": "`[knobs.NAME]`",
+    "Rules": "`[rules]`",
     "BudgetOfChange": "`[change_budget]`",
     "Metric": "`[metrics.NAME]`",
     "Gate": "`[gate]`",

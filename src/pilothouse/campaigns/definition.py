@@ -23,10 +23,13 @@ from pydantic import (
 
 from pilothouse.campaigns.seed_range import SeedRange, parse_seed_range
 from pilothouse.canonical import Json, digest
+from pilothouse.errors import BadValue
 from pilothouse.evidence.protocol import CALIBRATION_RUNS, CONFIRMATION_RUNS, PROMISED
 from pilothouse.evidence.verdict import Direction
 from pilothouse.fleet.duration import parse_duration
 from pilothouse.knobs.change_budget import ChangeBudget
+from pilothouse.knobs.expression import Expression
+from pilothouse.knobs.invariant import Invariant, check_invariants, derive, read_derived, read_invariants
 from pilothouse.knobs.knob import Knob, KnobRisk, KnobScale, KnobType
 
 LOOK_MOST = 400
@@ -143,6 +146,13 @@ class BudgetOfChange(Section):
     def budget(self) -> ChangeBudget:
         """Return the value that the rule works with."""
         return ChangeBudget(minimum=self.min, maximum=self.max)
+
+
+class Rules(Section):
+    """What holds between knobs, and what follows from them, as small expressions over their names."""
+
+    invariants: list[str] = []
+    derived: dict[str, str] = {}
 
 
 class Metric(Section):
@@ -305,6 +315,7 @@ class Definition(Section):
     campaign: CampaignTable
     trainer: Trainer
     knobs: dict[str, KnobTable] = {}
+    rules: Rules = Rules()
     change_budget: BudgetOfChange = BudgetOfChange()
     metrics: dict[str, Metric]
     gate: Gate = Gate()
@@ -325,13 +336,31 @@ class Definition(Section):
         """Return the name and the table of the metric that decides."""
         return next((name, metric) for name, metric in self.metrics.items() if metric.primary)
 
+    @model_validator(mode="after")
+    def _keeps_its_own_rules(self) -> Definition:
+        """Refuse rules that cannot be read, and defaults that break them."""
+        try:
+            config: dict[str, Json] = {name: table.default for name, table in self.knobs.items()}
+            check_invariants(derive(config, self.derived()), self.invariants())
+        except BadValue as error:
+            raise ValueError(f"{error.message}; {error.fix}") from error
+        return self
+
+    def invariants(self) -> tuple[Invariant, ...]:
+        """Return what every config must keep."""
+        return read_invariants(self.rules.invariants)
+
+    def derived(self) -> dict[str, Expression]:
+        """Return what follows from the knobs, in the order in which it is worked out."""
+        return read_derived(self.rules.derived, self.knobs)
+
     def knob_rules(self) -> dict[str, Knob]:
         """Return the knobs by name."""
         return {name: table.knob(name) for name, table in self.knobs.items()}
 
     def programs(self) -> dict[str, Json]:
         """Return what runs and on what it is judged: what an approval is bound to besides the config."""
-        return self.model_dump(mode="json", include={"trainer", "golden", "flywheel", "metrics", "decision"})
+        return self.model_dump(mode="json", include={"trainer", "rules", "golden", "flywheel", "metrics", "decision"})
 
     def evaluation(self, golden: Mapping[str, str]) -> str:
         """Return the digest of what runs are evaluated on; `golden` holds those of the locked golden sets by name."""

@@ -12,6 +12,7 @@ from pilothouse.campaigns.steps import Feed, Step, StepFact
 from pilothouse.canonical import Json
 from pilothouse.fleet.job import Outcome
 from pilothouse.fleet.stages import ENDS, Stage
+from pilothouse.knobs.invariant import derive
 from pilothouse.proposals.proposal import Proposal
 
 WAITING = frozenset({Stage.BLOCKED, Stage.QUEUED})
@@ -53,15 +54,15 @@ def want(step: Step, facts: Facts) -> Done | Submit | Await | Failed:
 def present_config(definition: Definition, config: Mapping[str, Json]) -> dict[str, Json]:
     """Return what a training of this stored config is given today: its knobs, and the values that the file fixes now.
 
-    A knob that has joined the file since takes its default.
+    A knob that has joined the file since takes its default, and what is derived is worked out anew.
     """
     knobs = {name: config.get(name, table.default) for name, table in definition.knobs.items()}
-    return {**definition.trainer.fixed_values(), **knobs}
+    return derive({**definition.trainer.fixed_values(), **knobs}, definition.derived())
 
 
 def applied_config(definition: Definition, proposal: Proposal) -> dict[str, Json]:
     """Return what a training is given: the values the owner fixed, and the knobs as proposed."""
-    return {**definition.trainer.fixed_values(), **proposal.config}
+    return derive({**definition.trainer.fixed_values(), **proposal.config}, definition.derived())
 
 
 def spent_limit(definition: Definition, spent_hours: float) -> str | None:

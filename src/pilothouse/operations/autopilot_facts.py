@@ -13,6 +13,7 @@ from pilothouse.campaigns.autopilot import AutopilotFacts
 from pilothouse.campaigns.definition import AutopilotDefinition
 from pilothouse.campaigns.record import Campaign, Trial
 from pilothouse.campaigns.steps import StepFact
+from pilothouse.campaigns.wanted import present_config
 from pilothouse.evidence.noise_floor import Conditions
 from pilothouse.evidence.verdict import Direction
 from pilothouse.operations.campaign_facts import SECONDS_PER_HOUR, Session, step_facts
@@ -55,7 +56,7 @@ def autopilot_facts(
         since=session.since,
         trials_max=session.trials_max,
         moved=moment.moved,
-        config={**definition.trainer.fixed_values(), **stored.config},
+        config=present_config(definition, stored.config),
         conditions=moment.conditions,
         calibrated=moment.calibrated,
         refusals=_refusals(proposals, since=session.since),
@@ -80,6 +81,8 @@ def search_of(tx: Transaction, definition: AutopilotDefinition, campaign: Campai
         direction=table.better(),
         knobs=definition.knob_rules(),
         budget=definition.change_budget.budget(),
+        invariants=definition.invariants(),
+        derived=definition.derived(),
         parent=campaign.config,
         value=base.metrics.get(metric),
         history=[_tried(each, trials.get(each.number), metric=metric) for each in proposals],

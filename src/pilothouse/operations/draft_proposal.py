@@ -40,6 +40,8 @@ def draft_proposal(
             overrides=overrides,
             knobs=definition.knob_rules(),
             budget=definition.change_budget.budget(),
+            invariants=definition.invariants(),
+            derived=definition.derived(),
             identical_reason=growth,
         )
     )

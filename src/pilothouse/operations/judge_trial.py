@@ -11,6 +11,7 @@ from pilothouse.campaigns.definition import FlywheelDefinition
 from pilothouse.campaigns.flywheel import Judge, golden_names
 from pilothouse.campaigns.record import Campaign, Promotion, Trial, TrialState
 from pilothouse.campaigns.steps import Step, StepFact
+from pilothouse.campaigns.wanted import present_config
 from pilothouse.canonical import Json
 from pilothouse.evidence.interval import Comparison
 from pilothouse.evidence.verdict import Verdict, judge
@@ -67,7 +68,7 @@ def begin_baseline(definition: FlywheelDefinition, campaign: Campaign, *, now: d
         campaign=campaign.name,
         number=0,
         proposal=None,
-        config={**definition.trainer.fixed_values(), **campaign.config},
+        config=present_config(definition, campaign.config),
         state=TrialState.RUNNING,
         started_at=now,
         ended_at=None,

@@ -39,6 +39,8 @@ def keep_suggestion(
                 overrides=suggestion.overrides,
                 knobs=definition.knob_rules(),
                 budget=definition.change_budget.budget(),
+                invariants=definition.invariants(),
+                derived=definition.derived(),
                 identical_reason="" if suggestion.overrides else suggestion.why_not_identical,
             )
         )

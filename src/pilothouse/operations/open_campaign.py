@@ -69,6 +69,8 @@ def check_overrides(definition: Definition, campaign: Campaign, overrides: Mappi
             overrides=overrides,
             knobs=definition.knob_rules(),
             budget=definition.change_budget.budget(),
+            invariants=definition.invariants(),
+            derived=definition.derived(),
             identical_reason="nothing is moved",
         )
     )

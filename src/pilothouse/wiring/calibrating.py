@@ -9,6 +9,7 @@ from pilothouse.campaigns.action import Finished
 from pilothouse.campaigns.calibration import Replicated, next_replicate
 from pilothouse.campaigns.definition import AutopilotDefinition, FlywheelDefinition
 from pilothouse.campaigns.flywheel import Action
+from pilothouse.campaigns.wanted import present_config
 from pilothouse.engine.campaign_loop import LoopParts
 from pilothouse.engine.flywheel_loop import FlywheelLoop
 from pilothouse.evidence.noise_floor import NoiseFloor
@@ -31,7 +32,7 @@ class CalibrationLoop(FlywheelLoop):
         """Return what the replicates need next."""
         with self.parts.engine.read() as tx:
             facts = flywheel_facts(tx, self.campaign, self.session, moved=False)
-            config = {**self.definition.trainer.fixed_values(), **self.campaign.config}
+            config = present_config(self.definition, self.campaign.config)
             action = next_replicate(self.definition, facts, config=config, replicates=self.replicates)
         if isinstance(action, Replicated):
             self.found = action
