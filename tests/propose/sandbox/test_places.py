@@ -69,6 +69,14 @@ def test_a_folder_that_holds_a_secret_is_not_readable(tmp_path: Path) -> None:
     roots.keep_apart([str(home / "agents"), "/usr"], [home])
 
 
+def test_a_secret_among_the_systems_files_stops_the_run(tmp_path: Path) -> None:
+    """What every agent may read cannot hold it either."""
+    made = replace(task(tmp_path, ""), forbidden=[Path("/usr/local/share/secret")])
+
+    with pytest.raises(Refused, match="may read /usr could read"):
+        confined(made, landlocked(), unconfined_allowed_by="Ann")
+
+
 def test_the_level_says_what_holds_and_what_does_not() -> None:
     """One line, without the words of the code."""
     found = landlocked()

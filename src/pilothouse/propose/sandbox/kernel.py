@@ -70,14 +70,26 @@ def own_processes() -> bool:
     The user stays the same one; the namespace only makes the call possible without privileges, and makes the limit of
     processes count those of the namespace alone.
     """
-    user, group = os.getuid(), os.getgid()
-    _LIBRARY.unshare.restype = ctypes.c_int
-    if _LIBRARY.unshare(ctypes.c_int(CLONE_NEWUSER | CLONE_NEWPID)) != 0:
+    # Tried in a child first: a system may allow the namespace and refuse its user, and there is no way back out.
+    trial = os.fork()
+    if trial == 0:
+        try:
+            _unshare()
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+    if os.waitpid(trial, 0)[1] != 0:
         return False
+    _unshare()
+    return True
+
+
+def _unshare() -> None:
+    user, group = os.getuid(), os.getgid()
+    _checked(_LIBRARY.unshare(ctypes.c_int(CLONE_NEWUSER | CLONE_NEWPID)))
     _write("/proc/self/setgroups", "deny")
     _write("/proc/self/uid_map", f"{user} {user} 1")
     _write("/proc/self/gid_map", f"{group} {group} 1")
-    return True
 
 
 def _write(path: str, text: str) -> None:

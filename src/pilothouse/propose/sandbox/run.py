@@ -99,7 +99,7 @@ def _plan(task: Task, level: Level) -> Plan:
     program = roots.find(task.command[0], path)
     extra = [str(folder.resolve()) for folder in task.readable]
     readable = [*roots.of_program(program), *extra, *(roots.NETWORK if task.network else ())]
-    roots.keep_apart(readable, task.forbidden)
+    roots.keep_apart((*roots.SYSTEM, *readable), task.forbidden)
     plan = Plan(
         command=(str(program), *task.command[1:]),
         environment={**task.environment, "PATH": path},
