@@ -1,0 +1,1 @@
+"""A trainer and its campaign, each run of which takes milliseconds."""
