@@ -15,12 +15,14 @@ from pilothouse.testing.fleet_bench.engine_cells import (
 )
 from pilothouse.testing.fleet_bench.run import Cell, Order, run
 from pilothouse.testing.fleet_bench.server_cells import http_cell, idle_cell
+from pilothouse.testing.fleet_bench.slow_disk import slow_disk_cell
 
 CELLS: Mapping[str, Cell] = {
     "backlog": backlog_cell,
     "decay": decay_cell,
     "restart": restart_cell,
     "enqueue": enqueue_cell,
+    "slow-disk": slow_disk_cell,
     "http": http_cell,
     "decision": lambda _place, _order, progress: decisions(progress),
     "idle": idle_cell,

@@ -107,7 +107,7 @@ def backlog_cell(place: Place, order: Order, progress: Progress) -> dict[str, Js
         "restart_s": ready,
         "restart_to_first_completion_s": answered,
         "aim_restart_s": 5,
-        **_rates(tally),
+        **rates(tally),
         "aim_claim_p99_ms": 25,
     }
 
@@ -191,7 +191,8 @@ def _ends(rates: Sequence[float]) -> tuple[float, float]:
     return sum(rates[:count]) / count, sum(rates[-count:]) / count
 
 
-def _rates(tally: Tally) -> dict[str, Json]:
+def rates(tally: Tally) -> dict[str, Json]:
+    """Return a tally as figures."""
     return {
         "claim_complete_per_s": tally.done / tally.seconds,
         "processor_us_per_job": tally.processor_seconds / tally.done * 1e6,
