@@ -116,3 +116,12 @@ def test_only_an_admin_reads_who_has_used_a_privilege(world: World, path: str) -
     """Whether the product is named or not."""
     refused(world.ask("GET", path, token=world.token("operator")), 403)
     assert world.ask("GET", path, token=world.token("admin")).is_success
+
+
+def test_a_factory_that_was_never_heard_is_told_apart_from_its_neighbour(world: World) -> None:
+    """What is told of a factory is its own, and not what another one's session says."""
+    world.claim(world.factory("f1"))
+    world.factory("f2")
+    told = world.do("GET", f"/fleet/jobs/{world.submit()['id']}/explain")
+
+    assert {each["factory"]: "stale" in str(each) for each in told["candidates"]} == {"f1": False, "f2": True}
