@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,7 +39,20 @@ def grant_of(decision: Decision, trials: Sequence[Trial], *, number: int) -> Gra
     for trial in trials:
         if not 0 < trial.number < number or trial.verdict is None or trial.verdict.alpha == 0:
             continue
-        book = book.charged(trial.verdict.alpha)
+        # A promise that was lowered since may not cover what was granted under the old one.
+        spent = min(trial.verdict.alpha, book.left)
+        if spent <= 0:
+            continue
+        book = book.charged(spent)
         if trial.confirmation is not None and trial.confirmation.state is Confirmation.CONFIRMED:
-            book = book.confirmed(trial.verdict.alpha)
-    return Grant(level=book.grant(), book=book)
+            book = book.confirmed(spent)
+    # Rounded down, so that the grants of one block are one design: each new level takes a second to work out.
+    return Grant(level=_rounded(book.grant()), book=book)
+
+
+def _rounded(level: float) -> float:
+    """Return the level cut to six digits."""
+    if level <= 0:
+        return 0.0
+    scale = 10.0 ** (5 - math.floor(math.log10(level)))
+    return math.floor(level * scale) / scale
