@@ -15,13 +15,19 @@ if TYPE_CHECKING:
     from pilothouse.evidence.noise_floor import NoiseFloor
 
 
+REPLICATES = 8
+
+
 def calibrate(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The campaign file.", show_default=False)],
-    replicates: Annotated[int, typer.Option(min=3, help="How many trainings, each with a seed of its own.")] = 8,
+    replicates: Annotated[
+        int | None, typer.Option(min=3, help="How many trainings of a flywheel, each with a seed of its own.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train the unchanged baseline several times and store the noise floor of every metric."""
+    from pilothouse.campaigns.definition import AutopilotDefinition
     from pilothouse.cli.campaign import read_file
     from pilothouse.cli.campaign_run import signals
     from pilothouse.cli.progress import ProgressView
@@ -31,13 +37,18 @@ def calibrate(
     from pilothouse.wiring.workspace import open_workspace
 
     definition = read_file(file)
+    if replicates is not None and isinstance(definition, AutopilotDefinition):
+        raise typer.BadParameter(
+            "an autopilot's file says how often its baseline runs: set [decision] calibration",
+            param_hint="--replicates",
+        )
     stop = threading.Event()
     with signals(stop) as caught, ProgressView() as view:
         start = CampaignStart(
             definition=definition, iterations=None, overrides={}, restore_golden=False, warn=note, tell=view
         )
         workspace = open_workspace(settings_of(ctx), create=True)
-        floors = measure(workspace, start, replicates=replicates, stop=stop)
+        floors = measure(workspace, start, replicates=replicates or REPLICATES, stop=stop)
     if isinstance(floors, str):
         note(f"not measured: {floors}; go on with: pilothouse campaign calibrate {file}")
         raise typer.Exit(128 + caught[-1] if caught else 1)
