@@ -202,10 +202,11 @@ def test_a_setting_that_is_not_known_is_named(say: Say) -> None:
     assert "home" in err
 
 
-def test_replicates_of_an_autopilot_are_its_files_to_say(tmp_path: Path) -> None:
+def test_replicates_of_an_autopilot_are_its_files_to_say(say: Say) -> None:
     """An option that would be ignored is refused."""
     file = Path(__file__).resolve().parents[2] / "examples" / "autopilot" / "spirals.toml"
-    said = CliRunner().invoke(app, ["--home", str(tmp_path), "campaign", "calibrate", str(file), "--replicates", "4"])
 
-    assert said.exit_code == 2
-    assert "[decision] calibration" in said.output
+    code, _, err = say("campaign", "calibrate", str(file), "--replicates", "4")
+
+    assert code == 2
+    assert "[decision] calibration" in err
