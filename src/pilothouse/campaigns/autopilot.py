@@ -15,7 +15,7 @@ alone, so a loop that was killed and started again takes the same next step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
@@ -85,6 +85,15 @@ class JudgeRuns:
 
     number: int
     decided: Decided
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenLook:
+    """A look whose runs are not all there yet: the candidate's steps, and the runs of the baseline that have ended."""
+
+    design: Design
+    candidate: tuple[Step, ...]
+    baseline: tuple[Ran, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,9 +277,25 @@ def _confirmation(definition: AutopilotDefinition, facts: AutopilotFacts, trial:
     return Confirm(number=trial.number, answer=answer, fresh=fresh)
 
 
-def baseline_arm(definition: AutopilotDefinition, facts: AutopilotFacts) -> list[Ran]:
-    """Return every run of the present baseline there is."""
-    return _arm(definition, facts, facts.promotions[-1], before=facts.trials[-1].number + 1)
+def open_look(definition: AutopilotDefinition, facts: AutopilotFacts, awaited: Sequence[Step]) -> OpenLook | None:
+    """Return the look that waits for these steps; None where they are those of a screen or of no trial.
+
+    Where every trial is a question of its own, the arms are to be of equal size, so the baseline's runs come first.
+    """
+    running = next((each for each in facts.trials if each.state is TrialState.RUNNING), None)
+    if running is None:
+        return None
+    base, trial = replace(facts.promotions[-1], config=facts.config), _today(definition, running)
+    grant = grant_of(definition.decision, facts.trials, number=trial.number)
+    design = design_of(definition.decision, grant)
+    candidate = Series(config=trial.config, trial=trial.number, purpose=Purpose.LOOK)
+    keys = {step.key for step in awaited}
+    own = tuple(step for step in _runs(definition, facts, candidate, design.looks[-1]) if step.key in keys)
+    beside = known(definition, facts, facts.conditions, _beside(base, trial))
+    if len(own) not in design.looks or (grant.book is None and len(beside) < len(own)):
+        return None
+    arm = [] if grant.book is None else _arm(definition, facts, base, before=trial.number)
+    return OpenLook(design=design, candidate=own, baseline=(*arm, *beside))
 
 
 def _arm(definition: AutopilotDefinition, facts: AutopilotFacts, base: Promotion, *, before: int) -> list[Ran]:

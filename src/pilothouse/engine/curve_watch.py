@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from pilothouse.campaigns.action import Await
-from pilothouse.campaigns.arms import Ran
-from pilothouse.campaigns.autopilot import AutopilotFacts, baseline_arm
+from pilothouse.campaigns.arms import Ran, values
+from pilothouse.campaigns.autopilot import AutopilotFacts, OpenLook, open_look
 from pilothouse.campaigns.definition import AutopilotDefinition
-from pilothouse.campaigns.doom import Finished, doom_of
-from pilothouse.campaigns.record import Trial, TrialState
-from pilothouse.campaigns.steps import Step
+from pilothouse.campaigns.doom import Doom, Finished, doom_of, gives_up
 from pilothouse.errors import ArtifactDamaged
 from pilothouse.ids import ArtifactDigest, JobId
 from pilothouse.operations.curves import CURVE, read_curve
@@ -25,37 +24,55 @@ class CurveWatch:
         self._definition = definition
         self._blobs = blobs
         self._seen: dict[JobId, dict[int, float]] = {}
+        self._total: dict[JobId, int] = {}
         self._finished: dict[ArtifactDigest, Finished | None] = {}
 
     def doomed(self, tx: Transaction, facts: AutopilotFacts, action: Await) -> dict[JobId, str]:
-        """Return why, for each awaited run of the open trial's candidate that has no chance left."""
-        trial = next((each for each in facts.trials if each.state is TrialState.RUNNING), None)
-        if trial is None:
+        """Return why, for each awaited run of the candidate that has no chance left and cannot change its look."""
+        look = open_look(self._definition, facts, action.beside)
+        if look is None:
+            return {}
+        ran = [(step, facts.step(step.key)) for step in look.candidate]
+        running = [fact.job for _, fact in ran if fact is not None and fact.ended_at is None]
+        if not sum(self._look(tx, job) for job in running):
+            return {}
+        dooms = self._dooms(look, running)
+        if len(dooms) < len(running):
             return {}
         name, metric = self._definition.primary()
-        why: dict[JobId, str] = {}
-        for step in action.beside:
-            fact = facts.step(step.key)
-            total = None if fact is None else self._look(tx, step, fact.job, trial, metric=name)
-            if fact is None or total is None:
-                continue
-            baseline = [run for run in map(self._known, baseline_arm(self._definition, facts)) if run is not None]
-            reason = doom_of(baseline, self._seen[fact.job], total=total, direction=metric.better())
-            if reason:
-                why[fact.job] = reason
-        return why
+        ends = [Ran(step=step, fact=fact).value(name) for step, fact in ran if fact is not None and fact.ended_at]
+        rival = [value for value in values(look.baseline, name) if math.isfinite(value)]
+        hopeless = gives_up(
+            look.design,
+            baseline=rival,
+            candidate=[*ends, *(doom.lucky for doom in dooms.values())],
+            direction=metric.better(),
+        )
+        return {job: doom.why for job, doom in dooms.items()} if hopeless else {}
 
-    def _look(self, tx: Transaction, step: Step, job: JobId, trial: Trial, *, metric: str) -> int | None:
-        """Take in the last sign of life of a candidate's run; return its last step when there is something new."""
-        attempts = tx.jobs.attempts(job) if dict(step.spec.config) == dict(trial.config) else ()
+    def _dooms(self, look: OpenLook, running: Sequence[JobId]) -> dict[JobId, Doom]:
+        """Return the doom of each running job that has one."""
+        _, metric = self._definition.primary()
+        baseline = [run for run in map(self._known, look.baseline) if run is not None]
+        dooms = {
+            job: doom_of(baseline, self._seen[job], total=self._total[job], direction=metric.better())
+            for job in running
+            if job in self._total
+        }
+        return {job: doom for job, doom in dooms.items() if doom is not None}
+
+    def _look(self, tx: Transaction, job: JobId) -> bool:
+        """Take in the last sign of life of a run; say whether there is something new."""
+        attempts = tx.jobs.attempts(job)
         progress = attempts[-1].progress if attempts else None
         if progress is None or progress.step is None or progress.total is None:
-            return None
-        value, seen = progress.values.get(metric, math.nan), self._seen.setdefault(job, {})
+            return False
+        name, _ = self._definition.primary()
+        value, seen = progress.values.get(name, math.nan), self._seen.setdefault(job, {})
         if not math.isfinite(value) or progress.step in seen:
-            return None
-        seen[progress.step] = value
-        return progress.total
+            return False
+        seen[progress.step], self._total[job] = value, progress.total
+        return True
 
     def _known(self, run: Ran) -> Finished | None:
         """Return a baseline run's curve, read once; None for one that failed or has left none."""

@@ -10,6 +10,10 @@ runs, with its prediction error (t with n - 2 degrees of freedom). A run is doom
 
 A run whose value is NaN or infinite is doomed at once. How often it stops a run that would have won is measured by
 `bench judge --curves`, on real runs of the same and of changed configurations.
+
+One seed's bad luck is no verdict on a change that is judged by the mean of several. A loop that compares over seeds
+therefore stops a doomed run only where the look that waits for it would give up even at its lucky end
+(`campaigns.doom`).
 """
 
 from __future__ import annotations
@@ -68,13 +72,19 @@ def doomed_at(known: Predictor, curve: Floats) -> int | None:
     wrong = np.flatnonzero(~np.isfinite(curve))
     seen = int(wrong[0]) if len(wrong) else len(curve)
     gap = curve[:seen] - known.mean[:seen]
-    predicted = known.slope[:seen] * gap
-    error = known.residual[:seen] * np.sqrt(1 + 1 / known.runs + gap**2 / known.spread[:seen])
-    lucky = predicted + float(stdtrit(known.runs - 2, LEVEL)) * error
     closing = np.append(False, gap[1:] < CLOSING * gap[:-1])
-    hopeless = (lucky > 0) & ~closing & (known.fraction[:seen] >= EARLIEST)
+    hopeless = (lucky_ends(known, curve[:seen]) > known.mean[-1]) & ~closing & (known.fraction[:seen] >= EARLIEST)
     hopeless[len(known.mean) - 1 :] = False
     found = np.flatnonzero(hopeless)
     if len(found):
         return int(found[0])
     return seen if len(wrong) else None
+
+
+def lucky_ends(known: Predictor, curve: Floats) -> Floats:
+    """Return, for each step of a finite curve, the final value at the lucky end of what is predicted there."""
+    seen = len(curve)
+    gap = curve - known.mean[:seen]
+    error = known.residual[:seen] * np.sqrt(1 + 1 / known.runs + gap**2 / known.spread[:seen])
+    ends: Floats = known.mean[-1] + known.slope[:seen] * gap + float(stdtrit(known.runs - 2, LEVEL)) * error
+    return ends

@@ -27,7 +27,7 @@ def stop_doomed(tx: Transaction, campaign: Campaign, job: JobId, *, why: str, no
             at=now,
             diagnosis=DOOMED,
             evidence=why,
-            response="stopped: no result of it could change the verdict",
+            response="stopped: even at its lucky end the look would give up",
         )
     )
     cancel(tx, job, now=now, why=f"no chance left: {why}")
