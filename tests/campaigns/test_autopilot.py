@@ -16,6 +16,7 @@ from pilothouse.evidence.looks import SINGLE_LOOKS, STREAM_LOOKS
 from pilothouse.evidence.stream import ledger
 from pilothouse.evidence.verdict import Outcome as Answer
 from pilothouse.fleet.job import JobSpec
+from pilothouse.fleet.job import Outcome as Failure
 from pilothouse.proposals.promotion import Confirmation
 from tests.campaigns.pilot_world import HERE, SIGMA, Metrics, PilotWorld, by_knob, chance_of, pilot_definition
 
@@ -398,3 +399,38 @@ def test_all_runs_of_a_look_are_handed_over_before_one_is_awaited() -> None:
     assert values(action.runs, "loss") == [by_knob()(spec)["loss"] for spec in world.specs()]
     world.end()
     assert {fact.stage.value for fact in world.jobs.values()} == {"shipped"}
+
+
+def test_a_candidate_that_diverges_in_the_screen_is_turned_away_with_finite_figures() -> None:
+    """A huge number in place of a metric is a failure there as well, and never becomes a p-value of NaN."""
+    screen = pilot_definition(extra='\n[autopilot.screen]\nmode = "quick"\n')
+    noise = by_knob()
+    world = PilotWorld(
+        definition=screen,
+        measure=lambda spec: {**noise(spec), **({} if spec.config["lr"] == 0.1 else {"loss": 1e90})},
+        trials_max=1,
+    )
+
+    judged = world.until(JudgeRuns)
+
+    assert isinstance(judged, JudgeRuns)
+    assert judged.decided.verdict.p == 1.0
+    assert judged.decided.failure == "not_a_number"
+    assert not judged.decided.promoted
+
+
+def test_a_guard_that_never_varies_holds_nothing_back_though_a_baseline_run_failed() -> None:
+    """The failed run has no value of the guard, which is no variation of it."""
+    gain = by_knob({1.0: 9.0})
+    world = PilotWorld(
+        definition=pilot_definition(),
+        measure=lambda spec: {**gain(spec), "speed": 100.0},
+        fails=lambda spec: Failure.NOT_A_NUMBER if spec.seed == Purpose.ARM + 2 else None,
+        trials_max=1,
+    )
+
+    judged = world.until(JudgeRuns)
+
+    assert isinstance(judged, JudgeRuns)
+    assert judged.decided.promoted
+    assert judged.decided.held_back == ()

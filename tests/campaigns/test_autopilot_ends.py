@@ -391,3 +391,20 @@ def test_no_rule_ends_what_has_none() -> None:
     standing = Standing(trials=trials, trials_max=None, refusals=9, elapsed=1e9)
 
     assert stop_of(Stop(), standing) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [('mode = "single"', 'mode = "stream"'), ("promised = 0.1", "promised = 0.001")],
+)
+def test_a_promise_that_was_spent_before_the_file_changed_goes_to_a_person(before: str, after: str) -> None:
+    """What trials were judged at counts, whatever the file says now; nothing is judged at a level of nothing."""
+    world = PilotWorld(definition=pilot_definition(("[decision]\n", f"[decision]\n{before}\n")), trials_max=4)
+    assert world.end() == Finished(reason="trial 4 is judged", final=False)
+    world.definition = pilot_definition(("[decision]\n", f"[decision]\n{after}\n"))
+    world.trials_max = 9
+
+    ended = world.end()
+
+    assert isinstance(ended, Stuck)
+    assert ended.reason.startswith("the error rate is spent")

@@ -156,7 +156,7 @@ def _next(definition: AutopilotDefinition, facts: AutopilotFacts) -> Action:
         return Finished(reason="the baseline is calibrated", final=False)
     wanted = _proposing(facts, trial.number)
     stuck = stuck_of(definition.autopilot.stop, (), refusals=facts.refusals) if isinstance(wanted, Ask) else None
-    return stuck or wanted or _trial(definition, facts, trial)
+    return stuck or _spent(definition, facts, trial.number) or wanted or _trial(definition, facts, trial)
 
 
 def _proposal(definition: AutopilotDefinition, facts: AutopilotFacts) -> Action:
@@ -171,7 +171,17 @@ def _proposal(definition: AutopilotDefinition, facts: AutopilotFacts) -> Action:
         ),
     )
     number = facts.trials[-1].number + 1
-    return ending or _proposing(facts, number) or Ask(number=number)
+    return ending or _spent(definition, facts, number) or _proposing(facts, number) or Ask(number=number)
+
+
+def _spent(definition: AutopilotDefinition, facts: AutopilotFacts, number: int) -> Stuck | None:
+    """Return that no level is left to judge this trial at, which only a changed file brings about."""
+    if not grant_of(definition.decision, facts.trials, number=number).spent():
+        return None
+    return Stuck(
+        reason="the error rate is spent: the file promised more when the trials so far were judged",
+        mend="give [decision] the mode and the promise that it had, or begin a campaign under another name",
+    )
 
 
 def _proposing(facts: AutopilotFacts, number: int) -> Ask | Admit | None:

@@ -11,6 +11,9 @@ from pilothouse.campaigns.record import Trial
 from pilothouse.evidence.stream import Ledger, ledger
 from pilothouse.proposals.promotion import Confirmation
 
+LEVEL_LEAST = 1e-12
+"""A level below this is what rounding leaves of an error rate that is spent."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
@@ -18,6 +21,10 @@ class Grant:
 
     level: float
     book: Ledger | None
+
+    def spent(self) -> bool:
+        """Whether nothing is left to judge at: the file has promised more before, or asked one question at a time."""
+        return self.level < LEVEL_LEAST
 
     def after(self, spent: float) -> tuple[float, float]:
         """Return what is spent and what is left of the error rate when a trial has used `spent` of its level."""
@@ -31,7 +38,7 @@ def grant_of(decision: Decision, trials: Sequence[Trial], *, number: int) -> Gra
     """Return the grant of trial `number`: its share of the stream, or the rate of one comparison.
 
     A trial that could not be promoted, because it was screened out, was charged nothing. A promotion that fresh runs
-    confirmed has given its level back.
+    confirmed has given its level back. What was spent under an older promise counts in full, up to all there is.
     """
     if decision.mode == "single":
         return Grant(level=decision.alpha, book=None)

@@ -18,6 +18,7 @@ from pilothouse.evidence.runs_file import Group
 from pilothouse.evidence.sequential import Design
 from pilothouse.evidence.trial_verdict import Arms, Question, TrialVerdict, held_back, judge_trials
 from pilothouse.evidence.verdict import Direction, Outcome, Verdict
+from pilothouse.fleet.job import Outcome as End
 from pilothouse.proposals.promotion import should_promote
 
 OLD = timedelta(days=2)
@@ -55,9 +56,9 @@ def screen_out(definition: AutopilotDefinition, screen: Screen, grant: Grant, si
     Where the baseline itself hardly finishes in that mode, nobody is turned away by it.
     """
     name, metric = definition.primary()
-    failure = first_failure(sides.candidate)
     rival, _ = finite(values(sides.baseline, name))
-    tried, _ = finite(values(sides.candidate, name))
+    tried, diverged = finite(values(sides.candidate, name))
+    failure = first_failure(sides.candidate) or (End.NOT_A_NUMBER.value if diverged else "")
     p = 1.0
     if not failure:
         if len(rival) < RIVALS_LEAST:
@@ -217,11 +218,14 @@ def _guards(definition: AutopilotDefinition, sides: Sides) -> tuple[str, ...]:
     verdicts: list[TrialVerdict] = []
     unknown: list[str] = []
     for name, metric in definition.metrics.items():
-        rival, tried = values(sides.baseline, name), values(sides.candidate, name)
-        if metric.primary or not (metric.guard or metric.no_worse_by is not None) or len({*rival, *tried}) == 1:
+        if metric.primary or not (metric.guard or metric.no_worse_by is not None):
             continue
-        if len(finite(rival)[0]) < RIVALS_LEAST or not all(map(math.isfinite, tried)):
+        rival, _ = finite(values(sides.baseline, name))
+        tried, failed = finite(values(sides.candidate, name))
+        if len(rival) < RIVALS_LEAST or failed:
             unknown.append(name)
+            continue
+        if len({*rival.tolist(), *tried.tolist()}) == 1:
             continue
         question = Question(
             metric=name, direction=metric.better(), alpha=definition.decision.alpha, no_worse_by=metric.no_worse_by
