@@ -61,6 +61,24 @@ def test_looks_stop_early_and_say_what_is_left(tmp_path: Path) -> None:
     assert (waiting["outcome"], waiting["step"], waiting["seeds"]) == ("inconclusive", "launch", 5)
 
 
+def test_looks_heed_what_is_of_interest_and_say_one_verdict_only(tmp_path: Path) -> None:
+    """The smallest effect and the margin count for a look as well, in JSON and in words."""
+    good, better = _file(tmp_path, "a.csv", [*GOOD]), _file(tmp_path, "b.csv", [*BETTER])
+
+    small = ("compare", good, better, "--looks", "3,5", "--smallest-effect", "0.5")
+    worse = _json("compare", better, good, "--looks", "3,5", "--no-worse-by", "1")
+    said = CliRunner().invoke(app, ["judge", *small])
+
+    found = _json(*small)
+    assert (found["outcome"], found["step"]) == ("inconclusive", "promote")
+    assert "below the smallest of interest, 0.5" in found["reason"]
+    assert worse["outcome"] == "equivalent"
+    assert found["interval_level"] == 0.95
+    assert said.stdout.startswith("val_loss: inconclusive: the gain 0.005 is real but below")
+    assert "val_loss: improved" not in said.stdout
+    assert "promote at 3 seeds" in said.stdout
+
+
 def test_guards_hold_a_better_candidate_back(tmp_path: Path) -> None:
     for name, losses, seconds in (("a.csv", GOOD, [60.0, 61.0, 59.5, 60.2, 60.4]), ("b.csv", BETTER, [80.0] * 5)):
         rows = [f"{place},{loss},{second}" for place, (loss, second) in enumerate(zip(losses, seconds, strict=True))]
@@ -127,6 +145,7 @@ def test_arms_that_do_not_belong_together_are_named(tmp_path: Path) -> None:
         "step counts are mixed: 100" in _refusal("compare", short, _file(tmp_path, "b.csv", [*GOOD], steps=200)).message
     )
     assert "val_loss is constant" in _refusal("compare", constant, _file(tmp_path, "e.csv", [1.0, 1.0])).message
+    assert "too large" in _refusal("compare", short, _file(tmp_path, "f.csv", [1e308, -1e308, 1.0])).message
     assert "does not exist" in _refusal("compare", short, str(tmp_path / "none.csv")).message
 
 
@@ -150,6 +169,9 @@ def test_a_question_that_cannot_be_is_named(words: tuple[str, ...], named: str, 
 def test_a_plan_for_nothing_is_refused() -> None:
     assert "effect is 0.0" in _refusal("plan", "--effect", "0", "--sigma", "1").message
     assert "more than 10000 seeds" in _refusal("plan", "--effect", "0.001", "--sigma", "1").message
+    assert "alpha is 0.9" in _refusal("plan", "--effect", "1", "--sigma", "1", "--alpha", "0.9").message
+    assert "standard deviations" in _refusal("plan", "--effect", "1e9", "--sigma", "1e-300").message
+    assert _json("plan", "--effect", "1e5", "--sigma", "1")["power_fixed"] == 1.0
 
 
 def test_a_bench_without_enough_runs_says_how_many_are_missing(tmp_path: Path) -> None:

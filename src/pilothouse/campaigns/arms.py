@@ -15,15 +15,13 @@ from pilothouse.campaigns.steps import Step, StepFact, make_step
 from pilothouse.campaigns.wanted import Done, want
 from pilothouse.canonical import Json
 from pilothouse.evidence.noise_floor import Conditions
+from pilothouse.evidence.seeds import LARGEST
 from pilothouse.fleet.job import Outcome
 from pilothouse.fleet.stages import Stage
 from pilothouse.ids import JobId
 
 RUN = "train"
 """The kind of every run here; which arm it belongs to follows from its config and its seed."""
-
-LARGEST = 1e70
-"""A metric beyond this has diverged: the fourth power of it, which a comparison takes, is no finite number."""
 
 DOOMED = "doomed"
 """The end of a run that was stopped because its curve left it no chance: no failure, and no result."""

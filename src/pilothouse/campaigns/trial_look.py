@@ -9,11 +9,11 @@ from datetime import timedelta
 from statistics import fmean
 
 from pilothouse.campaigns.arms import DOOMED, Ran, first_failure, values
-from pilothouse.campaigns.definition import AutopilotDefinition, Metric, Screen
+from pilothouse.campaigns.definition import AutopilotDefinition, Screen
 from pilothouse.campaigns.error_rate import Grant
 from pilothouse.evidence.arms import arm_of, finite, standing
 from pilothouse.evidence.confidence import confidence
-from pilothouse.evidence.looks import Look, Step, decide_look, outcome_of_look
+from pilothouse.evidence.looks import Look, Step, decide_look, judged_look
 from pilothouse.evidence.runs_file import Group
 from pilothouse.evidence.sequential import Design
 from pilothouse.evidence.trial_verdict import Arms, Question, TrialVerdict, held_back, judge_trials
@@ -130,7 +130,9 @@ def _of_look(definition: AutopilotDefinition, design: Design, look: Look, shown:
     _, metric = definition.primary()
     sign = -1.0 if metric.better() is Direction.MIN else 1.0
     low, high = sorted((sign * look.interval.low, sign * look.interval.high))
-    outcome, reason = _outcome(metric, look)
+    outcome, reason = judged_look(
+        look, smallest_effect=metric.smallest_effect_of_interest, no_worse_by=metric.no_worse_by
+    )
     return replace(
         _verdict(definition, shown),
         outcome=outcome,
@@ -142,21 +144,6 @@ def _of_look(definition: AutopilotDefinition, design: Design, look: Look, shown:
         method=f"look {look.look + 1} of {len(design.looks)} of a group-sequential comparison of runs, one-sided",
         reason=reason,
     )
-
-
-def _outcome(metric: Metric, look: Look) -> tuple[Outcome, str]:
-    """Return the outcome: a gain below the smallest of interest is none, and a margin tells equivalence apart."""
-    outcome = outcome_of_look(look)
-    smallest = metric.smallest_effect_of_interest
-    if outcome is Outcome.IMPROVED and look.gain < smallest:
-        return (
-            Outcome.INCONCLUSIVE,
-            f"the gain {look.gain:.4g} is real but below the smallest of interest, {smallest:g}",
-        )
-    margin = metric.no_worse_by
-    if outcome is not Outcome.IMPROVED and margin is not None and look.interval.low > -margin:
-        return Outcome.EQUIVALENT, f"the interval excludes being worse by {margin:g} or more"
-    return outcome, look.reason
 
 
 def _verdict(definition: AutopilotDefinition, shown: _Shown) -> Verdict:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -53,7 +53,7 @@ def compare(
     Failed runs are written as nan; with --looks, rows stand in the order of their launch. Columns `group` and `steps`
     are checked where there are any.
     """
-    from pilothouse.evidence.looks import custom_design, outcome_of_look, replay_looks
+    from pilothouse.evidence.looks import custom_design, judged_look, replay_looks
     from pilothouse.evidence.trial_verdict import Question, held_back, judge_trials, look_json
 
     texts = _texts(baseline, candidate)
@@ -84,13 +84,14 @@ def compare(
             direction=question.direction,
         )
         look = look_json(here, direction=question.direction)
-        result |= {**look, "outcome": outcome_of_look(here).value, "look": look}
+        outcome, reason = judged_look(here, smallest_effect=smallest_effect, no_worse_by=no_worse_by)
+        result |= {**look, "outcome": outcome.value, "reason": reason, "look": look}
     if svg is not None:
         _write_svg(svg, [verdict, *guards])
     if as_json:
         print_json(result)
     else:
-        _show(verdict, guards, blocked, result.get("look"))
+        _show(verdict, guards, blocked, result)
 
 
 @app.command("plan")
@@ -196,33 +197,58 @@ def _bar(verdict: TrialVerdict) -> Bar:
     )
 
 
-def _show(verdict: TrialVerdict, guards: Sequence[TrialVerdict], blocked: Sequence[str], look: Json) -> None:
+def _show(
+    verdict: TrialVerdict, guards: Sequence[TrialVerdict], blocked: Sequence[str], result: Mapping[str, Json]
+) -> None:
+    look = result.get("look")
+    if isinstance(look, Mapping):
+        _show_look(verdict, result, look)
+    for each in guards if isinstance(look, Mapping) else (verdict, *guards):
+        _show_verdict(each)
+    if blocked:
+        say(f"held back by: {', '.join(blocked)}")
+    if look is None:
+        say("The error rate covers one look at these runs. For looking again as seeds arrive, name --looks.")
+
+
+def _show_look(verdict: TrialVerdict, result: Mapping[str, Json], look: Mapping[str, Json]) -> None:
+    """Say what the look decided; what one look at all runs would say is no verdict beside it."""
+    from pilothouse.evidence.sequential import LEVEL
+
+    say(f"{verdict.question.metric}: {result['outcome']}: {result['reason']}")
+    _show_arms(verdict)
+    low, high = (
+        "unbounded" if end is None else f"{end:.4g}" for end in cast("Sequence[float | None]", look["interval"])
+    )
+    difference, shrunk, p, left = (
+        cast("float", look[name]) for name in ("difference", "shrunk_difference", "p", "alpha_left")
+    )
+    say(
+        f"  {look['step']} at {look['seeds']} seeds: difference {difference:.4g}, {100 * LEVEL:g} % interval "
+        f"[{low}, {high}], p {p:.3g}; expect {shrunk:.4g}; alpha left {left:.3g}"
+    )
+
+
+def _show_verdict(each: TrialVerdict) -> None:
     from pilothouse.evidence.interval_plot import interval_text
     from pilothouse.evidence.trial_verdict import method_of
 
-    for each in (verdict, *guards):
-        found, question = each.found, each.question
-        say(f"{question.metric}: {each.outcome.value} ({each.confidence.value}): {each.reason}")
-        for name, values, failed in (
-            ("baseline", found.baseline, each.failed[0]),
-            ("candidate", found.candidate, each.failed[1]),
-        ):
-            lost = f", {failed} failed" if failed else ""
-            say(f"  {name:<10} {values.mean():.6g} ± {values.std(ddof=1):.2g} over {len(values)} runs{lost}")
-        say(
-            f"  difference {found.difference:.4g}, {100 * (1 - found.alpha):g} % interval [{found.interval.low:.4g}, "
-            f"{found.interval.high:.4g}], p {found.p:.3g}; expect {found.shrunk:.4g}"
-        )
-        say(f"  {interval_text(_bar(each))}")
-        say(f"  {method_of(found)}")
-    if blocked:
-        say(f"held back by: {', '.join(blocked)}")
-    if isinstance(look, dict):
-        say(
-            f"with looks: {look['step']} ({look['seeds']} seeds): {look['reason']}; alpha left {look['alpha_left']:.3g}"
-        )
-    else:
-        say("The error rate covers one look at these runs. For looking again as seeds arrive, name --looks.")
+    found, question = each.found, each.question
+    say(f"{question.metric}: {each.outcome.value} ({each.confidence.value}): {each.reason}")
+    _show_arms(each)
+    say(
+        f"  difference {found.difference:.4g}, {100 * (1 - found.alpha):g} % interval [{found.interval.low:.4g}, "
+        f"{found.interval.high:.4g}], p {found.p:.3g}; expect {found.shrunk:.4g}"
+    )
+    say(f"  {interval_text(_bar(each))}")
+    say(f"  {method_of(found)}")
+
+
+def _show_arms(each: TrialVerdict) -> None:
+    arms = (("baseline", each.found.baseline), ("candidate", each.found.candidate))
+    for (name, values), failed in zip(arms, each.failed, strict=True):
+        lost = f", {failed} failed" if failed else ""
+        say(f"  {name:<10} {values.mean():.6g} ± {values.std(ddof=1):.2g} over {len(values)} runs{lost}")
 
 
 @app.command("floor")

@@ -151,6 +151,23 @@ def outcome_of_look(found: Look) -> Outcome:
             assert_never(unknown)
 
 
+def judged_look(found: Look, *, smallest_effect: float = 0.0, no_worse_by: float | None = None) -> tuple[Outcome, str]:
+    """Return the outcome and its reason: a gain below the smallest of interest is none, and a margin tells equivalence.
+
+    A comparison that goes on is inconclusive, whatever its interval excludes so far.
+    """
+    outcome = outcome_of_look(found)
+    if outcome is Outcome.IMPROVED and found.gain < smallest_effect:
+        return (
+            Outcome.INCONCLUSIVE,
+            f"the gain {found.gain:.4g} is real but below the smallest of interest, {smallest_effect:g}",
+        )
+    ended = found.step is Step.GIVE_UP
+    if ended and no_worse_by is not None and found.interval.low > -no_worse_by:
+        return Outcome.EQUIVALENT, f"the interval excludes being worse by {no_worse_by:g} or more"
+    return outcome, found.reason
+
+
 def step_of(design: Design, look: int, p: float) -> Step:
     """Return the step that a p-value leads to at a look."""
     if p <= design.efficacy[look]:

@@ -13,6 +13,7 @@ from pilothouse.evidence.looks import single_design
 from pilothouse.evidence.replay import replay_single
 
 SEEDS_MOST = 10_000
+SIZE_MOST = 1e6
 REPLAYS = 10_000
 SEED = 20_260
 
@@ -38,9 +39,13 @@ def plan(*, effect: float, sigma: float, power: float, alpha: float) -> Plan:
     for name, value in (("effect", effect), ("sigma", sigma)):
         if not (value > 0 and math.isfinite(value)):
             raise BadValue(f"{name} is {value!r}", fix="give a number above 0, in the metric's unit")
+    if not 0 < alpha < 0.5:
+        raise BadValue(f"alpha is {alpha!r}", fix="set alpha between 0 and 0.5, such as 0.05")
     if not alpha < power < 1:
         raise BadValue(f"power is {power!r}", fix="give a number above alpha and below 1, such as 0.8")
     size = effect / sigma
+    if size > SIZE_MOST:
+        raise BadValue(f"the effect is {size:g} standard deviations", fix="give effect and sigma in the same unit")
     fixed = seeds_for(size, power=power, alpha=alpha)
     rng = np.random.default_rng(SEED)
     design = single_design(alpha)
@@ -66,7 +71,8 @@ def power_of(size: float, *, seeds: int, alpha: float) -> float:
     """Return the one-sided power of equal arms for an effect of `size` standard deviations, by the noncentral t."""
     freedom = 2 * seeds - 2
     critical = -float(stdtrit(freedom, alpha))
-    return 1 - float(nctdtr(freedom, size * math.sqrt(seeds / 2), critical))
+    miss = float(nctdtr(freedom, size * math.sqrt(seeds / 2), critical))
+    return 1 - miss if math.isfinite(miss) else 1.0  # So far out in the tail scipy gives no number.
 
 
 def seeds_for(size: float, *, power: float, alpha: float) -> int:

@@ -24,6 +24,8 @@ from pilothouse.evidence.interval import UNBOUNDED, Interval
 from pilothouse.evidence.verdict import Direction, Outcome
 
 RUNS_LEAST = 2
+LARGEST = 1e70
+"""A value beyond this cannot be compared: the fourth power of it, which a comparison takes, is no finite number."""
 PAIRS_LEAST = 5
 """Runs with the same ids in both arms from which a correlation is looked at."""
 PAIRING_LEVEL = 0.01
@@ -216,3 +218,8 @@ def _require(left: Floats, right: Floats, *, alpha: float) -> None:
             )
         if not np.isfinite(values).all():
             raise BadValue(f"a run of the {name} is no finite number", fix="leave failed runs out before comparing")
+        if np.abs(values).max() > LARGEST:
+            raise BadValue(
+                f"the runs of the {name} are too large to be compared: up to {np.abs(values).max():g}",
+                fix="write nan for runs that diverged, or rescale the metric",
+            )

@@ -43,6 +43,8 @@ ESTIMATES = 301
 """Effects on which the ordering is tabulated."""
 QUANTILES = (0.025, 0.5, 0.975)
 """Tail chances at which the ordering is inverted: the ends of a 95 % interval and its median."""
+LEVEL = 0.95
+"""Level of the interval after a stop, whatever the error rate of the promotion is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from pilothouse.evidence.confidence import confidence
 from pilothouse.evidence.looks import Look
 from pilothouse.evidence.runs_file import Group
 from pilothouse.evidence.seeds import SeedComparison, compare_seeds, outcome_of
+from pilothouse.evidence.sequential import LEVEL
 from pilothouse.evidence.verdict import Confidence, Direction, Outcome
 
 
@@ -143,6 +144,7 @@ def look_json(look: Look, *, direction: Direction) -> dict[str, Json]:
         "difference": sign * look.gain,
         "shrunk_difference": sign * look.shrunk,
         "interval": [_finite(ends[0]), _finite(ends[1])],
+        "interval_level": LEVEL,
         "alpha_spent": look.alpha_spent,
         "alpha_left": look.alpha_left,
         "reason": look.reason,

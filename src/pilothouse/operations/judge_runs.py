@@ -183,9 +183,9 @@ def verdict_words(verdict: Verdict) -> str:
     """Return the verdict with its interval and its error rate, in words."""
     return (
         f"{verdict.outcome.value}: {verdict.metric} {verdict.baseline:.6g} → {verdict.candidate:.6g} over "
-        f"{verdict.baseline_runs} and {verdict.candidate_runs} runs, interval [{verdict.low:.4g}, {verdict.high:.4g}], "
-        f"p {verdict.p:.3g} at {verdict.alpha:.3g}, freed of luck {verdict.shrunk:.4g} ({verdict.method}); "
-        f"{verdict.reason}"
+        f"{verdict.baseline_runs} and {verdict.candidate_runs} runs, 95 % interval [{verdict.low:.4g}, "
+        f"{verdict.high:.4g}], p {verdict.p:.3g} at {verdict.alpha:.3g}, freed of luck {verdict.shrunk:.4g} "
+        f"({verdict.method}); {verdict.reason}"
     )
 
 
