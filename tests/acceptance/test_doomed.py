@@ -48,6 +48,7 @@ def test_a_run_without_a_chance_is_stopped_and_its_proposal_given_up(product: Pr
     said = product.say("campaign", "run", str(file))
     report = product.json("campaign", "report")
     runs = product.json("run", "list")
+    told = product.say("campaign", "report")
 
     assert said.code == 0, said.err
     assert "has no chance left: at step " in said.err
@@ -56,4 +57,5 @@ def test_a_run_without_a_chance_is_stopped_and_its_proposal_given_up(product: Pr
     assert trial["verdict"]["reason"].endswith("had no chance left and were stopped")
     assert trial["failure"] == "doomed"
     assert report["sources"]["one-axis"]["failed"] == 0
+    assert "-0" not in told.out.split()
     assert "cancelled" in {run["stage"] for run in runs}

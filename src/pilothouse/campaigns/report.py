@@ -23,8 +23,8 @@ from pilothouse.proposals.proposal import Proposal
 class Record:
     """What is stored of the campaign.
 
-    `overall` compares the present baseline's own runs with those of the first one, which no look has chosen; None while
-    they are one and the same, or where either has too few.
+    `overall` compares the present baseline's own runs with those of the first one. No look has chosen them, but they
+    have passed the confirmation. None while they are one and the same, or where either has too few.
     """
 
     definition: AutopilotDefinition
@@ -87,7 +87,7 @@ def _best(record: Record) -> dict[str, Json]:
         "interval": [found.interval.low, found.interval.high],
         "alpha": found.alpha,
         "runs": [len(found.baseline), len(found.candidate)],
-        "method": f"{method_of(found)}, on runs that no look has chosen",
+        "method": f"{method_of(found)}, on runs that no look has chosen, but which passed the confirmation",
     }
 
 

@@ -93,7 +93,9 @@ def _trial_row(row: Row) -> dict[str, Json]:
 
 
 def _gain(shrunk: Json, verdict: Row) -> Json:
-    if not isinstance(shrunk, float | int) or not verdict.get("alpha"):
+    """Return the gain, None where no look has told any: the interval is unbounded there."""
+    unknown = verdict.get("interval") == [None, None]
+    if not isinstance(shrunk, float | int) or not verdict.get("alpha") or unknown:
         return None
     return -shrunk if verdict.get("direction") == "min" else shrunk
 

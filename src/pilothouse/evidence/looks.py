@@ -53,7 +53,7 @@ class Look:
 
     `seeds` is how many candidate runs there must be before the next look, equal to those there are when it is decided.
     `gain`, `shrunk` and `interval` are positive where the candidate is better; `shrunk` is the median of the inverted
-    design, free of the luck that stopped it.
+    design: it takes back the luck of stopping early, not that of being among the promoted.
     """
 
     step: Step

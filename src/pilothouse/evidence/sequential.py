@@ -12,8 +12,9 @@ their p-values. Where a baseline arm saturates, looks are more correlated than t
 
 The interval after a sequential stop is not the ordinary one: stopping early on good luck makes the plain estimate too
 good. It is found by inverting the chance of an estimate at least as good, over all looks (the ordering of Emerson and
-Fleming, Biometrika 77, 1990); its median is the shrunk estimate that is reported for a promoted change. With effects
-of two standard deviations it covers more than it says, because t statistics stop later than the theory's z.
+Fleming, Biometrika 77, 1990); its median is reported as the shrunk estimate. It is right over all comparisons, not over
+the promoted ones alone: only fresh runs free those of the luck that chose them. With effects of two standard deviations
+it covers more than it says, because t statistics stop later than the theory's z.
 """
 
 from __future__ import annotations

@@ -43,10 +43,10 @@ class Verdict:
     `difference` is candidate minus baseline in the metric's own unit, NaN where no run of an arm finished. `low` and
     `high` are its two-sided interval, at level 1 - `alpha` where examples were compared and at 95 % where runs were;
     ends that are infinite exclude nothing. What is no finite number is null in JSON. `p` is that of the test which
-    decided, `shrunk` the difference freed of the luck that selection adds. `alpha_spent` and `alpha_left` are of the
-    campaign's error rate where one is kept across its proposals, and of this comparison's otherwise. `examples` and
-    `clusters` are 0 where runs were compared and not examples. `scope` says in words what the error rate covers and
-    what it does not, `reason` why the outcome is what it is.
+    decided, `shrunk` the difference freed of luck: of selection by one look, or of stopping early where there are
+    several. `alpha_spent` and `alpha_left` are of the campaign's error rate where one is kept across its proposals, and
+    of this comparison's otherwise. `examples` and `clusters` are 0 where runs were compared and not examples. `scope`
+    says in words what the error rate covers and what it does not, `reason` why the outcome is what it is.
     """
 
     outcome: Outcome

@@ -165,7 +165,7 @@ def _confirmation_entry(
         command=" ".join(definition.trainer.command),
         config=config_words(trial.config),
         result=_gain_words(answer, definition),
-        interpretation=f"{answer.reason}; the gain is free of the luck that selected it"
+        interpretation=f"{answer.reason}; the gain is free of the luck of the candidate's runs that were selected"
         if kept
         else f"{answer.reason}: back to trial {before.trial}",
         next_action=f"trial {trial.number + 1} starts from " + ("this config" if kept else "the baseline before"),
@@ -184,7 +184,7 @@ def verdict_words(verdict: Verdict) -> str:
     return (
         f"{verdict.outcome.value}: {verdict.metric} {verdict.baseline:.6g} → {verdict.candidate:.6g} over "
         f"{verdict.baseline_runs} and {verdict.candidate_runs} runs, 95 % interval [{verdict.low:.4g}, "
-        f"{verdict.high:.4g}], p {verdict.p:.3g} at {verdict.alpha:.3g}, freed of luck {verdict.shrunk:.4g} "
+        f"{verdict.high:.4g}], p {verdict.p:.3g} at {verdict.alpha:.3g}, median {verdict.shrunk:.4g} "
         f"({verdict.method}); {verdict.reason}"
     )
 

@@ -40,7 +40,11 @@ class Confirmation(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirmed:
-    """The answer of a confirmation; `gain` is the re-measured one, positive when better, free of any selection."""
+    """The answer of a confirmation; `gain` is the re-measured one, positive when better.
+
+    The candidate's runs are fresh, so its own luck is gone. The baseline's arm is the one that the looks saw, and what
+    made it look poor then still flatters a small gain.
+    """
 
     state: Confirmation
     gain: float | None
