@@ -38,6 +38,7 @@ from pilothouse.operations.judge_runs import confirm_trial, judge_runs
 from pilothouse.operations.keep_floor import keep_floor
 from pilothouse.operations.keep_suggestion import Suggested, keep_suggestion
 from pilothouse.operations.open_campaign import open_campaign
+from pilothouse.operations.stop_doomed import stop_doomed
 from pilothouse.operations.submit import submit
 from pilothouse.operations.submit_step import withdraw_waiting
 from pilothouse.ports.store import Transaction
@@ -379,6 +380,23 @@ def test_only_what_waits_is_withdrawn(tx: Transaction) -> None:
         "b": Stage.CANCELLED,
         "c": Stage.QUEUED,
     }
+
+
+def test_a_doomed_run_is_stopped_once_and_one_that_has_ended_is_left_alone(tx: Transaction) -> None:
+    """Its incident makes the loop count it as doomed; nothing is told of a run that was not stopped."""
+    world = Stored(definition=pilot_definition(), tx=tx)
+    job, mine = JobId("a"), values.make_spec(campaign="pilot")
+    submit(tx, NewJob(id=job, product=world.campaign.product, pool="local", key="a", spec=mine), now=START)
+
+    told = [stop_doomed(tx, world.campaign, job, why="far behind", now=START) for _ in range(2)]
+
+    assert told == [True, False]
+    assert facts_of(world).doomed == {job}
+    (incident,) = tx.campaigns.incidents(PRODUCT, CAMPAIGN)
+    assert incident.evidence == "far behind"
+    stored = tx.jobs.by_id(job)
+    assert stored is not None
+    assert stored.stage is Stage.CANCELLED
 
 
 def test_a_metric_that_nobody_promised_may_be_infinite(tx: Transaction) -> None:

@@ -103,9 +103,9 @@ class AutopilotLoop(CampaignLoop[AutopilotDefinition, Action]):
         for job, why in doomed.items():
             self._close(partial(self._stop, job=job, why=why))
 
-    def _stop(self, tx: Transaction, now: datetime, *, job: JobId, why: str) -> LoopEvent:
-        stop_doomed(tx, self.campaign, job, why=why, now=now)
-        return RunDoomed(job=job, why=why)
+    def _stop(self, tx: Transaction, now: datetime, *, job: JobId, why: str) -> LoopEvent | None:
+        stopped = stop_doomed(tx, self.campaign, job, why=why, now=now)
+        return RunDoomed(job=job, why=why) if stopped else None
 
     def _present_commit(self) -> str:
         """Return the commit of the working folder; when it has changed, what was approved under another is void."""

@@ -13,11 +13,11 @@ from pilothouse.operations.find_job import find_job
 from pilothouse.ports.store import Transaction
 
 
-def stop_doomed(tx: Transaction, campaign: Campaign, job: JobId, *, why: str, now: datetime) -> None:
-    """Cancel the run and keep why; one that has ended meanwhile is left alone, for its result counts."""
+def stop_doomed(tx: Transaction, campaign: Campaign, job: JobId, *, why: str, now: datetime) -> bool:
+    """Cancel the run and keep why; say whether it was stopped: one that has ended is left alone, its result counts."""
     found = find_job(tx, job)
     if found.stage in ENDS:
-        return
+        return False
     tx.campaigns.add_incident(
         Incident(
             product=campaign.product,
@@ -31,3 +31,4 @@ def stop_doomed(tx: Transaction, campaign: Campaign, job: JobId, *, why: str, no
         )
     )
     cancel(tx, job, now=now, why=f"no chance left: {why}")
+    return True
