@@ -59,13 +59,6 @@ class Connection(Protocol):
         """
         ...
 
-    def together(self) -> AbstractContextManager[None]:
-        """Carry out the changes of the block, `run_many` alone, without waiting for each.
-
-        They may fail anywhere in the block or at its end, and how many rows they changed is not known.
-        """
-        ...
-
     def rows_many(self, query: str, batch: Batch) -> Sequence[Row]:
         """Return all rows of a batch query, in any order."""
         ...

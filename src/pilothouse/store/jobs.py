@@ -65,11 +65,9 @@ class StoredJobs:
         first = self._number("last_job") + 1
         shape_of = self._shapes_of(news)
         jobs: list[Job] = []
-        with self._connection.together():
-            for start in range(0, len(news), INSERTED_AT_ONCE):
-                # While the database stores some, the next ones are prepared.
-                part = news[start : start + INSERTED_AT_ONCE]
-                jobs += self._insert(new_rows(part, first=first + start, shape_of=shape_of, now=now))
+        for start in range(0, len(news), INSERTED_AT_ONCE):
+            part = news[start : start + INSERTED_AT_ONCE]
+            jobs += self._insert(new_rows(part, first=first + start, shape_of=shape_of, now=now))
         edges = [
             Edge(job=job.number, needs=needs, kind=kind)
             for job, placed in zip(jobs, news, strict=True)

@@ -153,6 +153,17 @@ class JobsConformance:
         assert list(reversed(stored)) == list(jobs)
         assert [job.number for job in jobs] == sorted(job.number for job in jobs)
 
+    def test_a_batch_may_be_larger_than_what_a_socket_holds(self, store: Store) -> None:
+        """Nobody waits for an answer to what was sent only in part."""
+        spec = replace(values.make_new_job(1).spec, config={"text": "x" * 50_000})
+        placed = [
+            Placed(new=replace(values.make_new_job(number), spec=spec), stage=Stage.QUEUED) for number in range(1, 301)
+        ]
+        with store.write() as tx:
+            tx.jobs.insert(placed, now=BEGIN)
+        with store.read() as tx:
+            assert len(tx.jobs.listed(PRODUCT, limit=1000)) == 300
+
     def test_an_id_is_taken_once(self, store: Store) -> None:
         """Two jobs cannot share an id, whatever their keys and products."""
         new = values.make_new_job(1)

@@ -135,24 +135,6 @@ class PostgresConnection:
         self._many(statement, batch)
         return self._cursor.rowcount
 
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """Send the changes of the block without waiting for each; what fails is told at the end of it at the latest."""
-        if self._spoiled:
-            raise spoiled(self.where)
-        try:
-            with self._raw.pipeline() as pipeline:
-                try:
-                    yield
-                    pipeline.sync()
-                except BaseException:
-                    # What was sent behind a failure is only told that it was not carried out.
-                    with suppress(psycopg.Error):
-                        pipeline.sync()
-                    raise
-        except _DRIVER_ERRORS as error:
-            raise self._ours(error) from error
-
     def rows_many(self, query: str, batch: Batch) -> list[_Row]:
         """Return all rows of a batch query, which takes each column as an array."""
         if not batch.size:

@@ -7,7 +7,7 @@ import math
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cache, lru_cache
 from itertools import chain
 from pathlib import Path
@@ -162,10 +162,6 @@ class SqliteConnection:
             return self._raw.execute(filled, list(chain.from_iterable(rows))).rowcount
         except _DRIVER_ERRORS as error:
             raise self._ours(error) from error
-
-    def together(self) -> AbstractContextManager[None]:
-        """Do nothing: each change is carried out where it is asked for."""
-        return nullcontext()
 
     def rows_many(self, query: str, batch: Batch) -> list[sqlite3.Row]:
         """Return all rows of a batch query."""
