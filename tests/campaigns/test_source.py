@@ -144,6 +144,15 @@ def test_an_unsigned_waiver_is_refused() -> None:
     assert "waived_by" in error.message
 
 
+@pytest.mark.parametrize("asked", ["guard = true", "no_worse_by = 0.5"])
+def test_a_guard_that_a_flywheel_would_not_heed_is_refused(asked: str) -> None:
+    """A file that promises a guard is never run without one."""
+    error = refusal(GOOD + f'[metrics.speed]\ndirection = "max"\n{asked}\n')
+
+    assert "speed" in error.message
+    assert "a flywheel decides by its primary metric alone" in error.message
+
+
 def test_lines_of_tables_and_keys() -> None:
     """Tables, dotted keys and quoted keys all have their line; comments change nothing."""
     lines = key_lines('[a.b] # x\nc = 1\n\n[d]\n"e".f = 2\n')

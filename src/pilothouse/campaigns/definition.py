@@ -382,6 +382,17 @@ class FlywheelDefinition(Definition):
             raise ValueError(f"flywheel.golden is {self.flywheel.golden!r}, known are {sorted(self.golden)}")
         return self
 
+    @model_validator(mode="after")
+    def _decides_by_its_primary_alone(self) -> FlywheelDefinition:
+        """Refuse a guard: nothing here compares it, and a promise that nobody keeps is worse than none."""
+        guards = [name for name, metric in self.metrics.items() if metric.guard or metric.no_worse_by is not None]
+        if guards:
+            raise ValueError(
+                f"metrics {guards} have guard or no_worse_by, and a flywheel decides by its primary metric alone: "
+                "leave them out, or let an autopilot guard"
+            )
+        return self
+
     def evaluation(self, golden: Mapping[str, str]) -> str:
         """Return the digest of the deciding golden set."""
         return golden.get(self.flywheel.golden, "unlocked")
