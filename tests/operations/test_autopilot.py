@@ -21,9 +21,11 @@ from tests.campaigns.pilot_world import (
 )
 
 from pilothouse.campaigns.autopilot import Ask, AutopilotFacts, Confirm, JudgeRuns, KeepFloor
+from pilothouse.campaigns.calibration import Replicated
 from pilothouse.campaigns.record import Campaign, Promotion, Trial, TrialState
 from pilothouse.campaigns.seeds import BLOCK, Purpose
 from pilothouse.canonical import Json
+from pilothouse.evidence.power import detectable
 from pilothouse.evidence.verdict import Outcome as Answer
 from pilothouse.fleet.job import JobSpec, NewJob, Outcome
 from pilothouse.fleet.stages import Stage
@@ -32,7 +34,7 @@ from pilothouse.logbook.chain import verify
 from pilothouse.logbook.entry import Entry
 from pilothouse.operations.admit_proposal import admit_proposal
 from pilothouse.operations.autopilot_facts import Moment, autopilot_facts, search_of
-from pilothouse.operations.calibrate import conditions_of, stored_floors
+from pilothouse.operations.calibrate import conditions_of, floors_of, stored_floors
 from pilothouse.operations.campaign_facts import Session
 from pilothouse.operations.judge_runs import confirm_trial, judge_runs
 from pilothouse.operations.keep_floor import keep_floor
@@ -361,6 +363,27 @@ def facts_of(world: Stored) -> AutopilotFacts:
     )
     session = Session(since=world.since, trials_max=None)
     return autopilot_facts(world.tx, world.definition, world.campaign, session, moment)
+
+
+@pytest.mark.parametrize(("mode", "level"), [("stream", 0.0009), ("single", 0.05)])
+def test_a_floor_tells_what_is_found_at_the_level_that_proposals_are_judged_at(mode: str, level: float) -> None:
+    definition = pilot_definition(("[decision]\n", f'[decision]\nmode = "{mode}"\n'))
+    runs = [{"loss": 1.0 + 0.1 * place, "speed": 100.0 + place} for place in range(6)]
+
+    floors = floors_of(definition, Replicated(metrics=tuple(runs), failed=0), conditions=HERE)
+
+    assert {floor.alpha for floor in floors} == {level}
+    assert floors[0].detectable == pytest.approx(detectable(sigma=floors[0].sigma, seeds=8, power=0.8, alpha=level))
+
+
+def test_an_effect_far_below_the_noise_ends_no_calibration(tx: Transaction) -> None:
+    """The entry says that it needs more seeds than anybody has."""
+    tiny = ("primary = true\n", "primary = true\nsmallest_effect_of_interest = 1e-9\n")
+    world = Stored(definition=pilot_definition(tiny), tx=tx)
+
+    world.until(KeepFloor)
+
+    assert "more than 10000 seeds per arm find 1e-09" in world.entries()[-1].body.interpretation
 
 
 def test_only_what_waits_is_withdrawn(tx: Transaction) -> None:

@@ -59,11 +59,13 @@ def calibrate(
 
 
 def _show(definition: Definition, floors: list[NoiseFloor]) -> None:
+    from pilothouse.operations.calibrate import seeds_words
+
     for floor in floors:
         failed = f", {floor.failed} failed" if floor.failed else ""
         say(f"{floor.metric}: {floor.mean:.6g} ± {floor.sigma:.3g} over {floor.replicates} replicates{failed}")
         say(f"  noise floor        {floor.sigma:.4g}, 95 % interval [{floor.sigma_low:.4g}, {floor.sigma_high:.4g}]")
-        say(f"  8 seeds per arm    find {floor.detectable:.4g} in four of five cases")
+        say(f"  8 seeds per arm    find {floor.detectable:.4g} in four of five cases, at {floor.alpha:.2g}")
         interest = definition.metrics[floor.metric].smallest_effect_of_interest
         if interest > 0:
-            say(f"  effect of interest {interest:g} needs {floor.seeds_for(interest)} seeds per arm")
+            say(f"  effect of interest {interest:g} needs {seeds_words(floor, interest)} seeds per arm")

@@ -8,11 +8,13 @@ from dataclasses import asdict
 from datetime import datetime
 
 from pilothouse.campaigns.calibration import Replicated
-from pilothouse.campaigns.definition import Definition, FlywheelDefinition
+from pilothouse.campaigns.definition import AutopilotDefinition, Definition, FlywheelDefinition
+from pilothouse.campaigns.error_rate import grant_of
 from pilothouse.campaigns.record import Campaign
 from pilothouse.canonical import Json, digest
 from pilothouse.errors import BadValue
 from pilothouse.evidence.noise_floor import Conditions, NoiseFloor, measure_floor
+from pilothouse.evidence.power import SEEDS_MOST
 from pilothouse.logbook.entry import NewEntry
 from pilothouse.operations.record_entry import record_entry
 from pilothouse.ports.store import Transaction
@@ -48,11 +50,14 @@ def _data(definition: Definition, campaign: Campaign, golden: Mapping[str, str])
 def floors_of(definition: Definition, found: Replicated, *, conditions: Conditions) -> list[NoiseFloor]:
     """Return the noise floor of every promised metric; a replicate that failed counts as failed in each."""
     failures = [math.nan] * found.failed
+    # A proposal of a stream is judged at its share of the promise, which finds far less than one question would.
+    over_seeds = isinstance(definition, AutopilotDefinition)
+    level = grant_of(definition.decision, (), number=1).level if over_seeds else definition.decision.alpha
     return [
         measure_floor(
             name,
             [*(metrics[name] for metrics in found.metrics), *failures],
-            alpha=definition.decision.alpha,
+            alpha=level,
             conditions=conditions,
         )
         for name in definition.metrics
@@ -66,7 +71,7 @@ def record_floors(
     primary, metric = definition.primary()
     floor = next(each for each in floors if each.metric == primary)
     interest = metric.smallest_effect_of_interest
-    needed = f"; {floor.seeds_for(interest)} seeds per arm find {interest:g}" if interest > 0 else ""
+    needed = f"; {seeds_words(floor, interest)} seeds per arm find {interest:g}" if interest > 0 else ""
     body = NewEntry(
         label=f"calibration: {floor.replicates} replicates",
         hypothesis="none: this measures how much the metrics move when only the seed does",
@@ -75,13 +80,22 @@ def record_floors(
         result="; ".join(f"{each.metric} {each.mean:.6g} ± {each.sigma:.3g}" for each in floors),
         interpretation=(
             f"the noise floor of {primary} is {floor.sigma:.4g} [{floor.sigma_low:.4g}, {floor.sigma_high:.4g}]; the "
-            f"smallest effect that 8 seeds per arm find in four of five cases is {floor.detectable:.4g}{needed}"
+            f"smallest effect that 8 seeds per arm find in four of five cases at {floor.alpha:.2g} is "
+            f"{floor.detectable:.4g}{needed}"
         ),
         next_action="calibrate again when code, hardware class or data change",
         confidence="replicated",
         evidence={EVIDENCE: [floor_json(each) for each in floors]},
     )
     record_entry(tx, body, product=campaign.product, thread=campaign.name, now=now)
+
+
+def seeds_words(floor: NoiseFloor, effect: float) -> str:
+    """Return how many seeds an effect needs, in words; that there are too many to count is an answer as well."""
+    try:
+        return str(floor.seeds_for(effect))
+    except BadValue:
+        return f"more than {SEEDS_MOST}"
 
 
 def stored_floors(tx: Transaction, campaign: Campaign) -> list[NoiseFloor]:
