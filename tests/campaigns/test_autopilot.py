@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from pilothouse.campaigns.action import Await, Finished, Submit
-from pilothouse.campaigns.arms import values
+from pilothouse.campaigns.action import Admit, Await, Finished, Submit
+from pilothouse.campaigns.arms import ABANDONED, values
 from pilothouse.campaigns.autopilot import Ask, Confirm, JudgeRuns, KeepFloor
 from pilothouse.campaigns.error_rate import grant_of
 from pilothouse.campaigns.record import TrialState
@@ -314,8 +314,8 @@ def test_in_single_mode_an_identical_rerun_has_two_equal_arms() -> None:
 
 
 def test_changed_code_makes_a_new_floor_and_new_arms() -> None:
-    """No run under the old code counts any more; the trial is proposed anew, since its approval was void."""
-    world = PilotWorld(definition=pilot_definition(), measure=by_knob({1.0: 1.5}), trials_max=1)
+    """No run under the old code counts any more. The open trial ends, and pays for the looks that it has had."""
+    world = PilotWorld(definition=pilot_definition(), measure=by_knob({1.0: 1.5}), trials_max=2)
     world.until(Ask)
     for _ in range(12):
         world.turn()
@@ -323,8 +323,12 @@ def test_changed_code_makes_a_new_floor_and_new_arms() -> None:
     world.conditions = replace(HERE, code="decaf")
     world.refuse(1, "drifted")
 
+    closed = world.until(JudgeRuns)
+    assert isinstance(closed, JudgeRuns)
+    assert (closed.number, closed.decided.promoted, closed.decided.failure) == (1, False, ABANDONED)
+    assert closed.decided.verdict.alpha_left == pytest.approx(0.1 - closed.decided.verdict.alpha)
     assert isinstance(world.until(KeepFloor, Ask), KeepFloor)
-    assert world.until(Ask) == Ask(number=1)
+    assert world.until(Ask) == Ask(number=2)
     judged = world.until(JudgeRuns)
 
     assert isinstance(judged, JudgeRuns)
@@ -332,6 +336,18 @@ def test_changed_code_makes_a_new_floor_and_new_arms() -> None:
     assert not used & old
     assert len(world.floors) == 2
     assert [move.trial for move in world.promotions] == [0]
+
+
+def test_code_that_changes_before_a_trial_has_a_run_costs_nothing() -> None:
+    """Nothing was seen, so the same trial is proposed anew."""
+    world = PilotWorld(definition=pilot_definition(), measure=by_knob({1.0: 1.5}), trials_max=1)
+    world.until(Ask)
+    world.until(Admit)
+    world.conditions = replace(HERE, code="decaf")
+    world.refuse(1, "drifted")
+
+    assert isinstance(world.until(KeepFloor, JudgeRuns), KeepFloor)
+    assert world.until(Ask) == Ask(number=1)
 
 
 def test_code_that_changes_before_a_confirmation_measures_both_arms_anew() -> None:

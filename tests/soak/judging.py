@@ -14,7 +14,7 @@ from tests.soak.mutants import Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "pilothouse"
-COPIED = ("src", "tests", "pyproject.toml")
+COPIED = ("src", "tests", "examples", "pyproject.toml")
 QUICK = {
     "access": ("access", "web"),
     "fleet": ("fleet", "operations", "engine"),

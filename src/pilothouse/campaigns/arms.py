@@ -26,6 +26,12 @@ RUN = "train"
 DOOMED = "doomed"
 """The end of a run that was stopped because its curve left it no chance: no failure, and no result."""
 
+ABANDONED = "abandoned"
+"""The end of a trial that would have begun again after looks were taken at it."""
+
+NO_FAULT = frozenset({"", ABANDONED, DOOMED})
+"""Ends of a trial that are nobody's failure."""
+
 OWN_FAULTS = frozenset(
     {
         Outcome.CRASHED,

@@ -28,7 +28,7 @@ from pilothouse.campaigns.record import Promotion, Trial, TrialState
 from pilothouse.campaigns.seeds import Purpose
 from pilothouse.campaigns.steps import Step
 from pilothouse.campaigns.stop_rules import Standing, Stuck, stop_of, stuck_of
-from pilothouse.campaigns.trial_look import Decided, Sides, screen_out, settle
+from pilothouse.campaigns.trial_look import Decided, Sides, abandon, screen_out, settle
 from pilothouse.campaigns.wanted import WAITING, present_config, spent_limit
 from pilothouse.canonical import Json
 from pilothouse.evidence.looks import custom_design, single_design, stream_design
@@ -148,6 +148,10 @@ def _next(definition: AutopilotDefinition, facts: AutopilotFacts) -> Action:
     beyond = trial is not None and facts.trials_max is not None and trial.number > facts.trials_max
     if trial is not None and trial.state is TrialState.CONFIRMING and not beyond:
         return _confirmation(definition, facts, trial)
+    if trial is not None and trial.state is TrialState.RUNNING:
+        abandoned = _abandoned(definition, facts, trial)
+        if abandoned is not None:
+            return abandoned
     if not facts.trials or facts.calibrated != facts.conditions:
         return _calibration(definition, facts)
     if trial is None:
@@ -157,6 +161,23 @@ def _next(definition: AutopilotDefinition, facts: AutopilotFacts) -> Action:
     wanted = _proposing(facts, trial.number)
     stuck = stuck_of(definition.autopilot.stop, (), refusals=facts.refusals) if isinstance(wanted, Ask) else None
     return stuck or _spent(definition, facts, trial.number) or wanted or _trial(definition, facts, trial)
+
+
+def _abandoned(definition: AutopilotDefinition, facts: AutopilotFacts, trial: Trial) -> JudgeRuns | None:
+    """Close a trial that would begin again although runs of it have ended; without any it may, for nothing was seen."""
+    again = facts.calibrated != facts.conditions or isinstance(_proposing(facts, trial.number), Ask)
+    if not again or facts.calibrated is None:
+        return None
+    base = facts.promotions[-1]
+    candidate, rival = (
+        known(definition, facts, facts.calibrated, Series(config=config, trial=trial.number, purpose=Purpose.LOOK))
+        for config in (trial.config, base.config)
+    )
+    if not candidate:
+        return None
+    grant = grant_of(definition.decision, facts.trials, number=trial.number)
+    sides = Sides(baseline=tuple(rival), candidate=tuple(candidate))
+    return JudgeRuns(number=trial.number, decided=abandon(definition, grant, sides))
 
 
 def _proposal(definition: AutopilotDefinition, facts: AutopilotFacts) -> Action:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pilothouse.campaigns.arms import DOOMED
+from pilothouse.campaigns.arms import NO_FAULT
 from pilothouse.campaigns.definition import AutopilotDefinition
 from pilothouse.campaigns.error_rate import grant_of
 from pilothouse.campaigns.record import Campaign, Promotion, Trial
@@ -137,7 +137,7 @@ def _sources(record: Record, by_trial: Mapping[ProposalId, Trial]) -> dict[str, 
             "refused": sum(bool(each.refusal) and each.id not in by_trial for each in mine),
             "kept": sum(was_kept(trial) for trial in trials),
             "regressed": outcomes.count(Outcome.REGRESSED),
-            "failed": sum(trial.failure not in {"", DOOMED} for trial in trials),
+            "failed": sum(trial.failure not in NO_FAULT for trial in trials),
             "mean_gain": sum(gains) / len(gains) if gains else None,
             "seconds": sum(sum(trial.seconds.values()) for trial in trials),
         }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from pilothouse.campaigns.action import Finished
-from pilothouse.campaigns.arms import DOOMED
+from pilothouse.campaigns.arms import NO_FAULT
 from pilothouse.campaigns.definition import Stop
 from pilothouse.campaigns.record import Trial
 from pilothouse.proposals.promotion import Confirmation
@@ -60,7 +60,7 @@ def was_kept(trial: Trial) -> bool:
 
 def stuck_of(stop: Stop, judged: Sequence[Trial], *, refusals: int) -> Stuck | None:
     """Return why a person has to look before another proposal is asked for, or None."""
-    failing = _in_a_row(judged, lambda trial: trial.failure not in {"", DOOMED})
+    failing = _in_a_row(judged, lambda trial: trial.failure not in NO_FAULT)
     if failing >= stop.failures:
         classes = ", ".join(sorted({trial.failure for trial in judged[-failing:]}))
         return Stuck(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from statistics import fmean
 
-from pilothouse.campaigns.arms import DOOMED, Ran, first_failure, values
+from pilothouse.campaigns.arms import ABANDONED, DOOMED, Ran, first_failure, values
 from pilothouse.campaigns.definition import AutopilotDefinition, Screen
 from pilothouse.campaigns.error_rate import Grant
 from pilothouse.evidence.arms import arm_of, finite, standing
@@ -75,6 +75,15 @@ def screen_out(definition: AutopilotDefinition, screen: Screen, grant: Grant, si
         reason=f"screened out in mode {screen.mode}: {words}",
     )
     return Decided(verdict=verdict, promoted=False, held_back=(), failure=failure, sides=sides)
+
+
+def abandon(definition: AutopilotDefinition, grant: Grant, sides: Sides) -> Decided:
+    """Return the end of a trial that would begin again: a second start at one level would be a second chance."""
+    verdict = _verdict(definition, _Shown(sides=sides, level=grant.level, grant=grant, spent=grant.level))
+    reason = "given up in the middle: its code, machine, file or proposal has changed since its first runs"
+    return Decided(
+        verdict=replace(verdict, reason=reason), promoted=False, held_back=(), failure=ABANDONED, sides=sides
+    )
 
 
 def settle(definition: AutopilotDefinition, design: Design, grant: Grant, sides: Sides) -> Decided | None:

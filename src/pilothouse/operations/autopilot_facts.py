@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import takewhile
 
-from pilothouse.campaigns.arms import DOOMED
+from pilothouse.campaigns.arms import DOOMED, NO_FAULT
 from pilothouse.campaigns.autopilot import AutopilotFacts
 from pilothouse.campaigns.definition import AutopilotDefinition
 from pilothouse.campaigns.record import Campaign, Trial
@@ -103,7 +103,7 @@ def _tried(proposal: Proposal, trial: Trial | None, *, metric: str) -> Tried:
         value=mine.metrics.get(metric) if mine is not None else None,
         gain=_gain(mine),
         runs=verdict.candidate_runs if verdict is not None else 0,
-        failure=mine.failure if mine is not None and mine.failure != DOOMED else "",
+        failure=mine.failure if mine is not None and mine.failure not in NO_FAULT else "",
         refusal=proposal.refusal,
     )
 
