@@ -119,7 +119,7 @@ class ProgressView:
                 f"{verdict.candidate:.4g}, change in [{verdict.low:+.3g}, {verdict.high:+.3g}]; {moved}"
             )
             return
-        if verdict.alpha == 0:
+        if verdict.alpha == 0 or verdict.candidate_runs == 0:
             self._print(f"trial {trial.number}: {event.changes or 'an identical rerun'}: {verdict.reason}")
             return
         self._print(
