@@ -69,7 +69,7 @@ def checkpoint_of(product: Product, run: str) -> str:
 def story(product: Product) -> dict[str, Any]:
     """Return what must not depend on when the campaign was killed."""
     status = product.json("campaign", "status")
-    jobs = product.json("job", "list")
+    jobs = shipped(product)
     entries = product.json("logbook", "show")
     return {
         "state": status["state"],
@@ -77,14 +77,23 @@ def story(product: Product) -> dict[str, Any]:
         "metrics": [[row["metrics"][name] for name in status["metrics"]] for row in status["iterations"]],
         "checkpoints": [checkpoint_of(product, run["run"]) for run in product.json("run", "list")],
         "best": status["best_iteration"],
-        "jobs": sorted((job["kind"], job["trial"], job["stage"]) for job in jobs),
+        "jobs": sorted((job["kind"], job["trial"]) for job in jobs),
         "entries": [(entry["number"], entry["label"]) for entry in entries],
     }
 
 
+def shipped(product: Product) -> list[Any]:
+    """Return the jobs that have brought their results.
+
+    One that is killed again and again becomes a dead letter, and the next start submits its step anew: how often that
+    happens depends on the machine.
+    """
+    return [job for job in product.json("job", "list") if job["stage"] == "shipped"]
+
+
 def succeeded(product: Product) -> Sequence[int]:
-    """Return how often each job has succeeded."""
-    jobs = [product.json("job", "show", job["job"]) for job in product.json("job", "list")]
+    """Return how often each job that has shipped succeeded."""
+    jobs = [product.json("job", "show", job["job"]) for job in shipped(product)]
     return [sum(attempt["outcome"] == "succeeded" for attempt in job["attempts"]) for job in jobs]
 
 

@@ -129,14 +129,14 @@ class PostgresServer:
         """Return the processes that serve the clients of a database."""
         return self._numbers("SELECT pid FROM pg_stat_activity WHERE datname = %s", database)
 
-    def terminate_backends(self, database: str) -> int:
-        """End every connection to a database from the server's side, and return how many there were."""
-        query = "SELECT pg_terminate_backend(pid)::integer FROM pg_stat_activity WHERE datname = %s"
-        return sum(self._numbers(query, database))
+    def terminate_backends(self, database: str, *, spared: int = 0) -> int:
+        """End every connection to a database from the server's side, but for the spared process; return how many."""
+        query = "SELECT pg_terminate_backend(pid)::integer FROM pg_stat_activity WHERE datname = %s AND pid <> %s"
+        return sum(self._numbers(query, database, spared))
 
-    def _numbers(self, query: LiteralString, database: str) -> Sequence[int]:
+    def _numbers(self, query: LiteralString, *parameters: str | int) -> Sequence[int]:
         with self._administrator() as connection, connection.cursor(row_factory=scalar_row) as cursor:
-            return cursor.execute(query, [database]).fetchall()
+            return cursor.execute(query, parameters).fetchall()
 
     def kill(self) -> None:
         """Kill the postmaster and all it has started with SIGKILL; `start` brings the server back."""
