@@ -195,6 +195,19 @@ def test_a_factory_is_forgotten_once_it_is_drained(world: World) -> None:
     assert world.do("GET", f"/fleet/jobs/{offer['job']}/runs")["runs"][0]["factory"] == "f1"
 
 
+def test_what_a_neighbour_holds_keeps_no_factory(world: World) -> None:
+    """Only the jobs of the factory itself do."""
+    world.factory()
+    neighbour = world.factory("f2")
+    world.submit()
+    assert len(world.claim(neighbour, factory="f2")) == 1
+    world.do("POST", "/fleet/factories/f1/drain", json={})
+
+    world.do("DELETE", "/fleet/factories/f1")
+
+    assert [each["name"] for each in world.do("GET", "/fleet/factories")["factories"]] == ["f2"]
+
+
 def test_force_fences_what_the_factory_holds(world: World) -> None:
     """Its name is free for another product's machine; its late report is refused."""
     key = world.factory()
