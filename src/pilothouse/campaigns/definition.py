@@ -5,6 +5,7 @@ Unknown keys, wrong types and contradictions are refused here; ranges of knob va
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from datetime import datetime
 from itertools import pairwise
@@ -362,9 +363,9 @@ class Definition(Section):
         """Return what runs and on what it is judged: what an approval is bound to besides the config."""
         return self.model_dump(mode="json", include={"trainer", "rules", "golden", "flywheel", "metrics", "decision"})
 
+    @abstractmethod
     def evaluation(self, golden: Mapping[str, str]) -> str:
         """Return the digest of what runs are evaluated on; `golden` holds those of the locked golden sets by name."""
-        raise NotImplementedError
 
 
 class FlywheelDefinition(Definition):
