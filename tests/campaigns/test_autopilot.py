@@ -450,3 +450,14 @@ def test_a_guard_that_never_varies_holds_nothing_back_though_a_baseline_run_fail
     assert isinstance(judged, JudgeRuns)
     assert judged.decided.promoted
     assert judged.decided.held_back == ()
+
+
+@pytest.mark.parametrize(("factor", "label"), [(1.0, "exploratory"), (6.0, "replicated")])
+def test_only_a_claim_is_called_replicated(factor: float, label: str) -> None:
+    """What leaves the question open claims nothing, however many runs it saw."""
+    world = PilotWorld(definition=pilot_definition(), measure=by_knob({1.0: factor}), trials_max=1)
+
+    judged = world.until(JudgeRuns)
+
+    assert isinstance(judged, JudgeRuns)
+    assert judged.decided.verdict.confidence.value == label

@@ -17,7 +17,7 @@ from pilothouse.evidence.looks import Look, Step, decide_look, judged_look
 from pilothouse.evidence.runs_file import Group
 from pilothouse.evidence.sequential import Design
 from pilothouse.evidence.trial_verdict import Arms, Question, TrialVerdict, held_back, judge_trials
-from pilothouse.evidence.verdict import Direction, Outcome, Verdict
+from pilothouse.evidence.verdict import Confidence, Direction, Outcome, Verdict
 from pilothouse.fleet.job import Outcome as End
 from pilothouse.proposals.promotion import should_promote
 
@@ -142,9 +142,14 @@ def _of_look(definition: AutopilotDefinition, design: Design, look: Look, shown:
     outcome, reason = judged_look(
         look, smallest_effect=metric.smallest_effect_of_interest, no_worse_by=metric.no_worse_by
     )
+    verdict = _verdict(definition, shown)
+    # A verdict that leaves the question open is no claim, however many runs it saw.
+    claimed = outcome is not Outcome.INCONCLUSIVE
+    runs = min(verdict.baseline_runs, verdict.candidate_runs)
     return replace(
-        _verdict(definition, shown),
+        verdict,
         outcome=outcome,
+        confidence=confidence(runs=runs) if claimed else Confidence.EXPLORATORY,
         difference=sign * look.gain,
         shrunk=sign * look.shrunk,
         low=low,
@@ -181,7 +186,7 @@ def _verdict(definition: AutopilotDefinition, shown: _Shown) -> Verdict:
         clusters=0,
         method="runs with different seeds",
         scope=_scope(shown) + _age_words(shown.sides),
-        confidence=confidence(runs=max(1, min(counts))),
+        confidence=Confidence.EXPLORATORY,
     )
 
 
