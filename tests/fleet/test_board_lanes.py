@@ -8,8 +8,8 @@ from tests.fleet.board_world import SMALL, add, board_of, open_place, pick, pick
 
 from pilothouse.fleet.board import Shut
 from pilothouse.fleet.job import Priority, Shape
-from pilothouse.fleet.place import Place
-from pilothouse.ids import JobNumber
+from pilothouse.fleet.place import EVERY_PRODUCT, Place
+from pilothouse.ids import JobNumber, ProductId
 
 
 def test_thousands_of_locks_are_taken_and_freed_in_the_order_of_their_jobs() -> None:
@@ -128,3 +128,13 @@ def test_a_budget_that_lets_nothing_through_is_asked_once_for_a_lane() -> None:
     assert pick(board, funds=dear) == 41
     assert asked[-1] == 60.0
     assert pick(board, funds=dear) == 42
+
+
+def test_a_familiar_product_comes_first_by_its_affinity() -> None:
+    """It decides between two products whose jobs are otherwise alike, and the place's own familiarity only."""
+    board = board_of(SMALL, replace(SMALL, product=ProductId("other")))
+    place = open_place(board, seats=4, product=EVERY_PRODUCT)
+    add(board, ready(1, age_seconds=1), ready(2, shape=2))
+    place.familiar.add(ProductId("other"))
+
+    assert pick_all(board) == [2, 1]

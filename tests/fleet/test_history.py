@@ -271,3 +271,14 @@ def test_events_show_a_late_report_after_a_rescue_that_kept_the_epoch() -> None:
     ]
 
     assert violations(list(of_events(events, holders={}))) == [V.NO_SUCH_WAY]
+
+
+def test_events_show_a_fence_that_left_the_stage_as_it_was() -> None:
+    """A higher epoch moves a job even where its stage stays; a word at the same epoch does not."""
+    steps = [(0, Stage.QUEUED, None), (0, Stage.QUEUED, Stage.QUEUED), (1, Stage.QUEUED, Stage.QUEUED)]
+    events = [
+        Event(job=A, sequence=number, at=BEGIN, epoch=Epoch(epoch), stage=stage, previous=previous)
+        for number, (epoch, stage, previous) in enumerate(steps)
+    ]
+
+    assert list(of_events(events, holders={})) == [Submitted(job=A, stage=Stage.QUEUED), fenced(1)]
