@@ -20,7 +20,7 @@ from pilothouse.campaigns.autopilot import (
     Withdraw,
     next_action,
 )
-from pilothouse.campaigns.definition import AutopilotDefinition
+from pilothouse.campaigns.autopilot_definition import AutopilotDefinition
 from pilothouse.campaigns.record import Promotion, Trial, TrialState
 from pilothouse.campaigns.source import read_definition
 from pilothouse.campaigns.steps import Step, StepFact

@@ -10,7 +10,7 @@ import pytest
 
 from pilothouse.campaigns.action import Admit, Await, Failed, Finished, Submit
 from pilothouse.campaigns.autopilot import Ask, Confirm, JudgeRuns, KeepFloor, Withdraw
-from pilothouse.campaigns.definition import Stop
+from pilothouse.campaigns.autopilot_definition import Stop
 from pilothouse.campaigns.record import TrialState
 from pilothouse.campaigns.seeds import BLOCK, Purpose
 from pilothouse.campaigns.stop_rules import Standing, Stuck, stop_of

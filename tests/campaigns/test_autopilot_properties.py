@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pilothouse.campaigns.action import Submit
-from pilothouse.campaigns.definition import AutopilotDefinition
+from pilothouse.campaigns.autopilot_definition import AutopilotDefinition
 from pilothouse.campaigns.seeds import BLOCK, ROOM, Purpose
 from pilothouse.evidence.looks import SINGLE_LOOKS, STREAM_LOOKS
 from pilothouse.fleet.job import JobSpec, Outcome

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilothouse.campaigns.definition import Decision
 from pilothouse.campaigns.error_rate import grant_of
 from pilothouse.campaigns.record import Trial
+from pilothouse.campaigns.sections import Decision
 from pilothouse.proposals.promotion import Confirmation, Confirmed
 from pilothouse.testing import values
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from pilothouse.campaigns.action import Admit, Await, Submit
-from pilothouse.campaigns.definition import FlywheelDefinition
 from pilothouse.campaigns.flywheel import Action, FlywheelFacts, Judge, LockGolden, Propose, next_action
+from pilothouse.campaigns.flywheel_definition import FlywheelDefinition
 from pilothouse.campaigns.record import GoldenSet, Promotion, Trial, TrialState
 from pilothouse.campaigns.source import read_definition
 from pilothouse.campaigns.steps import Step, StepFact

@@ -7,7 +7,7 @@ import importlib.util
 import pytest
 from tests.proposals.searches import TRAINING, search_of
 
-from pilothouse.campaigns.definition import Autopilot
+from pilothouse.campaigns.autopilot_definition import Autopilot
 from pilothouse.errors import BadValue
 from pilothouse.propose.naming import NAMES, proposer_named
 from pilothouse.propose.optuna import NEEDS, Sampler

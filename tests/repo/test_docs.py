@@ -19,7 +19,7 @@ import typer
 from tests.repo.test_architecture import rows, spans
 
 import pilothouse
-from pilothouse.campaigns.definition import KINDS, file_schema
+from pilothouse.campaigns.kinds import KINDS, file_schema
 from pilothouse.cli.exits import EXIT_CODES
 from pilothouse.cli.logbook import _entry_json
 from pilothouse.cli.main import add_program_commands

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pilothouse.campaigns.definition import AutopilotDefinition
+from pilothouse.campaigns.autopilot_definition import AutopilotDefinition
 from pilothouse.campaigns.source import read_definition
 
 ROOT = Path(__file__).resolve().parents[2]

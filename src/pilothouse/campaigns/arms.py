@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from pilothouse.campaigns.action import Await, Failed, Submit
-from pilothouse.campaigns.definition import AutopilotDefinition
+from pilothouse.campaigns.autopilot_definition import AutopilotDefinition
 from pilothouse.campaigns.facts import Facts
 from pilothouse.campaigns.seeds import Purpose, seed_of
 from pilothouse.campaigns.steps import Step, StepFact, make_step

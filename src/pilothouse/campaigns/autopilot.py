@@ -21,10 +21,11 @@ from typing import TypeAlias, TypeVar
 
 from pilothouse.campaigns.action import Admit, Await, Failed, Finished, Submit
 from pilothouse.campaigns.arms import Ran, Series, gather, interleaved, known, run_step, values
-from pilothouse.campaigns.definition import AutopilotDefinition, Decision, Screen
+from pilothouse.campaigns.autopilot_definition import AutopilotDefinition, Screen
 from pilothouse.campaigns.error_rate import Grant, grant_of
 from pilothouse.campaigns.facts import Facts
 from pilothouse.campaigns.record import Promotion, Trial, TrialState
+from pilothouse.campaigns.sections import Decision
 from pilothouse.campaigns.seeds import Purpose
 from pilothouse.campaigns.steps import Step
 from pilothouse.campaigns.stop_rules import Standing, Stuck, stop_of, stuck_of

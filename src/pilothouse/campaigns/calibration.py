@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pilothouse.campaigns.action import Await, Failed, Finished, Submit
-from pilothouse.campaigns.definition import FlywheelDefinition
 from pilothouse.campaigns.flywheel import Action, FlywheelFacts, evaluate_step, iteration_tokens, locked_golden
+from pilothouse.campaigns.flywheel_definition import FlywheelDefinition
 from pilothouse.campaigns.steps import make_step
 from pilothouse.campaigns.wanted import Done, spent_limit, want
 from pilothouse.canonical import Json

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pilothouse.campaigns.definition import Decision
 from pilothouse.campaigns.record import Trial
+from pilothouse.campaigns.sections import Decision
 from pilothouse.evidence.stream import Ledger, ledger
 from pilothouse.proposals.promotion import Confirmation
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from pilothouse.campaigns.action import Admit, Await, Failed, Finished, Submit
-from pilothouse.campaigns.definition import FlywheelDefinition
 from pilothouse.campaigns.facts import Facts
+from pilothouse.campaigns.flywheel_definition import FlywheelDefinition
 from pilothouse.campaigns.record import GoldenSet, Promotion, Trial, TrialState
 from pilothouse.campaigns.seed_range import SeedRange, training_range
 from pilothouse.campaigns.steps import Feed, Step, StepFact, make_step

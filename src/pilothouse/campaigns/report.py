@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pilothouse.campaigns.arms import NO_FAULT
-from pilothouse.campaigns.definition import AutopilotDefinition
+from pilothouse.campaigns.autopilot_definition import AutopilotDefinition
 from pilothouse.campaigns.error_rate import grant_of
 from pilothouse.campaigns.record import Campaign, Promotion, Trial
 from pilothouse.campaigns.stop_rules import was_kept

@@ -8,7 +8,8 @@ import tomllib
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from pilothouse.campaigns.definition import Definition, definition_of, schema_of
+from pilothouse.campaigns.definition import Definition
+from pilothouse.campaigns.kinds import definition_of, schema_of
 from pilothouse.errors import BadCampaignFile
 from pilothouse.knobs.config import nearest
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from pilothouse.campaigns.definition import Definition
-from pilothouse.campaigns.definition import Step as StepTable
+from pilothouse.campaigns.sections import Step as StepTable
 from pilothouse.canonical import Json, digest
 from pilothouse.fleet.job import Artifact, JobSpec, Outcome
 from pilothouse.fleet.stages import Stage

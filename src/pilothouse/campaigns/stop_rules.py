@@ -8,7 +8,7 @@ from itertools import takewhile
 
 from pilothouse.campaigns.action import Finished
 from pilothouse.campaigns.arms import NO_FAULT
-from pilothouse.campaigns.definition import Stop
+from pilothouse.campaigns.autopilot_definition import Stop
 from pilothouse.campaigns.record import Trial
 from pilothouse.proposals.promotion import Confirmation
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from statistics import fmean
 
 from pilothouse.campaigns.arms import ABANDONED, DOOMED, Ran, first_failure, values
-from pilothouse.campaigns.definition import AutopilotDefinition, Screen
+from pilothouse.campaigns.autopilot_definition import AutopilotDefinition, Screen
 from pilothouse.campaigns.error_rate import Grant
 from pilothouse.evidence.arms import arm_of, finite, standing
 from pilothouse.evidence.confidence import confidence

@@ -27,7 +27,7 @@ def calibrate(
     as_json: AsJson = False,
 ) -> None:
     """Train the unchanged baseline several times and store the noise floor of every metric."""
-    from pilothouse.campaigns.definition import AutopilotDefinition
+    from pilothouse.campaigns.autopilot_definition import AutopilotDefinition
     from pilothouse.cli.campaign import read_file
     from pilothouse.cli.campaign_run import signals
     from pilothouse.cli.progress import ProgressView

@@ -145,7 +145,7 @@ def check_campaign(file: FileArgument, as_json: AsJson = False) -> None:
 @app.command("schema")
 def print_schema() -> None:
     """Print the JSON Schema of campaign files, for editors."""
-    from pilothouse.campaigns.definition import file_schema
+    from pilothouse.campaigns.kinds import file_schema
 
     print_json(file_schema())
 

@@ -258,7 +258,7 @@ def floor(
     as_json: AsJson = False,
 ) -> None:
     """Tell the noise floor that was measured last, and whether it still holds."""
-    from pilothouse.campaigns.definition import definition_of
+    from pilothouse.campaigns.kinds import definition_of
     from pilothouse.errors import NotFound
     from pilothouse.operations.calibrate import conditions_of, floor_json, stored_floors
     from pilothouse.operations.campaign_snapshot import find_campaign

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pilothouse.campaigns.action import Await, Finished
 from pilothouse.campaigns.autopilot import Action, Ask, Confirm, JudgeRuns, KeepFloor, Withdraw, next_action
-from pilothouse.campaigns.definition import AutopilotDefinition
+from pilothouse.campaigns.autopilot_definition import AutopilotDefinition
 from pilothouse.campaigns.steps import StepFact
 from pilothouse.campaigns.stop_rules import Stuck
 from pilothouse.engine.campaign_loop import CampaignLoop

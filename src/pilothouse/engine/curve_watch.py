@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pilothouse.campaigns.action import Await
 from pilothouse.campaigns.arms import Ran, values
 from pilothouse.campaigns.autopilot import AutopilotFacts, OpenLook, open_look
-from pilothouse.campaigns.definition import AutopilotDefinition
+from pilothouse.campaigns.autopilot_definition import AutopilotDefinition
 from pilothouse.campaigns.doom import Doom, Finished, doom_of, gives_up
 from pilothouse.errors import ArtifactDamaged
 from pilothouse.ids import ArtifactDigest, JobId

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pilothouse.campaigns.action import Finished
-from pilothouse.campaigns.definition import FlywheelDefinition
 from pilothouse.campaigns.flywheel import Action, GoldenDrift, Judge, LockGolden, Propose, next_action
+from pilothouse.campaigns.flywheel_definition import FlywheelDefinition
 from pilothouse.campaigns.record import Campaign, GoldenSet, Trial
 from pilothouse.engine.campaign_loop import CampaignLoop
 from pilothouse.engine.loop_events import TrialJudged

@@ -10,7 +10,7 @@ from itertools import takewhile
 
 from pilothouse.campaigns.arms import DOOMED, NO_FAULT
 from pilothouse.campaigns.autopilot import AutopilotFacts
-from pilothouse.campaigns.definition import AutopilotDefinition
+from pilothouse.campaigns.autopilot_definition import AutopilotDefinition
 from pilothouse.campaigns.record import Campaign, Trial
 from pilothouse.campaigns.steps import StepFact
 from pilothouse.campaigns.wanted import present_config

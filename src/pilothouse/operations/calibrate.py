@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 
+from pilothouse.campaigns.autopilot_definition import AutopilotDefinition
 from pilothouse.campaigns.calibration import Replicated
-from pilothouse.campaigns.definition import AutopilotDefinition, Definition, FlywheelDefinition
+from pilothouse.campaigns.definition import Definition
 from pilothouse.campaigns.error_rate import grant_of
+from pilothouse.campaigns.flywheel_definition import FlywheelDefinition
 from pilothouse.campaigns.record import Campaign
 from pilothouse.canonical import Json, digest
 from pilothouse.errors import BadValue

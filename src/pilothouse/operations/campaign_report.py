@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from pilothouse.campaigns.definition import AutopilotDefinition, definition_of
+from pilothouse.campaigns.autopilot_definition import AutopilotDefinition
+from pilothouse.campaigns.kinds import definition_of
 from pilothouse.campaigns.record import Campaign, Promotion
 from pilothouse.campaigns.report import Record
 from pilothouse.campaigns.seeds import Purpose, seed_of

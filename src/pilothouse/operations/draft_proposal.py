@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from pilothouse.campaigns.definition import Definition, FlywheelDefinition
+from pilothouse.campaigns.definition import Definition
 from pilothouse.campaigns.flywheel import Propose
+from pilothouse.campaigns.flywheel_definition import FlywheelDefinition
 from pilothouse.campaigns.record import Campaign
 from pilothouse.canonical import Json
 from pilothouse.ids import ProposalId

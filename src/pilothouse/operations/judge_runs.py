@@ -9,7 +9,7 @@ from datetime import datetime
 
 from pilothouse.campaigns.arms import Ran
 from pilothouse.campaigns.autopilot import Confirm, JudgeRuns
-from pilothouse.campaigns.definition import AutopilotDefinition
+from pilothouse.campaigns.autopilot_definition import AutopilotDefinition
 from pilothouse.campaigns.record import Campaign, Promotion, Trial, TrialState
 from pilothouse.campaigns.wanted import present_config
 from pilothouse.canonical import Json

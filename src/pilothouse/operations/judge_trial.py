@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from pilothouse.campaigns.definition import FlywheelDefinition
 from pilothouse.campaigns.flywheel import Judge, golden_names
+from pilothouse.campaigns.flywheel_definition import FlywheelDefinition
 from pilothouse.campaigns.record import Campaign, Promotion, Trial, TrialState
 from pilothouse.campaigns.steps import Step, StepFact
 from pilothouse.campaigns.wanted import present_config

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from pilothouse.campaigns.arms import Ran
 from pilothouse.campaigns.autopilot import KeepFloor
+from pilothouse.campaigns.autopilot_definition import AutopilotDefinition
 from pilothouse.campaigns.calibration import Replicated
-from pilothouse.campaigns.definition import AutopilotDefinition
 from pilothouse.campaigns.record import Campaign, Promotion, Trial, TrialState
 from pilothouse.evidence.noise_floor import Conditions
 from pilothouse.operations.calibrate import floors_of, record_floors

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from pilothouse.campaigns.definition import Definition, FlywheelDefinition
+from pilothouse.campaigns.definition import Definition
 from pilothouse.campaigns.flywheel import seeds_of
+from pilothouse.campaigns.flywheel_definition import FlywheelDefinition
 from pilothouse.campaigns.record import Campaign
 from pilothouse.campaigns.seed_range import parse_seed_range
 from pilothouse.canonical import Json, digest

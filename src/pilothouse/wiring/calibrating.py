@@ -6,9 +6,10 @@ import threading
 from dataclasses import dataclass, field, replace
 
 from pilothouse.campaigns.action import Finished
+from pilothouse.campaigns.autopilot_definition import AutopilotDefinition
 from pilothouse.campaigns.calibration import Replicated, next_replicate
-from pilothouse.campaigns.definition import AutopilotDefinition, FlywheelDefinition
 from pilothouse.campaigns.flywheel import Action
+from pilothouse.campaigns.flywheel_definition import FlywheelDefinition
 from pilothouse.campaigns.wanted import present_config
 from pilothouse.engine.campaign_loop import LoopParts
 from pilothouse.engine.flywheel_loop import FlywheelLoop

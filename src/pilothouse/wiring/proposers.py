@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pilothouse.campaigns.definition import AutopilotDefinition
+from pilothouse.campaigns.autopilot_definition import AutopilotDefinition
 from pilothouse.ports.proposer import Proposer
 from pilothouse.propose.naming import proposer_named
 

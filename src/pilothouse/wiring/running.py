@@ -10,7 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib import import_module
 
-from pilothouse.campaigns.definition import AutopilotDefinition, Definition, FlywheelDefinition, definition_of
+from pilothouse.campaigns.autopilot_definition import AutopilotDefinition
+from pilothouse.campaigns.definition import Definition
+from pilothouse.campaigns.flywheel_definition import FlywheelDefinition
+from pilothouse.campaigns.kinds import definition_of
 from pilothouse.campaigns.progress_plot import progress_svg
 from pilothouse.campaigns.record import Campaign, Owner, TrialState
 from pilothouse.canonical import Json
