@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import takewhile
@@ -14,6 +14,7 @@ from pilothouse.campaigns.autopilot_definition import AutopilotDefinition
 from pilothouse.campaigns.record import Campaign, Trial
 from pilothouse.campaigns.steps import StepFact
 from pilothouse.campaigns.wanted import present_config
+from pilothouse.canonical import Json
 from pilothouse.evidence.noise_floor import Conditions
 from pilothouse.evidence.verdict import Direction
 from pilothouse.operations.campaign_facts import SECONDS_PER_HOUR, Session, step_facts
@@ -71,11 +72,26 @@ def autopilot_facts(
 def search_of(tx: Transaction, definition: AutopilotDefinition, campaign: Campaign) -> Search:
     """Return what a proposer is told: the baseline, the rules, and everything that was proposed before."""
     product, name = campaign.product, campaign.name
-    proposals = tx.proposals.listed(product, name)
-    trials = {trial.number: trial for trial in tx.campaigns.trials(product, name)}
-    promotions = tx.campaigns.promotions(product, name)
+    return search_from(
+        definition,
+        parent=campaign.config,
+        proposals=tx.proposals.listed(product, name),
+        trials=tx.campaigns.trials(product, name),
+        base=tx.campaigns.promotions(product, name)[-1].trial,
+    )
+
+
+def search_from(
+    definition: AutopilotDefinition,
+    *,
+    parent: Mapping[str, Json],
+    proposals: Sequence[Proposal],
+    trials: Sequence[Trial],
+    base: int,
+) -> Search:
+    """Return the search of a baseline with these knob values, which is that of trial `base`."""
+    known = {trial.number: trial for trial in trials}
     metric, table = definition.primary()
-    base = trials[promotions[-1].trial]
     return Search(
         metric=metric,
         direction=table.better(),
@@ -83,10 +99,10 @@ def search_of(tx: Transaction, definition: AutopilotDefinition, campaign: Campai
         budget=definition.change_budget.budget(),
         invariants=definition.invariants(),
         derived=definition.derived(),
-        parent=campaign.config,
-        value=base.metrics.get(metric),
-        history=[_tried(each, trials.get(each.number), metric=metric) for each in proposals],
-        seed=zlib.crc32(f"{name} {definition.autopilot.seed} {len(proposals)}".encode()),
+        parent=parent,
+        value=known[base].metrics.get(metric),
+        history=[_tried(each, known.get(each.number), metric=metric) for each in proposals],
+        seed=zlib.crc32(f"{definition.campaign.name} {definition.autopilot.seed} {len(proposals)}".encode()),
     )
 
 
