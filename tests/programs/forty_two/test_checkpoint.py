@@ -14,7 +14,7 @@ from pilothouse.programs.forty_two.checkpoint import Training
 from pilothouse.programs.forty_two.learner import Learnt
 from pilothouse.programs.forty_two.losses import Mode
 from pilothouse.programs.forty_two.model import PRESETS
-from pilothouse.programs.forty_two.tensors import read_tensors, write_tensors
+from pilothouse.programs.tensors import read_tensors, write_tensors
 from pilothouse.trainer import TreeDamaged, tree
 
 _TRAINING = Training(preset="tiny", mode=Mode.POLICY, step=17, identity="abc")

@@ -9,21 +9,16 @@ same training gives the same tree digest.
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
-
-import jax
-import jax.numpy as jnp
-import numpy as np
-from numpy.typing import NDArray
+from typing import Final
 
 from pilothouse.programs.forty_two import learner, model
 from pilothouse.programs.forty_two.learner import Learnt, Progress
 from pilothouse.programs.forty_two.losses import Mode
 from pilothouse.programs.forty_two.model import PRESETS, Weights
-from pilothouse.programs.forty_two.tensors import read_tensors, write_tensors
+from pilothouse.programs.pytrees import filled, named
+from pilothouse.programs.tensors import write_tensors
 from pilothouse.trainer import JSON, TreeDamaged, tree
 
 FORMAT: Final = 1
@@ -47,8 +42,8 @@ class Training:
 
 def save(folder: Path, learnt: Learnt, training: Training) -> None:
     """Write the three files into a folder, which the caller seals."""
-    write_tensors(folder / WEIGHTS, _named(learnt.weights))
-    write_tensors(folder / OPTIMISER, _named(learnt.progress))
+    write_tensors(folder / WEIGHTS, named(learnt.weights))
+    write_tensors(folder / OPTIMISER, named(learnt.progress))
     document = {
         "format": FORMAT,
         "preset": training.preset,
@@ -80,34 +75,12 @@ def describe(folder: Path) -> Training:
 def load_weights(folder: Path, preset: str) -> Weights:
     """Load the weights of a verified checkpoint; raises TreeDamaged where they do not fit the preset."""
     template = model.initial(PRESETS[preset], seed=0)
-    weights: Weights = _filled(folder / WEIGHTS, template)
+    weights: Weights = filled(folder / WEIGHTS, template)
     return weights
 
 
 def load(folder: Path, preset: str) -> Learnt:
     """Load the whole state of a verified checkpoint, to go on with the training it was made by."""
     weights = load_weights(folder, preset)
-    progress: Progress = _filled(folder / OPTIMISER, learner.begin(weights).progress)
+    progress: Progress = filled(folder / OPTIMISER, learner.begin(weights).progress)
     return Learnt(weights, progress)
-
-
-def _named(values: Any) -> dict[str, NDArray[Any]]:
-    leaves = jax.tree_util.tree_leaves_with_path(values)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf) for path, leaf in leaves}
-
-
-def _filled(path: Path, template: Any) -> Any:
-    """Put the arrays of a file into the places of a template."""
-    wanted = {name: (leaf.dtype, leaf.shape) for name, leaf in _named(template).items()}
-    found = read_tensors(path)
-    _compare(path, wanted, {name: (array.dtype, array.shape) for name, array in found.items()})
-    structure = jax.tree_util.tree_structure(template)
-    return jax.tree_util.tree_unflatten(structure, [jnp.array(found[name]) for name in wanted])
-
-
-def _compare(path: Path, wanted: Mapping[str, object], found: Mapping[str, object]) -> None:
-    for name in sorted(wanted.keys() | found.keys()):
-        if wanted.get(name) != found.get(name):
-            raise TreeDamaged(
-                f"{path} holds {name} as {found.get(name)}, where {wanted.get(name)} is needed.", fix=_FIX
-            )

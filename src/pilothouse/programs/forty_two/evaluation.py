@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pilothouse import trainer
+from pilothouse.programs.compile_cache import keep_compiled
 from pilothouse.programs.forty_two import checkpoint, metrics, model
-from pilothouse.programs.forty_two.compile_cache import keep_compiled
 from pilothouse.programs.forty_two.learner import Reader
 from pilothouse.programs.forty_two.metrics import Answers
 from pilothouse.programs.forty_two.model import PRESETS

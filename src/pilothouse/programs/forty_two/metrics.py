@@ -11,9 +11,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pilothouse.programs.forty_two.loader import mix
 from pilothouse.programs.forty_two.rules import HAND_POINTS
 from pilothouse.programs.forty_two.tokens import TokenRows
+from pilothouse.programs.permutation import mix
 
 BLUNDER_POINTS: Final = 10
 OPENING_LEFT: Final = 21

@@ -12,9 +12,9 @@ import numpy as np
 from jax import Array
 
 from pilothouse import trainer
+from pilothouse.programs.compile_cache import keep_compiled
 from pilothouse.programs.forty_two import checkpoint, learner, loader, metrics, model, optimiser
 from pilothouse.programs.forty_two.checkpoint import Training
-from pilothouse.programs.forty_two.compile_cache import keep_compiled
 from pilothouse.programs.forty_two.learner import Learnt, Pace, Recipe
 from pilothouse.programs.forty_two.losses import Mode
 from pilothouse.programs.forty_two.model import PRESETS
