@@ -54,6 +54,7 @@ from pilothouse.ids import (
 )
 from pilothouse.logbook.entry import Entry
 from pilothouse.ports.audit import Audit
+from pilothouse.ports.outbox import Outbox
 from pilothouse.proposals.proposal import Approval, Proposal, State
 
 
@@ -394,6 +395,8 @@ class Transaction(Protocol):
     def access(self) -> Access: ...
     @property
     def audit(self) -> Audit: ...
+    @property
+    def outbox(self) -> Outbox: ...
     @property
     def fleet_settings(self) -> ProductSettings: ...
 

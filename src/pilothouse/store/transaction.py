@@ -18,6 +18,7 @@ from pilothouse.store.entries import StoredEntries
 from pilothouse.store.factories import StoredFactories
 from pilothouse.store.fleet_settings import StoredFleetSettings
 from pilothouse.store.jobs import StoredJobs
+from pilothouse.store.outbox import StoredOutbox
 from pilothouse.store.proposals import StoredProposals
 
 
@@ -38,6 +39,7 @@ class StoredTransaction:
         self.budgets = StoredBudgets(connection, self._changed)
         self.access = StoredAccess(connection)
         self.audit = StoredAudit(connection)
+        self.outbox = StoredOutbox(connection)
         self.fleet_settings = StoredFleetSettings(connection, self._changed)
 
     @property
