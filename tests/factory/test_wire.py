@@ -76,6 +76,7 @@ specs = st.builds(
     reviewers=words,
     ship=st.sampled_from(Ship),
     min_running_seconds=seconds,
+    arguments=st.dictionaries(texts, json_values, max_size=2),
 )
 offers = st.builds(
     Offer,

@@ -47,6 +47,7 @@ ANSWERED_EVERYWHERE = {"--help"}
 TABLES = {
     "CampaignTable": "`[campaign]`",
     "Trainer": "`[trainer]`",
+    "ArgumentsTable": "`[trainer.arguments]`",
     "Requires": "`[trainer.requires]`",
     "KnobTable": "`[knobs.NAME]`",
     "Rules": "`[rules]`",

@@ -64,6 +64,16 @@ class Definition(Section):
             raise ValueError(f"{error.message}; {error.fix}") from error
         return self
 
+    @model_validator(mode="after")
+    def _fills_the_command(self) -> Definition:
+        """Refuse a trainer's command that names nothing, or values that no option can tell, in any of its modes."""
+        knobs: dict[str, Json] = {name: table.default for name, table in self.knobs.items()}
+        derived = derive(knobs, self.derived())
+        trainer = self.trainer
+        for mode in trainer.modes.values() or [{}]:
+            trainer.check_command({**trainer.config, **mode, **derived})
+        return self
+
     def invariants(self) -> tuple[Invariant, ...]:
         """Return what every config must keep."""
         return read_invariants(self.rules.invariants)
@@ -76,9 +86,17 @@ class Definition(Section):
         """Return the knobs by name."""
         return {name: table.knob(name) for name, table in self.knobs.items()}
 
+    def ceilings(self) -> dict[str, float]:
+        """Return what the whole campaign may spend, by name: what an approval is bound to as its cost ceiling."""
+        return self.budget.model_dump(exclude_none=True)
+
     def programs(self) -> dict[str, Json]:
         """Return what runs and on what it is judged: what an approval is bound to besides the config."""
         return self.model_dump(mode="json", include={"trainer", "rules", "golden", "flywheel", "metrics", "decision"})
+
+    def may_approve(self, approver: str) -> bool:
+        """Whether this person's yes counts; any signed one does where the file names nobody."""
+        return bool(approver)
 
     @abstractmethod
     def evaluation(self, golden: Mapping[str, str]) -> str:

@@ -59,6 +59,16 @@ class FlywheelDefinition(Definition):
             )
         return self
 
+    @model_validator(mode="after")
+    def _fills_the_commands_of_its_steps(self) -> FlywheelDefinition:
+        """Refuse a step's command that names nothing, or values that no option can tell."""
+        loop = self.flywheel
+        for extra in [{}, *(golden.config for golden in self.golden.values())]:
+            loop.generate.check_command({**loop.generate.config, **extra, "seeds": str(loop.first_seed)})
+        loop.tokenise.check_command(loop.tokenise.config)
+        loop.evaluate.check_command(loop.evaluate.config)
+        return self
+
     def evaluation(self, golden: Mapping[str, str]) -> str:
         """Return the digest of the deciding golden set."""
         return golden.get(self.flywheel.golden, "unlocked")

@@ -5,6 +5,7 @@ Unknown keys, wrong types and contradictions are refused here; ranges of knob va
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from itertools import pairwise
 from typing import Annotated, Literal
@@ -20,8 +21,11 @@ from pydantic import (
 )
 
 from pilothouse.campaigns.seed_range import parse_seed_range
+from pilothouse.canonical import Json
+from pilothouse.errors import BadValue
 from pilothouse.evidence.protocol import CALIBRATION_RUNS, CONFIRMATION_RUNS, PROMISED
 from pilothouse.evidence.verdict import Direction
+from pilothouse.fleet.arguments import Arguments, Booleans, Lists, Names, Style, fill, is_filled
 from pilothouse.fleet.duration import parse_duration
 from pilothouse.knobs.change_budget import ChangeBudget
 from pilothouse.knobs.knob import Knob, KnobRisk, KnobScale, KnobType
@@ -69,6 +73,16 @@ class Requires(Section):
     memory_gb: float = Field(default=0.0, ge=0)
 
 
+class ArgumentsTable(Section):
+    """How the values of a program's config are told on its command line."""
+
+    style: Literal["--key value", "--key=value"] = "--key value"
+    names: Literal["kept", "dashes", "underscores"] = "kept"
+    booleans: Literal["value", "flag", "pair"] = "value"
+    lists: Literal["spaces", "repeated", "commas"] = "spaces"
+    spelled: dict[str, str] = {}
+
+
 class Step(Section):
     """A program of the loop: its command and the values that are not knobs."""
 
@@ -76,6 +90,30 @@ class Step(Section):
     timeout: Seconds = 7200.0
     grace: Seconds = 10.0
     config: Values = {}
+    arguments: ArgumentsTable | None = None
+
+    def argument_rules(self) -> Arguments | None:
+        """Return how the command is filled, None where it is taken as it stands."""
+        if self.arguments is None:
+            return Arguments() if is_filled(self.command) else None
+        table = self.arguments
+        return Arguments(
+            style=Style(table.style),
+            names=Names(table.names),
+            booleans=Booleans(table.booleans),
+            lists=Lists(table.lists),
+            spelled=table.spelled,
+        )
+
+    def check_command(self, config: Mapping[str, Json]) -> None:
+        """Raise `ValueError` where the command cannot be filled from a config such as this one."""
+        rules = self.argument_rules()
+        if rules is None:
+            return
+        try:
+            fill(self.command, rules, config=config, seed=0, run_dir="run", config_file="run/config.json")
+        except BadValue as error:
+            raise ValueError(f"{error.message}; {error.fix}") from error
 
 
 class Trainer(Step):

@@ -80,6 +80,10 @@ def make_step(
         "feeds": {name: [feed.key for feed in made] for name, made in feeds.items()},
         "conditions": conditions,
     }
+    rules = table.argument_rules()
+    arguments: dict[str, Json] = {} if rules is None else rules.as_json()
+    if arguments:
+        identity["arguments"] = arguments
     spec = JobSpec(
         kind=kind,
         command=table.command,
@@ -96,5 +100,6 @@ def make_step(
         grace_seconds=table.grace,
         silent_after_seconds=definition.monitor.silent_after,
         restarts=definition.monitor.restarts,
+        arguments=arguments,
     )
     return Step(key=f"{definition.campaign.name}/{kind}/{digest(identity)[:32]}", spec=spec)

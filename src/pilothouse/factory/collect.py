@@ -11,7 +11,7 @@ from pathlib import Path
 from pilothouse.canonical import Json
 from pilothouse.errors import ArtifactDamaged
 from pilothouse.fleet.job import Artifact, Cost
-from pilothouse.fleet.wire import number_from_json
+from pilothouse.fleet.wire import finite, number_from_json
 from pilothouse.monitoring.quoted import storable
 from pilothouse.operations.curves import CURVE
 from pilothouse.ports.blobs import Blobs
@@ -51,6 +51,25 @@ def read_summary(folder: Path) -> Summary | None:
     return None
 
 
+def program_summary(folder: Path) -> Json:
+    """Return the summary as the program wrote it, for people to read; None where it left none that can be read.
+
+    A number that JSON does not know comes as its text.
+    """
+    for name in SUMMARIES:
+        path = folder / name
+        if not path.exists():
+            continue
+        try:
+            if path.is_symlink() or path.stat().st_size > _SUMMARY_BYTES_MAX:
+                return None
+            document = finite(json.loads(path.read_bytes()))
+        except (OSError, ValueError, RecursionError):
+            return None
+        return document if isinstance(document, dict) else None
+    return None
+
+
 class PromiseBroken(Exception):
     """An artifact that the summary names cannot be taken in."""
 
@@ -87,15 +106,19 @@ def _parse(name: str, document: Json) -> Summary:
     match document:
         case {"metrics": dict(metrics), **rest}:
             artifacts, cost = rest.get("artifacts", {}), rest.get("cost")
+        case dict() if "metrics" not in document and (flat := _numbers(document)):
+            return Summary(metrics=flat)
         case _:
-            return Summary(problem=f'{name} has no object "metrics"')
+            return Summary(problem=f'{name} has no object "metrics", nor numbers beside one another')
     if not isinstance(artifacts, dict) or not all(isinstance(path, str) for path in artifacts.values()):
         return Summary(problem=f'{name} has an "artifacts" that is no object of relative paths')
-    numbers = {
-        storable(key): number for key, value in metrics.items() if (number := number_from_json(value)) is not None
-    }
+    numbers = _numbers(metrics)
     paths = {storable(key): str(path) for key, path in artifacts.items()}
     return Summary(metrics=numbers, artifacts=paths, cost=_cost(cost))
+
+
+def _numbers(values: Mapping[str, Json]) -> dict[str, float]:
+    return {storable(key): number for key, value in values.items() if (number := number_from_json(value)) is not None}
 
 
 def _cost(value: object) -> Cost:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from pilothouse.errors import BadValue, OperationFailed, StorageFailed
 from pilothouse.fleet import capability
+from pilothouse.fleet.arguments import arguments_from_json, fill
 from pilothouse.fleet.job import JobSpec
 from pilothouse.ports.dispatch import Offer
 from pilothouse.ports.launcher import Order
+from pilothouse.trainer.folder import CONFIG_FILE
 
 TASK_FILE = "task.md"
 TASK_WORD = "{task}"
@@ -44,10 +46,11 @@ def check_requirements(spec: JobSpec, abilities: capability.Offer) -> None:
 def order_of(offer: Offer, folder: Path, *, work_folder: Path, engines: Engines) -> Order:
     """Return what to start in the run folder; an engine's task is written there first.
 
-    Raises OperationFailed for a folder that the job may not start in, NoEngine for an engine that is not known here.
+    Raises OperationFailed for a folder that the job may not start in, NoEngine for an engine that is not known here,
+    BadValue for a command that cannot be filled.
     """
     spec = offer.spec
-    command: Sequence[str] = spec.command
+    command: Sequence[str] = _filled(spec, folder) if spec.arguments else spec.command
     stdin = None
     cwd = folder_of(spec, work_folder)
     if not spec.command and spec.engine:
@@ -62,6 +65,19 @@ def order_of(offer: Offer, folder: Path, *, work_folder: Path, engines: Engines)
         command = [word.replace(TASK_WORD, str(task)) for word in words]
         stdin = None if any(TASK_WORD in word for word in words) else task
     return Order(command=command, cwd=cwd, folder=folder, cookie=f"{offer.job}:{offer.epoch}", stdin=stdin)
+
+
+def _filled(spec: JobSpec, folder: Path) -> Sequence[str]:
+    """Return the command with what this attempt and its config put into it."""
+    rules = arguments_from_json(spec.arguments)
+    return fill(
+        spec.command,
+        rules,
+        config=spec.config,
+        seed=spec.seed,
+        run_dir=str(folder),
+        config_file=str(folder / CONFIG_FILE),
+    )
 
 
 def folder_of(spec: JobSpec, work_folder: Path) -> Path:

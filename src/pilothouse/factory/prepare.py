@@ -16,7 +16,7 @@ from pilothouse.ports.dispatch import Offer
 from pilothouse.trainer import tree
 from pilothouse.trainer.checkpoints import steps_in
 from pilothouse.trainer.errors import TreeDamaged
-from pilothouse.trainer.folder import LOG_FILE
+from pilothouse.trainer.folder import CONFIG_FILE, LOG_FILE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ def prepare(
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         _write(folder / "run.json", _order(offer, inputs, resume))
-        _write(folder / "config.json", dict(offer.spec.config))
+        _write(folder / CONFIG_FILE, dict(offer.spec.config))
         if resume is not None:
             notes.append(f"resuming from {resume.checkpoint} at step {resume.step}")
         if notes:

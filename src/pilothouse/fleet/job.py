@@ -120,7 +120,8 @@ class JobSpec:
     `inputs` names sealed folders by digest, in order. `artifacts` and `metrics` are promises: a run that exits 0
     without them has failed. Times are in seconds. A job has a `command`, or an `engine` that is given the `body`.
     `cwd` is relative to the factory's work folder. `verify` is run after a success, and must succeed as well.
-    `approvals` by different `reviewers` (any, if none is named) are needed before a success counts.
+    `approvals` by different `reviewers` (any, if none is named) are needed before a success counts. `arguments` tells,
+    as `fleet.arguments` writes it, how the config becomes words of the command; empty: the command is taken as it is.
     """
 
     kind: str
@@ -154,6 +155,7 @@ class JobSpec:
     reviewers: tuple[str, ...] = ()
     ship: Ship = Ship.AUTO
     min_running_seconds: float = 0.0
+    arguments: Mapping[str, Json] = field(default_factory=dict)
 
     def shape(self, *, product: ProductId, pool: str) -> Shape:
         """Return what of the spec decides where the job may run."""
@@ -217,6 +219,7 @@ class JobSpec:
             "reviewers": list(self.reviewers),
             "ship": self.ship.value,
             "min_running_seconds": self.min_running_seconds,
+            "arguments": dict(self.arguments),
         }
 
 

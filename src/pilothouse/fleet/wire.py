@@ -68,6 +68,7 @@ def spec_from_json(value: Json) -> JobSpec:
         reviewers=read.texts("reviewers"),
         ship=read.word("ship", Ship),
         min_running_seconds=read.number("min_running_seconds"),
+        arguments=read.mapping("arguments", lambda item: item),
     )
 
 

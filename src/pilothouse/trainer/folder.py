@@ -9,6 +9,8 @@ from pilothouse.trainer.values import JSON, decode
 
 LOG_FILE = "log.txt"
 """What the program prints, both streams; the launcher opens it."""
+CONFIG_FILE = "config.json"
+"""The applied values, complete."""
 METRICS_FILE = "metrics.jsonl"
 """One line per report; the program appends to it."""
 
@@ -50,7 +52,7 @@ def read_order(folder: Path) -> Order:
         deadline_s=run.seconds("deadline_s"),
         resume=run.resume(),
         inputs=run.inputs(),
-        config=_Document(folder / "config.json").values,
+        config=_Document(folder / CONFIG_FILE).values,
     )
 
 
