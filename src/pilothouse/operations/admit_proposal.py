@@ -7,10 +7,12 @@ from datetime import datetime
 from pilothouse.campaigns.definition import Definition
 from pilothouse.campaigns.record import Campaign, Trial, TrialState
 from pilothouse.campaigns.wanted import applied_config
+from pilothouse.canonical import digest
 from pilothouse.operations.draft_proposal import subject_of
 from pilothouse.ports.store import Transaction
-from pilothouse.proposals.gate import EVERY_SUBJECT, admit, drift
+from pilothouse.proposals.gate import DRIFTED, EVERY_SUBJECT, Admitted, admit, drift
 from pilothouse.proposals.proposal import Approval, Proposal, State, Subject
+from pilothouse.proposals.waiver import Admission, Moves, Terms, Waiver
 
 
 def admit_proposal(
@@ -18,14 +20,31 @@ def admit_proposal(
 ) -> Trial | None:
     """Return the trial that begins; raise `NotApproved` when nothing covers the proposal.
 
+    A proposal that somebody has rejected meanwhile begins nothing. Who opened the gate is kept with the trial.
     The subject is taken anew at this moment. If it is not the one that was proposed, the proposal is rejected with
     what has drifted, None is returned, and the loop drafts another: an approval never covers what nobody has seen.
     """
+    stored = tx.proposals.get(campaign.product, proposal.id)
+    if stored is None or stored.state is not State.OPEN:
+        return None
     subject = subject_of(tx, definition, campaign, config=proposal.config, code_commit=code_commit)
     if reject_drifted(tx, proposal, subject):
         return None
-    approvals = [*tx.proposals.approvals(campaign.product, campaign.name), *_waiver(definition, campaign, now)]
-    admit(proposal.id, subject.digest(), approvals, now=now)
+    given = [
+        each
+        for each in tx.proposals.approvals(campaign.product, campaign.name)
+        if definition.may_approve(each.approver)
+    ]
+    approvals = [*given, *_waiver(definition, campaign, now)]
+    admitted = admit(
+        proposal.id,
+        subject.digest(),
+        approvals,
+        now=now,
+        waivers=tx.waivers.standing(campaign.product, campaign.name),
+        moves=moves_of(definition, proposal, subject),
+    )
+    tx.waivers.admit(_admission(admitted, campaign))
     tx.proposals.move(campaign.product, proposal.id, state=State.ADMITTED, refusal="")
     trial = Trial(
         product=campaign.product,
@@ -66,9 +85,40 @@ def reject_drifted(tx: Transaction, proposal: Proposal, subject: Subject) -> boo
     """Reject the proposal if it is bound to another subject than this one; say whether it was."""
     drifted = drift(proposal.subject, subject)
     if drifted:
-        refusal = f"drifted since it was drafted: {', '.join(drifted)}"
+        refusal = f"{DRIFTED}: {', '.join(drifted)}"
         tx.proposals.move(proposal.product, proposal.id, state=State.REJECTED, refusal=refusal)
     return bool(drifted)
+
+
+def moves_of(definition: Definition, proposal: Proposal, subject: Subject) -> Moves:
+    """Return what a waiver looks at in a proposal whose subject is this one now."""
+    buckets = {change.knob: definition.knobs[change.knob].bucket for change in proposal.changes}
+    return Moves(buckets=buckets, risk=proposal.risk, terms=terms_of(definition, subject))
+
+
+def terms_of(definition: Definition, subject: Subject) -> Terms:
+    """Return what a waiver is bound to: all that an approval is, but for the config."""
+    return {
+        "programs": digest(definition.programs()),
+        "code_commit": subject.code_commit,
+        "evaluation_digest": subject.evaluation_digest,
+        "cost_ceiling": subject.cost_ceiling,
+        "pool": subject.pool,
+    }
+
+
+def _admission(admitted: Admitted, campaign: Campaign) -> Admission:
+    """Return the record of who opened the gate."""
+    by = admitted.by
+    return Admission(
+        product=campaign.product,
+        campaign=campaign.name,
+        proposal=admitted.proposal,
+        subject_digest=admitted.subject_digest,
+        approver=by.granted_by if isinstance(by, Waiver) else by.approver,
+        waiver=by.id if isinstance(by, Waiver) else None,
+        at=admitted.at,
+    )
 
 
 def _waiver(definition: Definition, campaign: Campaign, now: datetime) -> tuple[Approval, ...]:

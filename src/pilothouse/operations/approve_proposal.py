@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pilothouse.errors import BadValue, Conflict, NotFound
 from pilothouse.fleet.duration import parse_duration
 from pilothouse.ids import ProductId, ProposalId
+from pilothouse.operations.note_gate import note_decision
 from pilothouse.ports.store import Transaction
 from pilothouse.proposals.proposal import Approval, Proposal, State
 
@@ -53,4 +54,14 @@ def approve_proposal(tx: Transaction, request: ApprovalRequest, *, product: Prod
         expires_at=now + timedelta(seconds=seconds),
     )
     tx.proposals.approve(approval)
+    until = approval.expires_at.isoformat(timespec="seconds") if approval.expires_at is not None else ""
+    note_decision(
+        tx,
+        proposal,
+        decided="approved",
+        by=approval.approver,
+        why=approval.reason,
+        evidence={"expires_at": until},
+        now=now,
+    )
     return approval

@@ -122,7 +122,7 @@ def subject_of(
 ) -> Subject:
     """Return what an approval of this config would be bound to, as things stand."""
     golden = {each.name: each.digest for each in tx.campaigns.golden_sets(campaign.product, campaign.name)}
-    ceilings = definition.budget.model_dump(exclude_none=True)
+    ceilings = definition.ceilings()
     return Subject(
         config_digest=config_digest({"config": dict(config), "programs": definition.programs()}),
         code_commit=code_commit,

@@ -54,6 +54,7 @@ from pilothouse.ids import (
 )
 from pilothouse.logbook.entry import Entry
 from pilothouse.ports.audit import Audit
+from pilothouse.ports.gate import Agents, Waivers
 from pilothouse.ports.outbox import Outbox
 from pilothouse.proposals.proposal import Approval, Proposal, State
 
@@ -385,6 +386,10 @@ class Transaction(Protocol):
     def campaigns(self) -> Campaigns: ...
     @property
     def proposals(self) -> Proposals: ...
+    @property
+    def waivers(self) -> Waivers: ...
+    @property
+    def agents(self) -> Agents: ...
     @property
     def entries(self) -> Entries: ...
     @property

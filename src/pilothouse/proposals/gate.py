@@ -2,22 +2,26 @@
 
 An approval is bound to the digest of its subject: config, code commit, evaluation set, cost ceiling and pool. The
 caller takes the subject anew at the moment of the launch, so whatever drifted since the approval has another digest and
-is not covered. A standing waiver covers every subject of its campaign until it expires; it is a record with a name on
-it, never a default.
+is not covered. A waiver covers what its scope names, so many times, until it ends; the campaign file's own covers every
+subject of its campaign until it expires. Each is a record with a name on it, never a default.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from pilothouse.errors import NotApproved
 from pilothouse.ids import ProposalId
 from pilothouse.proposals.proposal import Approval, Subject
+from pilothouse.proposals.waiver import Moves, Standing, Waiver, why_not
 
 EVERY_SUBJECT = "*"
 """The scope of a standing waiver; an approval that is no waiver never covers it."""
+
+DRIFTED = "drifted since it was drafted"
+"""How the refusal begins of a proposal whose subject is no longer what was drafted; another one takes its place."""
 
 DIGEST_SHOWN = 12
 
@@ -28,23 +32,37 @@ class Admitted:
 
     proposal: ProposalId
     subject_digest: str
-    by: Approval
+    by: Approval | Waiver
     at: datetime
 
 
-def admit(proposal: ProposalId, subject_digest: str, approvals: Iterable[Approval], *, now: datetime) -> Admitted:
+def admit(
+    proposal: ProposalId,
+    subject_digest: str,
+    approvals: Iterable[Approval],
+    *,
+    now: datetime,
+    waivers: Sequence[Standing] = (),
+    moves: Moves | None = None,
+) -> Admitted:
     """Open the gate by the first of the campaign's approvals that covers the subject now, an exact one before a waiver.
 
-    Raises `NotApproved`, saying that nothing was granted, that it was for another subject, or that it has expired.
+    `moves` is what `waivers` look at. Raises `NotApproved`, saying that nothing was granted, that it was for another
+    subject, that it has expired, or why each waiver does not cover it.
     """
+    assert moves is not None or not waivers, "a waiver looks at what moves"
     assert now.tzinfo is not None, f"a naive time cannot expire anything: {now!r}"
     assert subject_digest != EVERY_SUBJECT, "a subject's digest is never a waiver's scope"
     known = sorted(approvals, key=lambda approval: (_is_standing(approval), approval.granted_at))
-    for approval in known:
-        if _covers(approval, subject_digest) and _is_valid(approval, now):
-            return Admitted(proposal=proposal, subject_digest=subject_digest, by=approval, at=now)
+    valid = [approval for approval in known if _covers(approval, subject_digest) and _is_valid(approval, now)]
+    looked = [] if moves is None else [(each.waiver, why_not(each, moves, now=now)) for each in waivers]
+    exact = [approval for approval in valid if not _is_standing(approval)]
+    covering: list[Approval | Waiver] = [*exact, *(waiver for waiver, why in looked if not why), *valid]
+    if covering:
+        return Admitted(proposal=proposal, subject_digest=subject_digest, by=covering[0], at=now)
+    reasons = [_why_not(known, subject_digest, now), *(f"waiver {waiver.id} {why}" for waiver, why in looked)]
     raise NotApproved(
-        f"proposal {proposal} is not approved: {_why_not(known, subject_digest, now)}",
+        f"proposal {proposal} is not approved: {'; '.join(reasons)}",
         fix=f"look at it with `pilothouse proposal show {proposal}`, then `pilothouse proposal approve {proposal}`",
     )
 

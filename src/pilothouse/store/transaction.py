@@ -10,6 +10,7 @@ from pilothouse.fleet.job import Job, Shape
 from pilothouse.fleet.ledger import Settlement
 from pilothouse.ids import ShapeNumber
 from pilothouse.store.access import StoredAccess
+from pilothouse.store.agents import StoredAgents
 from pilothouse.store.audit import StoredAudit
 from pilothouse.store.budgets import StoredBudgets
 from pilothouse.store.campaigns import StoredCampaigns
@@ -20,6 +21,7 @@ from pilothouse.store.fleet_settings import StoredFleetSettings
 from pilothouse.store.jobs import StoredJobs
 from pilothouse.store.outbox import StoredOutbox
 from pilothouse.store.proposals import StoredProposals
+from pilothouse.store.waivers import StoredWaivers
 
 
 class StoredTransaction:
@@ -34,6 +36,8 @@ class StoredTransaction:
         self.jobs = StoredJobs(connection, shapes)
         self.campaigns = StoredCampaigns(connection)
         self.proposals = StoredProposals(connection)
+        self.waivers = StoredWaivers(connection)
+        self.agents = StoredAgents(connection)
         self.entries = StoredEntries(connection)
         self.factories = StoredFactories(connection, self._changed)
         self.budgets = StoredBudgets(connection, self._changed)

@@ -22,6 +22,7 @@ from pilothouse.proposals.proposal import State
 from pilothouse.testing import values
 from pilothouse.testing.endings_conformance import EndingsConformance
 from pilothouse.testing.flight_conformance import FlightConformance
+from pilothouse.testing.gate_conformance import GateConformance
 from pilothouse.testing.graph_conformance import GraphConformance
 from pilothouse.testing.jobs_conformance import LATER, NOBODY, OTHER, JobsConformance, building, finish, insert
 from pilothouse.testing.values import CAMPAIGN, PRODUCT
@@ -481,6 +482,7 @@ class StoreConformance(
     GraphConformance,
     CampaignsConformance,
     ProposalsConformance,
+    GateConformance,
     EntriesConformance,
     LeadershipConformance,
     TransactionsConformance,

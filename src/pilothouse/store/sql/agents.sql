@@ -1,0 +1,17 @@
+-- name: add_agent_run
+-- Keeps what an agent did for a proposal.
+INSERT INTO agent_runs (product, campaign, proposal, at, charged_usd, record)
+VALUES (:product, :campaign, :proposal, :at, :charged_usd, :record);
+
+-- name: agent_runs_of_campaign
+-- Lists the runs of agents, oldest first.
+SELECT * FROM agent_runs WHERE product = :product AND campaign = :name ORDER BY position;
+
+-- name: add_agent_incident
+-- Keeps what an agent was refused.
+INSERT INTO agent_incidents (product, campaign, proposal, at, diagnosis, evidence, occurrences, response)
+VALUES (:product, :campaign, :proposal, :at, :diagnosis, :evidence, :occurrences, :response);
+
+-- name: agent_incidents_of_campaign
+-- Lists what agents were refused, oldest first.
+SELECT * FROM agent_incidents WHERE product = :product AND campaign = :name ORDER BY position;

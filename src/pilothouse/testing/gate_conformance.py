@@ -1,0 +1,134 @@
+"""What every store must do with waivers, admissions and what agents did, as tests."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from pilothouse.errors import Conflict, NotFound
+from pilothouse.ids import ProposalId
+from pilothouse.ports.store import Store, Transaction
+from pilothouse.proposals.agent_run import AgentIncident, AgentRun
+from pilothouse.proposals.proposal import Risk
+from pilothouse.proposals.waiver import Admission, Standing, Waiver
+from pilothouse.testing import values
+from pilothouse.testing.values import BEGIN, CAMPAIGN, PRODUCT
+
+LATER = BEGIN + timedelta(hours=1)
+WAIVER = Waiver(
+    id="waiver-1",
+    product=PRODUCT,
+    campaign=CAMPAIGN,
+    granted_by="ada",
+    reason="a bounded night",
+    knobs=("layers",),
+    buckets=("optimizer",),
+    risk=Risk.MEDIUM,
+    proposals=2,
+    terms={"pool": "local"},
+    granted_at=BEGIN,
+    expires_at=LATER,
+)
+
+
+def admission(number: int, *, waiver: str | None) -> Admission:
+    """Return how proposal `number` passed the gate."""
+    return Admission(
+        product=PRODUCT,
+        campaign=CAMPAIGN,
+        proposal=ProposalId(f"proposal-{number}"),
+        subject_digest=values.make_digest("subject"),
+        approver="ada",
+        waiver=waiver,
+        at=BEGIN,
+    )
+
+
+def begin(tx: Transaction, *, proposals: int = 3) -> None:
+    """Store a campaign with so many proposals."""
+    tx.campaigns.put(values.make_campaign())
+    for number in range(1, proposals + 1):
+        tx.proposals.add(values.make_proposal(number))
+
+
+class GateConformance:
+    """Who opened the gate, and what agents did to reach it."""
+
+    def test_a_waiver_comes_back_and_counts_what_it_let_through(self, store: Store) -> None:
+        """With its scope, and with an admission by an approval left out."""
+        with store.write() as tx:
+            begin(tx)
+            tx.waivers.grant(WAIVER)
+            tx.waivers.admit(admission(1, waiver=WAIVER.id))
+            tx.waivers.admit(admission(2, waiver=None))
+        with store.read() as tx:
+            assert list(tx.waivers.standing(PRODUCT, CAMPAIGN)) == [Standing(waiver=WAIVER, used=1)]
+            assert tx.waivers.admission(PRODUCT, ProposalId("proposal-1")) == admission(1, waiver=WAIVER.id)
+            assert tx.waivers.admission(PRODUCT, ProposalId("proposal-2")) == admission(2, waiver=None)
+            assert tx.waivers.admission(PRODUCT, ProposalId("proposal-3")) is None
+
+    def test_a_waiver_that_is_used_up_lets_nothing_more_through(self, store: Store) -> None:
+        """The tables hold it too, whoever asks; and nobody passes the gate twice."""
+        with store.write() as tx:
+            begin(tx)
+            tx.waivers.grant(WAIVER)
+            tx.waivers.admit(admission(1, waiver=WAIVER.id))
+            with pytest.raises(Conflict), tx.savepoint():
+                tx.waivers.admit(admission(1, waiver=None))
+            tx.waivers.admit(admission(2, waiver=WAIVER.id))
+            with pytest.raises(Conflict, match="no more proposals"), tx.savepoint():
+                tx.waivers.admit(admission(3, waiver=WAIVER.id))
+            with pytest.raises(NotFound), tx.savepoint():
+                tx.waivers.admit(admission(3, waiver="waiver-9"))
+
+    def test_a_waiver_is_ended_once(self, store: Store) -> None:
+        """And has an end from the beginning."""
+        with store.write() as tx:
+            begin(tx, proposals=0)
+            tx.waivers.grant(WAIVER)
+            tx.waivers.end(PRODUCT, WAIVER.id, by="bob", now=LATER)
+            with pytest.raises(Conflict, match="ended once"), tx.savepoint():
+                tx.waivers.end(PRODUCT, WAIVER.id, by="eve", now=LATER)
+            with pytest.raises(NotFound):
+                tx.waivers.end(PRODUCT, "waiver-9", by="eve", now=LATER)
+            with pytest.raises(Conflict), tx.savepoint():
+                tx.waivers.grant(replace(WAIVER, id="waiver-2", expires_at=BEGIN))
+            (found,) = tx.waivers.standing(PRODUCT, CAMPAIGN)
+        assert (found.waiver.ended_at, found.waiver.ended_by) == (LATER, "bob")
+
+    def test_what_an_agent_did_comes_back_once(self, store: Store) -> None:
+        """An unknown cost stays unknown, and a proposal has one run and one incident of a kind."""
+        run = AgentRun(
+            product=PRODUCT,
+            campaign=CAMPAIGN,
+            proposal=ProposalId("proposal-1"),
+            at=BEGIN,
+            charged_usd=None,
+            record={"level": "landlock", "turns": 3},
+        )
+        paid = replace(run, proposal=ProposalId("proposal-2"), charged_usd=0.125)
+        incident = AgentIncident(
+            product=PRODUCT,
+            campaign=CAMPAIGN,
+            proposal=run.proposal,
+            at=BEGIN,
+            diagnosis="file",
+            evidence="openat /etc/shadow",
+            occurrences=2,
+            response="held",
+        )
+        with store.write() as tx:
+            begin(tx)
+            for each in (run, paid):
+                tx.agents.keep(each)
+            tx.agents.note(incident)
+            for again in (lambda: tx.agents.keep(run), lambda: tx.agents.note(incident)):
+                with pytest.raises(Conflict), tx.savepoint():
+                    again()
+            with pytest.raises(NotFound), tx.savepoint():
+                tx.agents.keep(replace(run, proposal=ProposalId("proposal-9")))
+        with store.read() as tx:
+            assert list(tx.agents.runs(PRODUCT, CAMPAIGN)) == [run, paid]
+            assert list(tx.agents.incidents(PRODUCT, CAMPAIGN)) == [incident]
