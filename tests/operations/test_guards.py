@@ -35,9 +35,9 @@ def _tx() -> Iterator[Transaction]:
     store.close()
 
 
-def key_of(tx: Transaction, product: ProductId | None, *, byte: int) -> Token:
+def key_of(tx: Transaction, product: ProductId | None, *, byte: int, factory: FactoryName = FACTORY) -> Token:
     """Store a key of the factory that is good for this product, or for all of them."""
-    grant = Grant(kind=TokenKind.WORKER, name=FACTORY, role=Role.WORKER, product=product, factory=FACTORY)
+    grant = Grant(kind=TokenKind.WORKER, name=factory, role=Role.WORKER, product=product, factory=factory)
     _, token = mint_token(grant, entropy=bytes([byte]) * ENTROPY_BYTES, now=BEGIN, expires_at=None)
     tx.access.add(token)
     return token
@@ -78,6 +78,14 @@ def test_a_factorys_keys_are_those_of_its_product(tx: Transaction) -> None:
 
     assert list(live_keys(tx, FACTORY, product=None, now=BEGIN)) == [for_all]
     assert list(live_keys(tx, FACTORY, product=PRODUCT, now=BEGIN)) == [for_one]
+
+
+def test_a_factorys_keys_are_its_own(tx: Transaction) -> None:
+    """Its neighbour, who serves the same product, keeps its key when this one's are revoked."""
+    mine = key_of(tx, PRODUCT, byte=1)
+    key_of(tx, PRODUCT, byte=2, factory=FactoryName("neighbour"))
+
+    assert list(live_keys(tx, FACTORY, product=PRODUCT, now=BEGIN)) == [mine]
 
 
 def test_a_revocation_ends_the_sessions_of_its_product_only(tx: Transaction) -> None:

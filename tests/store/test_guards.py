@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from pilothouse.fleet.claim import Grant
+from pilothouse.fleet.claim import Ending, Grant
 from pilothouse.fleet.job import Cost, Job, Outcome, Placed
 from pilothouse.fleet.ledger import Reservation
 from pilothouse.fleet.stages import Stage
@@ -89,6 +92,33 @@ def test_each_attempt_of_a_job_is_settled_by_itself(store: Store) -> None:
         (balance,) = tx.budgets.balances(PRODUCT, since=BEGIN).values()
         assert balance.spent.usd == 3_000_000
         assert not tx.budgets.settle(job.number, epoch=Epoch(1), cost=COST, now=LATER)
+
+
+@pytest.mark.parametrize("by", ["a transaction", "a flight"])
+def test_an_attempt_of_another_epoch_is_not_ended_with_the_jobs(
+    request: pytest.FixtureRequest, store: Store, tmp_path: Path, by: str
+) -> None:
+    """Two open attempts of one job are not known to arise; if they did, a report would end the one it speaks of."""
+    with store.write() as tx:
+        held = claimed(tx, queued(tx))
+    stray = "INSERT INTO job_attempts (job, epoch, session, claimed_at) SELECT job, 9, session, claimed_at FROM job_attempts"
+    if isinstance(store, SqliteStore):
+        with closing(sqlite3.connect(tmp_path / "pilothouse.db")) as connection, connection:
+            connection.execute(stray)
+    else:
+        with psycopg.connect(request.getfixturevalue("dsn")) as postgres:
+            postgres.execute(stray.encode())
+    ending = Ending(held.number, held.epoch, Stage.ASSIGNED, values.make_report())
+
+    if by == "a flight":
+        assert set(store.send([], [ending], now=LATER).land().shipped) == {held.number}
+    else:
+        with store.write() as tx:
+            assert not tx.jobs.ship([ending], now=LATER)
+
+    with store.read() as tx:
+        ended = {attempt.epoch: attempt.ended_at for attempt in tx.jobs.attempts(held.id)}
+    assert ended == {1: LATER, 9: None}
 
 
 def test_keys_that_are_looked_up_together_are_those_of_one_product(store: Store) -> None:
