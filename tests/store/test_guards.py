@@ -25,6 +25,9 @@ from pilothouse.testing.values import BOOT, FACTORY, PRODUCT
 
 LATER = BEGIN + timedelta(seconds=1)
 COST = Cost(usd=1.0)
+STRAY_ATTEMPT = """
+INSERT INTO job_attempts (job, epoch, session, claimed_at) SELECT job, 9, session, claimed_at FROM job_attempts
+"""
 
 
 @pytest.fixture(name="store", params=["sqlite", "postgres"])
@@ -101,13 +104,12 @@ def test_an_attempt_of_another_epoch_is_not_ended_with_the_jobs(
     """Two open attempts of one job are not known to arise; if they did, a report would end the one it speaks of."""
     with store.write() as tx:
         held = claimed(tx, queued(tx))
-    stray = "INSERT INTO job_attempts (job, epoch, session, claimed_at) SELECT job, 9, session, claimed_at FROM job_attempts"
     if isinstance(store, SqliteStore):
         with closing(sqlite3.connect(tmp_path / "pilothouse.db")) as connection, connection:
-            connection.execute(stray)
+            connection.execute(STRAY_ATTEMPT)
     else:
         with psycopg.connect(request.getfixturevalue("dsn")) as postgres:
-            postgres.execute(stray.encode())
+            postgres.execute(STRAY_ATTEMPT.encode())
     ending = Ending(held.number, held.epoch, Stage.ASSIGNED, values.make_report())
 
     if by == "a flight":
