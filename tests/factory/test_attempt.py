@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pilothouse.factory import heart
 from pilothouse.fleet.job import Cost, JobSpec, Outcome
 from pilothouse.ids import ArtifactDigest
 from pilothouse.operations.curves import read_curve
@@ -51,6 +52,17 @@ def test_success_brings_metrics_and_artifacts(bench: Bench) -> None:
     ((job, epoch, pid, _),) = bench.dispatch.starts
     assert (job, epoch) == ("job-1", 1)
     assert not is_running(pid)
+
+
+def test_an_end_waits_for_no_later_sign_of_life(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a program said last goes out with its end, however long signs of life wait for each other otherwise."""
+    monkeypatch.setattr(heart, "PROGRESS_EVERY_SECONDS", 1000.0)
+    program = KIT + "    run.log(1, total=1, loss=2.5)\n    run.finish({'train_loss': 1.5})\n"
+
+    report = reported(bench.run(bench.offer_for(program)))
+
+    assert report.outcome is Outcome.SUCCEEDED
+    assert [progress.step for progress in bench.dispatch.progress] == [1]
 
 
 def test_the_program_finds_its_order(bench: Bench, tmp_path: Path) -> None:

@@ -210,8 +210,9 @@ class Attempt:
         exit_code = handle.stop(grace_seconds=self._grace(halt))
         self._ended_at = self._around.monotonic()
         if watched.read_last() and watched.progress is not None:
-            # The last word on progress goes out while the artifacts are taken in.
-            self._hold.tell(watched.progress, at_once=True)
+            self._hold.tell(watched.progress)
+        # The last word on progress goes out while the artifacts are taken in, whoever has read it.
+        self._hold.hasten()
         if halt in {Halt.ENGINE_GONE, Halt.LEASE_OVER} or self._hold.lost:
             return self._interrupted(halt, "while the program ran: no beat was answered", exit_code=exit_code)
         refused = self._tell_start(handle, insist=True)

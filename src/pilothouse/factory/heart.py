@@ -103,12 +103,17 @@ class Hold:
         with self._changed:
             self._touched_at = self._heart.monotonic()
 
-    def tell(self, progress: Progress, *, at_once: bool = False) -> None:
-        """Send this sign of life with the next beat, which comes within about a second, or at once."""
+    def tell(self, progress: Progress) -> None:
+        """Send this sign of life with the next beat, which comes within about a second."""
         with self._changed:
             self._touched_at = self._heart.monotonic()
             self._progress = progress
-            self._at_once = at_once
+            self._changed.notify_all()
+
+    def hasten(self) -> None:
+        """Let what was told and has not arrived go out at once: the end that follows it waits for it."""
+        with self._changed:
+            self._at_once = self._progress is not None
             self._changed.notify_all()
 
     def settle(self, timeout_seconds: float) -> None:
