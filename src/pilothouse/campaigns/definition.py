@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from pydantic import Field, model_validator
 
+from pilothouse.campaigns.records_section import Records, Tracking
 from pilothouse.campaigns.sections import (
     Budget,
     BudgetOfChange,
@@ -40,6 +41,8 @@ class Definition(Section):
     decision: Decision = Decision()
     monitor: Monitor = Monitor()
     budget: Budget = Budget()
+    records: Records = Records()
+    tracking: Tracking = Tracking()
 
     @model_validator(mode="after")
     def _decides_by_one(self) -> Definition:

@@ -36,20 +36,29 @@ class _Point:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Scale:
+class Scale:
     """From values to pixels."""
 
     low: float
     high: float
     count: int
+    floor: float = BOTTOM
+
+    @classmethod
+    def around(cls, values: Sequence[float], *, count: int, floor: float = BOTTOM) -> Scale:
+        """Return the scale that shows these values with a margin, over a foot of `floor` pixels."""
+        low, high = min(values), max(values)
+        margin = 0.08 * (high - low) or 1.0
+        return cls(low=low - margin, high=high + margin, count=count, floor=floor)
 
     def x(self, index: int) -> float:
+        """Return the place of a trial."""
         return LEFT + (WIDTH - LEFT - RIGHT) * ((index + 0.5) / self.count)
 
     def y(self, value: float) -> float:
         """Return the place of a value; one beyond the frame, such as an unbounded end, lies on its edge."""
         share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
-        return TOP + (HEIGHT - TOP - BOTTOM) * (1 - share)
+        return TOP + (HEIGHT - TOP - self.floor) * (1 - share)
 
 
 def progress_svg(*, title: str, metric: str, trials: Sequence[Trial], promotions: Sequence[Promotion]) -> str:
@@ -65,23 +74,26 @@ def progress_svg(*, title: str, metric: str, trials: Sequence[Trial], promotions
     kept = {promotion.trial for promotion in promotions} - undone
     judged = (_point(trial, metric, kept) for trial in trials if trial.state is TrialState.JUDGED)
     points = [point for point in judged if point is not None and math.isfinite(point.value)]
-    parts = [
+    about = f"{metric} by trial; bars: interval of the change against the best before"
+    if not points:
+        return frame(title, about, ["no trial is judged yet"], texts=True)
+    return frame(title, about, _drawing(points))
+
+
+def frame(title: str, about: str, parts: Sequence[str], *, texts: bool = False) -> str:
+    """Return a whole SVG: the parts below a title and a line about them; `texts` are sentences in their place."""
+    said = [f'<text x="{LEFT}" y="{HEIGHT // 2}" fill="{BASELINE_COLOUR}">{escape(part)}</text>' for part in parts]
+    lines = [
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
             f'font-family="system-ui, sans-serif" font-size="13"><title>{escape(title)}</title>'
         ),
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
         f'<text x="{LEFT}" y="24" font-size="16" font-weight="600" fill="#1f2328">{escape(title)}</text>',
-        (
-            f'<text x="{LEFT}" y="42" fill="{BASELINE_COLOUR}">{escape(metric)} by trial; bars: interval of the '
-            "change against the best before</text>"
-        ),
+        f'<text x="{LEFT}" y="42" fill="{BASELINE_COLOUR}">{escape(about)}</text>',
+        *(said if texts else parts),
     ]
-    if points:
-        parts += _drawing(points)
-    else:
-        parts.append(f'<text x="{LEFT}" y="{HEIGHT // 2}" fill="{BASELINE_COLOUR}">no trial is judged yet</text>')
-    return "\n".join([*parts, "</svg>", ""])
+    return "\n".join([*lines, "</svg>", ""])
 
 
 def _point(trial: Trial, metric: str, kept: set[int]) -> _Point | None:
@@ -103,13 +115,12 @@ def _point(trial: Trial, metric: str, kept: set[int]) -> _Point | None:
 
 def _drawing(points: Sequence[_Point]) -> list[str]:
     ends = [end for point in points for end in (point.low, point.value, point.high) if math.isfinite(end)]
-    low, high = min(ends), max(ends)
-    margin = 0.08 * (high - low) or 1.0
-    scale = _Scale(low=low - margin, high=high + margin, count=len(points))
-    return [*_grid(scale), *_best_line(points, scale), *_marks(points, scale), *_legend()]
+    scale = Scale.around(ends, count=len(points))
+    return [*grid(scale), *_best_line(points, scale), *_marks(points, scale), *_legend()]
 
 
-def _grid(scale: _Scale) -> list[str]:
+def grid(scale: Scale) -> list[str]:
+    """Return the lines of the values, with their numbers."""
     parts = []
     for tick in range(TICKS + 1):
         value = scale.low + (scale.high - scale.low) * tick / TICKS
@@ -119,7 +130,7 @@ def _grid(scale: _Scale) -> list[str]:
     return parts
 
 
-def _best_line(points: Sequence[_Point], scale: _Scale) -> list[str]:
+def _best_line(points: Sequence[_Point], scale: Scale) -> list[str]:
     """Draw the running best as steps: it moves only where a trial was kept."""
     path, best = "", points[0].value
     for index, point in enumerate(points):
@@ -134,7 +145,7 @@ def _best_line(points: Sequence[_Point], scale: _Scale) -> list[str]:
     return [f'<path d="{path}" fill="none" stroke="#0969da" stroke-width="1.5" stroke-dasharray="5 4"/>']
 
 
-def _marks(points: Sequence[_Point], scale: _Scale) -> list[str]:
+def _marks(points: Sequence[_Point], scale: Scale) -> list[str]:
     every = max(1, len(points) // 20)
     parts = []
     for index, point in enumerate(points):

@@ -35,3 +35,9 @@ def seed_of(first: int, *, trial: int, purpose: Purpose, index: int) -> int:
     """Return the seed of the run number `index` of a purpose, counted from 0, in a campaign that begins at `first`."""
     assert 0 <= index < ROOM[purpose], f"run {index} of trial {trial} would take the seeds of another purpose"
     return first + BLOCK * trial + purpose + index
+
+
+def purpose_of(first: int, *, trial: int, seed: int) -> Purpose | None:
+    """Return what a run of this trial with this seed is for; None for a seed that no purpose of the trial has."""
+    place = seed - first - BLOCK * trial
+    return next((each for each in Purpose if 0 <= place - each < ROOM[each]), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
@@ -20,18 +21,26 @@ def report(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="The campaign; may be left out if there is one.")
     ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Write the progress plot to this file, as SVG.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell the best config with its interval, everything that was tried, and what it has cost."""
     from pilothouse.campaigns.report import report_json
-    from pilothouse.operations.campaign_report import campaign_report
+    from pilothouse.operations.campaign_report import campaign_plot, campaign_report
     from pilothouse.operations.campaign_snapshot import find_campaign
+    from pilothouse.wiring.workspace import write_text
 
     workspace = open_existing(ctx)
     with workspace.store.read() as tx:
         campaign = find_campaign(tx, workspace.product, name)
-        values = report_json(campaign_report(tx, campaign))
-    values["plot"] = str(workspace.pages(campaign).plot)
+        record = campaign_report(tx, campaign)
+        drawn = campaign_plot(tx, campaign, record.definition) if plot is not None else ""
+    values = report_json(record)
+    if plot is not None:
+        write_text(plot, drawn)
+    values["plot"] = str(plot if plot is not None else workspace.pages(campaign).plot)
     if as_json:
         print_json(values)
     else:

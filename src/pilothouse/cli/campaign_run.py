@@ -56,6 +56,7 @@ def run_in_foreground(settings: Settings, request: RunRequest) -> int:
                 warn=note,
                 tell=view,
                 seats=request.seats,
+                file=request.file,
             ),
             stop,
         )

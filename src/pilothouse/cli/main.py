@@ -16,6 +16,7 @@ from pilothouse.cli import (
     budget,
     calibrate,
     campaign,
+    campaign_records,
     campaign_report,
     demo,
     doctor,
@@ -47,6 +48,8 @@ app = typer.Typer(
 )
 campaign.app.command("calibrate")(calibrate.calibrate)
 campaign.app.command("report")(campaign_report.report)
+campaign.app.command("note")(campaign_records.note)
+campaign.app.command("records")(campaign_records.records)
 app.add_typer(campaign.app, name="campaign")
 app.add_typer(proposal.app, name="proposal")
 app.add_typer(run.app, name="run")

@@ -27,7 +27,7 @@ ENTITY = re.compile(r"&(?=#?\w+;)")
 def render(header: ThreadHeader, entries: Sequence[Entry]) -> str:
     """Return the page: scope, baseline and every entry with its confidence and its hash. Times are UTC."""
     lines = [
-        f"# {_inline(header.topic)}: Research Logbook",
+        f"# {inline(header.topic)}: Research Logbook",
         "",
         "## Scope",
         *_prose("Goal", header.goal),
@@ -49,7 +49,7 @@ def render(header: ThreadHeader, entries: Sequence[Entry]) -> str:
 def _entry(entry: Entry) -> Iterator[str]:
     body = entry.body
     at = entry.at.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="minutes")
-    yield f"### {at} - {_inline(body.label)}"
+    yield f"### {at} - {inline(body.label)}"
     yield from _prose("Hypothesis", body.hypothesis)
     yield from _code("Command", body.command)
     yield from _code("Config", body.config)
@@ -60,7 +60,7 @@ def _entry(entry: Entry) -> Iterator[str]:
     if body.evidence:
         evidence = json.dumps(dict(body.evidence), sort_keys=True, indent=2, ensure_ascii=False)
         yield from _code("Evidence", evidence, language="json")
-    yield f"- Entry: {entry.number}, SHA-256 {_inline(entry.hash)} after {_inline(entry.previous_hash)}"
+    yield f"- Entry: {entry.number}, SHA-256 {inline(entry.hash)} after {inline(entry.previous_hash)}"
     yield ""
 
 
@@ -75,7 +75,7 @@ def _prose(key: str, text: str) -> Iterator[str]:
 
 def _code(key: str, text: str, *, language: str = "text") -> Iterator[str]:
     """Yield one list item whose text stands verbatim, in a span or in a block of several lines."""
-    lines = [_visible(line) for line in text.splitlines()]
+    lines = [visible(line) for line in text.splitlines()]
     if not any(line.strip() for line in lines):
         yield f"- {key}: {NOT_STATED}"
         return
@@ -93,17 +93,17 @@ def _code(key: str, text: str, *, language: str = "text") -> Iterator[str]:
     yield f"  {fence}"
 
 
-def _inline(text: str) -> str:
+def inline(text: str) -> str:
     """Return the text in one line, for a place where a line break would end the block."""
     return _escape(" ".join(text.split())) or NOT_STATED
 
 
 def _escape(line: str) -> str:
     """Return the line so that it opens no block and holds no HTML, entity or image."""
-    safe = ENTITY.sub("&amp;", _visible(line)).replace("<", "&lt;").replace("![", "!\\[")
+    safe = ENTITY.sub("&amp;", visible(line)).replace("<", "&lt;").replace("![", "!\\[")
     return BLOCK_MARKER.sub(lambda found: f"\\{found[1]}" if found[1] else f"{found[2]}\\{found[3]}", safe)
 
 
-def _visible(line: str) -> str:
+def visible(line: str) -> str:
     """Return the line with everything that does not print spelt out by its code."""
     return "".join(letter if letter.isprintable() or letter == "\t" else ascii(letter)[1:-1] for letter in line)

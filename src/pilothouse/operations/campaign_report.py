@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Sequence
 
 from pilothouse.campaigns.autopilot_definition import AutopilotDefinition
+from pilothouse.campaigns.autopilot_plot import Level, autopilot_svg
 from pilothouse.campaigns.kinds import definition_of
 from pilothouse.campaigns.record import Campaign, Promotion
 from pilothouse.campaigns.report import Record
-from pilothouse.campaigns.seeds import Purpose, seed_of
+from pilothouse.campaigns.seeds import Purpose, purpose_of
 from pilothouse.errors import Conflict, NotFound
 from pilothouse.evidence.seeds import SeedComparison, compare_seeds
 from pilothouse.fleet.stages import Stage
@@ -51,25 +53,50 @@ def _overall(
     """Compare the runs with which either baseline was measured: fresh seeds, chosen by no look."""
     if first.trial == now.trial:
         return None
-    arms = [_arm(tx, definition, campaign, trial=each.trial) for each in (first, now)]
-    if min(len(arm) for arm in arms) < RUNS_LEAST:
+    arms = baseline_arms(tx, definition, campaign, trials={first.trial, now.trial})
+    before, after = arms[first.trial], arms[now.trial]
+    if min(len(before), len(after)) < RUNS_LEAST:
         return None
-    return compare_seeds(arms[0], arms[1], alpha=definition.decision.alpha)
+    return compare_seeds(before, after, alpha=definition.decision.alpha)
 
 
-def _arm(tx: Transaction, definition: AutopilotDefinition, campaign: Campaign, *, trial: int) -> dict[str, float]:
-    """Return the finished runs that measured a trial as the baseline, the newest of each seed."""
-    first = definition.autopilot.seed
-    low = seed_of(first, trial=trial, purpose=Purpose.ARM, index=0)
-    high = seed_of(first, trial=trial, purpose=Purpose.SCREEN, index=0)
+def baseline_arms(
+    tx: Transaction, definition: AutopilotDefinition, campaign: Campaign, *, trials: Collection[int]
+) -> dict[int, dict[str, float]]:
+    """Return for each trial the finished runs that measured it as the baseline, the newest of each seed."""
     name, _ = definition.primary()
-    values: dict[str, float] = {}
+    arms: dict[int, dict[str, float]] = {trial: {} for trial in trials}
     for run in tx.campaigns.runs(campaign.product, campaign=campaign.name, limit=RUNS_READ):
-        if not low <= run.seed < high or str(run.seed) in values:
+        purpose = purpose_of(definition.autopilot.seed, trial=run.trial, seed=run.seed)
+        if run.trial not in arms or purpose is not Purpose.ARM or str(run.seed) in arms[run.trial]:
             continue
         job = tx.jobs.by_id(run.job)
         if job is not None and job.stage is Stage.SHIPPED:
             value = step_fact(tx, job).metrics.get(name, math.nan)
             if math.isfinite(value):
-                values[str(run.seed)] = value
-    return values
+                arms[run.trial][str(run.seed)] = value
+    return arms
+
+
+def campaign_plot(tx: Transaction, campaign: Campaign, definition: AutopilotDefinition) -> str:
+    """Return the plot: what became of each trial, and the running best with the interval of its own runs."""
+    product, name = campaign.product, campaign.name
+    promoted = {promotion.trial for promotion in tx.campaigns.promotions(product, name)}
+    arms = baseline_arms(tx, definition, campaign, trials=promoted)
+    metric, table = definition.primary()
+    return autopilot_svg(
+        title=f"Campaign {name}",
+        metric=metric,
+        direction=table.better(),
+        trials=tx.campaigns.trials(product, name),
+        levels={trial: _level(list(arm.values())) for trial, arm in arms.items() if len(arm) >= RUNS_LEAST},
+    )
+
+
+def _level(values: Sequence[float]) -> Level:
+    """Return the mean of runs with its 95 % interval by Student's t."""
+    # Whoever only reads a report's numbers has no use for it; scipy is slow to load.
+    from pilothouse.evidence.mean_interval import mean_interval  # noqa: PLC0415  as said above
+
+    mean = math.fsum(value / len(values) for value in values)
+    return Level(mean=mean, interval=mean_interval(values, alpha=0.05))

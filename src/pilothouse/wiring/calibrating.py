@@ -18,6 +18,7 @@ from pilothouse.operations.calibrate import conditions_of, floors_of, record_flo
 from pilothouse.operations.campaign_facts import Session, flywheel_facts
 from pilothouse.operations.campaign_snapshot import find_campaign
 from pilothouse.wiring.conditions import code_commit, hardware_class
+from pilothouse.wiring.recording import recording
 from pilothouse.wiring.running import CampaignStart, begin_campaign, run_campaign, running_engine
 from pilothouse.wiring.workspace import Workspace
 
@@ -71,7 +72,8 @@ def calibrate(
             overrides={},
             replicates=replicates,
         )
-        ending = loop.run(stop)
+        with recording(workspace, running.engine, campaign, file=start.file, warn=start.warn):
+            ending = loop.run(stop)
         if running.keeper.failure is not None:
             loop.fail(running.keeper.failure)
             raise running.keeper.failure

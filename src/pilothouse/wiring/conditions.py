@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import subprocess
 from pathlib import Path
 
-GIT_SECONDS = 10.0
+from pilothouse.campaigns.applied import SUFFIX
+from pilothouse.wiring.repository import git
+
 UNTRACKED_BYTES_MAX = 1 << 20
+CODE = (":/", f":(top,exclude,glob)**/*{SUFFIX}", f":(top,exclude,glob)**/.*{SUFFIX}.tmp")
+"""Everything but the files in which a campaign records what it has applied: they say what came of the code."""
 
 
 def hardware_class() -> str:
@@ -20,13 +23,14 @@ def hardware_class() -> str:
 def code_commit(home: Path) -> str:
     """Return the commit of the working folder, or `unversioned`; a changed tree adds a hash of its changes.
 
+    It is the newest commit in which any code has changed, so that one which only records an applied config is none.
     Untracked files count, but for those that git ignores and those in `home`, which a campaign writes itself.
     """
-    head = _git("rev-parse", "HEAD")
+    head = _git("rev-list", "-1", "HEAD", "--", *CODE) or _git("rev-parse", "--verify", "HEAD")
     if head is None:
         return "unversioned"
-    digest = hashlib.sha256((_git("diff", "HEAD", "--binary") or "").encode("utf-8", "surrogateescape"))
-    untracked = (_git("ls-files", "--others", "--exclude-standard", "-z", "--full-name", ":/") or "").split("\0")
+    digest = hashlib.sha256((_git("diff", "HEAD", "--binary", "--", *CODE) or "").encode("utf-8", "surrogateescape"))
+    untracked = (_git("ls-files", "--others", "--exclude-standard", "-z", "--full-name", *CODE) or "").split("\0")
     top = Path(_git("rev-parse", "--show-toplevel") or ".")
     for path in sorted(top / name for name in untracked if name):
         if not path.is_relative_to(home):
@@ -48,15 +52,5 @@ def _fingerprint(path: Path) -> bytes:
 
 
 def _git(*words: str) -> str | None:
-    try:
-        done = subprocess.run(  # noqa: S603  fixed words, no shell
-            ["git", *words],  # noqa: S607  the git that the person uses
-            capture_output=True,
-            encoding="utf-8",
-            errors="surrogateescape",
-            timeout=GIT_SECONDS,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.removesuffix("\n")
+    ended = git(*words)
+    return ended.out if ended.code == 0 else None

@@ -6,22 +6,21 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
+from pathlib import Path
 
 from pilothouse.campaigns.autopilot_definition import AutopilotDefinition
 from pilothouse.campaigns.definition import Definition
 from pilothouse.campaigns.flywheel_definition import FlywheelDefinition
-from pilothouse.campaigns.kinds import definition_of
-from pilothouse.campaigns.progress_plot import progress_svg
 from pilothouse.campaigns.record import Campaign, Owner, TrialState
 from pilothouse.canonical import Json
 from pilothouse.engine.autopilot_loop import AutopilotLoop
 from pilothouse.engine.campaign_loop import Ending, LoopParts
 from pilothouse.engine.engine import Engine
 from pilothouse.engine.flywheel_loop import FlywheelLoop
-from pilothouse.engine.loop_events import LoopEvent, TrialJudged
+from pilothouse.engine.loop_events import LoopEvent
 from pilothouse.engine.ownership import own_engine
 from pilothouse.errors import Refused, StorageFailed
 from pilothouse.factory.keeper import FactoryKeeper
@@ -30,13 +29,13 @@ from pilothouse.operations.admit_proposal import recheck_open_trial
 from pilothouse.operations.campaign_facts import Session
 from pilothouse.operations.halt_campaign import resume_campaign
 from pilothouse.operations.open_campaign import check_overrides, check_seeds, open_campaign, unheeded_defaults
-from pilothouse.operations.read_logbook import thread_markdown
 from pilothouse.ports.store import Transaction
 from pilothouse.wiring.conditions import code_commit, hardware_class
 from pilothouse.wiring.lead import lead
 from pilothouse.wiring.local_factory import local_factory
 from pilothouse.wiring.proposers import proposer_of
-from pilothouse.wiring.workspace import Workspace, write_text
+from pilothouse.wiring.recording import recording
+from pilothouse.wiring.workspace import Workspace
 
 LEASE_SECONDS = 30.0
 _JUDGE = "pilothouse.evidence.clustered"
@@ -45,7 +44,10 @@ _JUDGE = "pilothouse.evidence.clustered"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignStart:
-    """How a campaign's loop is started. `iterations` more are judged, None for endless; so many `seats` run at once."""
+    """How a campaign's loop is started. `iterations` more are judged, None for endless; so many `seats` run at once.
+
+    `file` is where the definition was read, None where it stands in no file.
+    """
 
     definition: Definition
     iterations: int | None
@@ -54,6 +56,7 @@ class CampaignStart:
     warn: Callable[[str], None]
     tell: Callable[[LoopEvent], None]
     seats: int = SEATS
+    file: Path | None = None
 
 
 @dataclass(kw_only=True)
@@ -80,15 +83,10 @@ def run_campaign(workspace: Workspace, start: CampaignStart, stop: threading.Eve
             start.warn(f"note: {sentence}")
         with engine.read() as tx:
             session = _session(tx, campaign, start, now=now)
-
-        def tell(event: LoopEvent) -> None:
-            if isinstance(event, TrialJudged):
-                write_pages(workspace, campaign)
-            start.tell(event)
-
         threading.Thread(target=import_module, args=(_JUDGE,), name="warm-judge", daemon=True).start()
-        loop = loop_of(workspace, replace(start, tell=tell), engine, campaign, session)
-        ending = loop.run(stop)
+        loop = loop_of(workspace, start, engine, campaign, session)
+        with recording(workspace, engine, campaign, file=start.file, warn=start.warn):
+            ending = loop.run(stop)
         if running.keeper.failure is not None:
             loop.fail(running.keeper.failure)
             raise running.keeper.failure
@@ -143,7 +141,7 @@ def running_engine(workspace: Workspace, start: CampaignStart, stop: threading.E
                     yield running
             finally:
                 if running is not None:
-                    _leave(workspace, running, warn=warn)
+                    _leave(running, warn=warn)
 
 
 def _lead(
@@ -159,14 +157,13 @@ def _lead(
     )
 
 
-def _leave(workspace: Workspace, running: Running, *, warn: Callable[[str], None]) -> None:
-    """Give up the ownership and write the pages, last of all; what cannot be written now hides no other error."""
+def _leave(running: Running, *, warn: Callable[[str], None]) -> None:
+    """Give up the ownership, last of all; what cannot be written now hides no other error."""
     campaign = running.campaign
     if campaign is None:
         return
     try:
         running.engine.apply(lambda tx: tx.campaigns.own(campaign.product, campaign.name, owner=None))
-        write_pages(workspace, campaign)
     except StorageFailed as error:
         warn(f"note: {error.message}")
 
@@ -179,24 +176,6 @@ def _check_seats(start: CampaignStart) -> None:
             f"trainer.requires.seats is {wanted}, and the local factory has {start.seats}",
             fix=f"give it more with --seats {wanted}, or set seats = 1: a run may use every core of its one seat",
         )
-
-
-def write_pages(workspace: Workspace, campaign: Campaign) -> None:
-    """Write the campaign's logbook and plot for people."""
-    pages = workspace.pages(campaign)
-    with workspace.store.read() as tx:
-        trials = tx.campaigns.trials(campaign.product, campaign.name)
-        promotions = tx.campaigns.promotions(campaign.product, campaign.name)
-        written = campaign.name in tx.entries.threads(campaign.product)
-        text = thread_markdown(tx, campaign.product, campaign.name) if written else ""
-    if not any(trial.state is TrialState.JUDGED for trial in trials) and not text:
-        return
-    metric, _ = definition_of(campaign.definition).primary()
-    write_text(pages.logbook, text)
-    write_text(
-        pages.plot,
-        progress_svg(title=f"Campaign {campaign.name}", metric=metric, trials=trials, promotions=promotions),
-    )
 
 
 def begin_campaign(tx: Transaction, start: CampaignStart, owner: Owner, *, code_commit: str, now: datetime) -> Campaign:

@@ -59,10 +59,17 @@ class LedStore(Store, Leadership, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pages:
-    """The files written for people after every verdict; the database is the truth, these are views."""
+    """The files written for people as things happen; the database is the truth, these are views.
+
+    `best` points to what holds, `config` has its knobs to paste, and `runs` is the folder of the run folders.
+    """
 
     logbook: Path
+    labbook: Path
     plot: Path
+    best: Path
+    config: Path
+    runs: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +115,14 @@ class Workspace:
     def pages(self, campaign: Campaign) -> Pages:
         """Return where the campaign's pages are."""
         folder = self.home / "campaigns" / campaign.name
-        return Pages(logbook=folder / "logbook.md", plot=folder / "progress.svg")
+        return Pages(
+            logbook=folder / "logbook.md",
+            labbook=folder / "labbook.md",
+            plot=folder / "progress.svg",
+            best=folder / "best.json",
+            config=folder / "best.toml",
+            runs=folder / "runs",
+        )
 
     def stop_owner(self, owner: Owner, *, timeout_seconds: float) -> None:
         """Ask a living owner on this host to stop, and wait until it has; raise `StillPending` when it takes longer."""
