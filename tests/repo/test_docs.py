@@ -57,12 +57,23 @@ TABLES = {
     "Decision": "`[decision]`",
     "Monitor": "`[monitor]`",
     "Budget": "`[budget]`",
+    "Records": "`[records]`",
+    "Tracking": "`[tracking]`",
+    "Wandb": "`[tracking.wandb]`",
+    "Mlflow": "`[tracking.mlflow]`",
     "Golden": "`[golden.NAME]`",
     "Flywheel": "`[flywheel]`",
     "Autopilot": "`[autopilot]`",
     "Screen": "`[autopilot.screen]`",
     "Stop": "`[autopilot.stop]`",
     "Step": "`[flywheel.STEP]`",
+    "Ferry": "`[ferry]`",
+    "ScheduleTable": "`[ferry.schedule]`",
+    "Watch": "`[ferry.watch]`",
+    "Validator": "`[ferry.validators.NAME]`",
+    "Reliability": "`[ferry.reliability.NAME]`",
+    "Ranking": "`[ferry.ranking]`",
+    "Allowances": "`[ferry.allowances]`",
 }
 """The heading under which each table of the campaign file's schema is told."""
 
