@@ -9,9 +9,14 @@ from pydantic import TypeAdapter
 
 from pilothouse.campaigns.autopilot_definition import AutopilotDefinition
 from pilothouse.campaigns.definition import Definition
+from pilothouse.campaigns.ferry_definition import FerryDefinition
 from pilothouse.campaigns.flywheel_definition import FlywheelDefinition
 
-KINDS: dict[str, type[Definition]] = {"flywheel": FlywheelDefinition, "autopilot": AutopilotDefinition}
+KINDS: dict[str, type[Definition]] = {
+    "flywheel": FlywheelDefinition,
+    "autopilot": AutopilotDefinition,
+    "ferry": FerryDefinition,
+}
 
 
 def definition_of(values: object) -> Definition:
@@ -28,4 +33,4 @@ def schema_of(values: object) -> type[Definition]:
 
 def file_schema() -> dict[str, Any]:
     """Return the JSON Schema of campaign files of every kind."""
-    return TypeAdapter(FlywheelDefinition | AutopilotDefinition).json_schema()
+    return TypeAdapter(FlywheelDefinition | AutopilotDefinition | FerryDefinition).json_schema()

@@ -60,7 +60,7 @@ class CampaignTable(Section):
     """Who the campaign is. `kind` names its loop."""
 
     name: Slug
-    kind: Literal["flywheel", "autopilot"]
+    kind: Literal["flywheel", "autopilot", "ferry"]
     product: Slug = "default"
     goal: str = ""
 

@@ -20,6 +20,7 @@ from rich.text import Text
 from pilothouse.cli.table import duration
 from pilothouse.engine.loop_events import (
     BaselineKept,
+    FerryTold,
     LoopEvent,
     ProposalRefused,
     RunDoomed,
@@ -82,6 +83,8 @@ class ProgressView:
                 )
             case RunDoomed():
                 self._print(f"{event.job} is stopped, it has no chance left: {event.why}")
+            case FerryTold():
+                self._print(event.line)
             case ProposalRefused():
                 self._print(f"proposal refused: {event.proposal.refusal}")
 

@@ -70,4 +70,13 @@ class RunDoomed:
     why: str
 
 
-LoopEvent: TypeAlias = StepSeen | StepDone | TrialJudged | TrialConfirmed | BaselineKept | ProposalRefused | RunDoomed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FerryTold:
+    """Something of a ferry that a person wants to read as it happens, in one line."""
+
+    line: str
+
+
+LoopEvent: TypeAlias = (
+    StepSeen | StepDone | TrialJudged | TrialConfirmed | BaselineKept | ProposalRefused | RunDoomed | FerryTold
+)

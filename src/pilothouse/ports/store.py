@@ -54,6 +54,7 @@ from pilothouse.ids import (
 )
 from pilothouse.logbook.entry import Entry
 from pilothouse.ports.audit import Audit
+from pilothouse.ports.ferries import Ferries
 from pilothouse.ports.gate import Agents, Waivers
 from pilothouse.ports.outbox import Outbox
 from pilothouse.proposals.proposal import Approval, Proposal, State
@@ -390,6 +391,8 @@ class Transaction(Protocol):
     def waivers(self) -> Waivers: ...
     @property
     def agents(self) -> Agents: ...
+    @property
+    def ferries(self) -> Ferries: ...
     @property
     def entries(self) -> Entries: ...
     @property

@@ -17,6 +17,7 @@ from pilothouse.store.campaigns import StoredCampaigns
 from pilothouse.store.connection import Connection
 from pilothouse.store.entries import StoredEntries
 from pilothouse.store.factories import StoredFactories
+from pilothouse.store.ferries import StoredFerries
 from pilothouse.store.fleet_settings import StoredFleetSettings
 from pilothouse.store.jobs import StoredJobs
 from pilothouse.store.outbox import StoredOutbox
@@ -38,6 +39,7 @@ class StoredTransaction:
         self.proposals = StoredProposals(connection)
         self.waivers = StoredWaivers(connection)
         self.agents = StoredAgents(connection)
+        self.ferries = StoredFerries(connection)
         self.entries = StoredEntries(connection)
         self.factories = StoredFactories(connection, self._changed)
         self.budgets = StoredBudgets(connection, self._changed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -13,12 +14,14 @@ from pathlib import Path
 
 from pilothouse.campaigns.autopilot_definition import AutopilotDefinition
 from pilothouse.campaigns.definition import Definition
+from pilothouse.campaigns.ferry_definition import FerryDefinition
 from pilothouse.campaigns.flywheel_definition import FlywheelDefinition
 from pilothouse.campaigns.record import Campaign, Owner, TrialState
 from pilothouse.canonical import Json
 from pilothouse.engine.autopilot_loop import AutopilotLoop
 from pilothouse.engine.campaign_loop import Ending, LoopParts
 from pilothouse.engine.engine import Engine
+from pilothouse.engine.ferry_loop import FerryLoop
 from pilothouse.engine.flywheel_loop import FlywheelLoop
 from pilothouse.engine.loop_events import LoopEvent
 from pilothouse.engine.ownership import own_engine
@@ -31,6 +34,7 @@ from pilothouse.operations.halt_campaign import resume_campaign
 from pilothouse.operations.open_campaign import check_overrides, check_seeds, open_campaign, unheeded_defaults
 from pilothouse.ports.store import Transaction
 from pilothouse.wiring.conditions import code_commit, hardware_class
+from pilothouse.wiring.ferry_sources import GitHistory, NoIssues
 from pilothouse.wiring.lead import lead
 from pilothouse.wiring.local_factory import local_factory
 from pilothouse.wiring.proposers import proposer_of
@@ -95,7 +99,7 @@ def run_campaign(workspace: Workspace, start: CampaignStart, stop: threading.Eve
 
 def loop_of(
     workspace: Workspace, start: CampaignStart, engine: Engine, campaign: Campaign, session: Session
-) -> FlywheelLoop | AutopilotLoop:
+) -> FlywheelLoop | AutopilotLoop | FerryLoop:
     """Return the loop of the campaign's kind."""
     parts = LoopParts(
         engine=engine,
@@ -119,6 +123,18 @@ def loop_of(
                 overrides=overrides,
                 proposer=proposer_of(definition),
                 hardware=hardware_class(),
+            )
+        case FerryDefinition():
+            return FerryLoop(
+                parts=parts,
+                definition=definition,
+                campaign=campaign,
+                session=session,
+                overrides=overrides,
+                history=GitHistory(Path.cwd()),
+                issues=NoIssues(),
+                watcher=f"pilothouse on {socket.gethostname()}",
+                wait=start.iterations is None,
             )
     raise AssertionError(f"a campaign of kind {definition.campaign.kind!r} has no loop")
 
@@ -184,7 +200,8 @@ def begin_campaign(tx: Transaction, start: CampaignStart, owner: Owner, *, code_
     check_overrides(start.definition, campaign, start.overrides)
     if isinstance(start.definition, FlywheelDefinition):
         check_seeds(tx, start.definition, campaign)
-    recheck_open_trial(tx, start.definition, campaign, code_commit=code_commit)
+    if not isinstance(start.definition, FerryDefinition):  # a ferry that has sailed is what was approved
+        recheck_open_trial(tx, start.definition, campaign, code_commit=code_commit)
     resume_campaign(tx, campaign)
     tx.campaigns.own(campaign.product, campaign.name, owner=owner)
     return campaign

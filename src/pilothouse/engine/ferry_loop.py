@@ -1,0 +1,166 @@
+"""Advance a ferry: draft when it is due, launch what the gate lets through, watch it to its end, close it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pilothouse.campaigns.action import Admit, Await, Finished, Submit
+from pilothouse.campaigns.ferry import Action, DraftFerry, JudgeFerry, Rest, next_action
+from pilothouse.campaigns.ferry_definition import FerryDefinition
+from pilothouse.campaigns.ferry_plan import Asked
+from pilothouse.campaigns.ferry_record import Monitor
+from pilothouse.campaigns.stop_rules import Stuck
+from pilothouse.engine.campaign_loop import CampaignLoop
+from pilothouse.engine.loop_events import FerryTold, TrialJudged
+from pilothouse.errors import IterationFailed, NotApproved
+from pilothouse.ids import ProposalId
+from pilothouse.operations.draft_proposal import changes_words
+from pilothouse.operations.ferry_close import Closing, close_ferry, judge_ferry
+from pilothouse.operations.ferry_draft import DraftedFerry, Drafting, draft_ferry
+from pilothouse.operations.ferry_facts import FerryMoment, ferry_facts, material_of
+from pilothouse.operations.ferry_launch import launch_ferry
+from pilothouse.operations.ferry_watch import look_at, look_is_due
+from pilothouse.ports.sources import History, Issues
+from pilothouse.ports.store import Transaction
+
+REST_SECONDS = 1.0
+"""How often a loop that rests looks for a tick or an approval; a change that it is told of wakes it at once."""
+COMMIT_SECONDS = 2.0
+"""How long the commit of the working folder is believed; reading it starts git."""
+
+
+@dataclass(kw_only=True)
+class FerryLoop(CampaignLoop[FerryDefinition, Action]):
+    """The recurring run. `watcher` owns the monitors of what this loop launches; `wait` says that it stays on."""
+
+    history: History
+    issues: Issues
+    watcher: str
+    wait: bool
+    _commit: str = ""
+    _read_at: float | None = None
+    _waiting: str = ""
+
+    def decide(self) -> Action:
+        """Return the ferry's next action."""
+        moment = FerryMoment(
+            commit=self._present_commit(), moved=bool(self.overrides), wait=self.wait, now=self.parts.clock.now()
+        )
+        with self.parts.engine.read() as tx:
+            return next_action(self.definition, ferry_facts(tx, self.definition, self.campaign, self.session, moment))
+
+    def act(self, action: Action, seen: int) -> Finished | None:
+        """Act on one decision; return it when it was the last."""
+        match action:
+            case DraftFerry():
+                self._draft(action)
+            case Submit():
+                self._launch(action)
+            case JudgeFerry():
+                self._close(action)
+            case Await():
+                self._watch(action)
+                return self.share(action, seen)
+            case Rest():
+                self._rest(action.why, seen)
+            case Admit():
+                self._gate(action, seen)
+            case Stuck():
+                raise IterationFailed(action.reason, fix=action.mend)
+            case Finished():
+                return self.share(action, seen)
+        return None
+
+    def _present_commit(self) -> str:
+        now = self.parts.clock.monotonic()
+        if self._read_at is None or now - self._read_at >= COMMIT_SECONDS:
+            self._commit, self._read_at = self.parts.code_commit(), self.parts.clock.monotonic()
+        return self._commit
+
+    def _draft(self, action: DraftFerry) -> None:
+        """Gather outside the transaction, since git and a forge take their time, and store inside one."""
+        ferry = self.definition.ferry
+        material = material_of(
+            self.parts.engine.read, self.campaign, history=self.history, issues=self.issues, label=ferry.issue_label
+        )
+        drafting = Drafting(
+            number=action.number,
+            due=action.due,
+            material=material,
+            asked=Asked(overrides=self.overrides or None, patch=action.patch),
+            template=self.history.read(ferry.template) if ferry.template else None,
+            code_commit=self._commit,
+            identity=ProposalId(self.mint("proposal")),
+        )
+        now = self.parts.clock.now()
+        drafted: DraftedFerry = self.parts.engine.apply(
+            lambda tx: draft_ferry(tx, drafting, definition=self.definition, campaign=self.stored(tx), now=now)
+        )
+        self.overrides = {}
+        moved = changes_words(drafted.proposal.changes) or "identical rerun"
+        self._tell(f"ferry {action.number}: proposed {drafted.ferry.run}: {moved}; {drafted.proposal.rationale}")
+
+    def _gate(self, action: Admit, seen: int) -> None:
+        """Bring the proposal to the gate; a loop that stays on waits there for a yes."""
+        try:
+            self.share(action, seen)
+        except NotApproved as error:
+            if not self.wait:
+                raise
+            self._rest(f"{error.message}; {error.fix}", seen)
+
+    def _launch(self, action: Submit) -> None:
+        now = self.parts.clock.now()
+        job = self.parts.engine.apply(
+            lambda tx: launch_ferry(
+                tx, action, definition=self.definition, campaign=self.campaign, watcher=self.watcher, now=now
+            )
+        )
+        self._tell(f"ferry {action.step.spec.trial}: launched {job.id}, watched by {self.watcher}")
+
+    def _watch(self, action: Await) -> None:
+        now = self.parts.clock.now()
+
+        def act(tx: Transaction) -> Monitor | None:
+            return look_at(tx, action.fact.job, definition=self.definition, campaign=self.campaign, now=now)
+
+        with self.parts.engine.read() as tx:
+            monitor_due = look_is_due(tx, self.campaign, self.definition, now=now)
+        monitor = self.parts.engine.apply(act) if monitor_due else None
+        if monitor is not None:
+            self._tell(f"{monitor.run}: {monitor.state}, {monitor.detail}")
+
+    def _close(self, action: JudgeFerry) -> None:
+        """Compare outside the transaction, since it reads files, and record inside one."""
+        ferry = self.definition.ferry
+        with self.parts.engine.read() as tx:
+            judgement = judge_ferry(
+                tx, action, definition=self.definition, campaign=self.campaign, blobs=self.parts.blobs
+            )
+        files = {path: text for path in (ferry.template, ferry.recipe) if path and (text := self.history.read(path))}
+        now = self.parts.clock.now()
+        judged = self.parts.engine.apply(
+            lambda tx: close_ferry(
+                tx,
+                action,
+                Closing(judgement=judgement, files=files),
+                definition=self.definition,
+                campaign=self.campaign,
+                now=now,
+            )
+        )
+        self.tell_done(action.facts)
+        if judged.trial.verdict is not None:
+            self.parts.tell(TrialJudged(trial=judged.trial, promoted=judged.promoted))
+        else:
+            word = judgement.failure or "the first ferry is the baseline"
+            self._tell(f"ferry {action.number}: {word}")
+
+    def _rest(self, why: str, seen: int) -> None:
+        if why != self._waiting:
+            self._waiting = why
+            self._tell(why)
+        self.parts.engine.wait_change(seen, timeout_seconds=REST_SECONDS)
+
+    def _tell(self, line: str) -> None:
+        self.parts.tell(FerryTold(line=line))

@@ -1,0 +1,206 @@
+"""Draft a ferry's proposal: what has happened since the last one, what could change, what was chosen and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pilothouse.campaigns.ferry_definition import FerryDefinition
+from pilothouse.campaigns.ferry_letters import proposal_letters, record_path
+from pilothouse.campaigns.ferry_plan import Asked, Plan, plan
+from pilothouse.campaigns.ferry_record import Ferry, numbered, run_name
+from pilothouse.campaigns.ferry_schedule import Due
+from pilothouse.campaigns.ferry_template import with_defaults
+from pilothouse.campaigns.record import Campaign, TrialState
+from pilothouse.errors import Conflict
+from pilothouse.ids import JobId, ProposalId, RunId
+from pilothouse.operations.draft_proposal import changes_words, put_proposal, risk_of, subject_of
+from pilothouse.operations.ferry_facts import Material, window_of
+from pilothouse.operations.ferry_post import post_all, sender_of
+from pilothouse.ports.store import Transaction
+from pilothouse.proposals.draft import Draft, Drafted, draft
+from pilothouse.proposals.ferry_request import Request
+from pilothouse.proposals.proposal import Proposal
+from pilothouse.proposals.search import Suggestion
+from pilothouse.proposals.window import Window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drafting:
+    """What a draft is made from besides the store. `template` is the template's text, None where there is none."""
+
+    number: int
+    due: Due | None
+    material: Material
+    asked: Asked
+    template: str | None
+    code_commit: str
+    identity: ProposalId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DraftedFerry:
+    """A stored proposal with what it was drafted from."""
+
+    proposal: Proposal
+    ferry: Ferry
+
+
+def next_number(tx: Transaction, campaign: Campaign) -> int:
+    """Return the number of the next ferry; one that is underway is in the way, and `Conflict`."""
+    trials = tx.campaigns.trials(campaign.product, campaign.name)
+    running = next((trial for trial in trials if trial.state is TrialState.RUNNING), None)
+    if running is not None:
+        raise Conflict(
+            f"ferry {running.number} of {campaign.name} is underway",
+            fix="wait for its end, or stop it with `pilothouse job cancel`; one ferry runs at a time",
+        )
+    return trials[-1].number + 1 if trials else 1
+
+
+def draft_ferry(
+    tx: Transaction, drafting: Drafting, *, definition: FerryDefinition, campaign: Campaign, now: datetime
+) -> DraftedFerry:
+    """Store and return the proposal and its ferry, and post its pull request; what a guardrail refuses stores nothing.
+
+    An open proposal of the same ferry gives way to it, and the ferry keeps the name of its run.
+    """
+    window = window_of(tx, campaign, drafting.material, number=drafting.number)
+    chosen = plan(definition, window, campaign.config, drafting.asked)
+    made = draft(
+        Draft(
+            parent=campaign.config,
+            overrides=chosen.overrides,
+            knobs=definition.knob_rules(),
+            budget=definition.change_budget.budget(),
+            invariants=definition.invariants(),
+            derived=definition.derived(),
+            identical_reason=chosen.identical,
+        )
+    )
+    earlier = [each for each in tx.proposals.listed(campaign.product, campaign.name) if each.number == drafting.number]
+    proposal = put_proposal(
+        tx,
+        campaign,
+        _suggestion(definition, chosen, made, window),
+        made,
+        number=drafting.number,
+        subject=subject_of(tx, definition, campaign, config=made.config, code_commit=drafting.code_commit),
+        identity=drafting.identity,
+        now=now,
+    )
+    ferry = _ferry(tx, definition, campaign, drafting, chosen, window, now=now)
+    tx.ferries.put(ferry)
+    _publish(tx, definition, campaign, drafting, ferry, proposal, revision=len(earlier) + 1, now=now)
+    return DraftedFerry(proposal=proposal, ferry=ferry)
+
+
+def _suggestion(definition: FerryDefinition, chosen: Plan, made: Drafted, window: Window) -> Suggestion:
+    primary, metric = definition.primary()
+    moved = changes_words(made.changes)
+    before = f"ferry {window.last.number}'s" if window.last is not None else "the template's"
+    better = "lower" if metric.direction == "min" else "higher"
+    return Suggestion(
+        overrides=chosen.overrides,
+        source=chosen.source,
+        rationale=chosen.rationale,
+        hypothesis=f"{primary} gets {better} than {before}"
+        if moved
+        else f"the whole of it still works, and {primary} is what it was",
+        why_not_identical=moved or chosen.identical,
+        risk=risk_of(definition, made.changes),
+        rollback=_rollback(made),
+    )
+
+
+def _rollback(made: Drafted) -> str:
+    back = ", ".join(f"{change.knob} = {change.before!r}" for change in made.changes)
+    return f"the next ferry takes it back: {back}" if back else "nothing was moved, so nothing has to be taken back"
+
+
+def _ferry(
+    tx: Transaction,
+    definition: FerryDefinition,
+    campaign: Campaign,
+    drafting: Drafting,
+    chosen: Plan,
+    window: Window,
+    *,
+    now: datetime,
+) -> Ferry:
+    known = {each.number: each for each in tx.ferries.listed(campaign.product, campaign.name)}.get(drafting.number)
+    due = drafting.due
+    return Ferry(
+        product=campaign.product,
+        campaign=campaign.name,
+        number=drafting.number,
+        run=known.run if known is not None else _fresh_name(tx, definition, campaign, due.tick if due else now),
+        tick=due.tick if due is not None else (known.tick if known is not None else None),
+        drafted_at=now,
+        considered={
+            **window.as_json(),
+            **chosen.as_json(),
+            "missed_ticks": due.missed if due is not None else 0,
+        },
+    )
+
+
+def _fresh_name(tx: Transaction, definition: FerryDefinition, campaign: Campaign, at: datetime) -> RunId:
+    """Return the name of the day's run; a second one of a day is numbered."""
+    table = definition.ferry.schedule
+    day = table.schedule().day(at) if table is not None else at.astimezone(UTC).date()
+    stem = run_name(campaign=campaign.name, size=definition.ferry.size, day=day)
+    number = 1
+    while (
+        tx.ferries.by_run(campaign.product, RunId(name := numbered(stem, number))) is not None
+        or tx.jobs.by_id(JobId(name)) is not None
+    ):
+        number += 1
+    return RunId(name)
+
+
+def _publish(
+    tx: Transaction,
+    definition: FerryDefinition,
+    campaign: Campaign,
+    drafting: Drafting,
+    ferry: Ferry,
+    proposal: Proposal,
+    *,
+    revision: int,
+    now: datetime,
+) -> None:
+    request = Request(
+        proposal=proposal,
+        run=ferry.run,
+        campaign=campaign.name,
+        considered=ferry.considered,
+        checklist=_checklist(definition),
+    )
+    knobs = {name: proposal.config[name] for name in definition.knobs}
+    template = None if drafting.template is None else with_defaults(drafting.template, knobs)
+    letters = proposal_letters(
+        sender_of(definition, campaign, ferry.run),
+        request,
+        revision=revision,
+        template=None if template == drafting.template else template,
+        record=record_path(campaign.name, ferry.run),
+    )
+    post_all(tx, letters, now=now)
+
+
+def _checklist(definition: FerryDefinition) -> tuple[tuple[str, bool], ...]:
+    """Return what must be so before a launch; the loop sees to everything but the first."""
+    gate = definition.gate
+    waived = gate.approval == "waived"
+    yes = (
+        f"approval: waived by {gate.waived_by}: {gate.reason}"
+        if waived
+        else "explicit approval of exactly this subject"
+    )
+    return (
+        (yes, waived),
+        ("the run's issue is opened at the launch", False),
+        ("the chat is told at the launch", False),
+        ("the monitor is started at the launch, and stays to the end", False),
+    )

@@ -1,0 +1,168 @@
+"""Gather what a ferry's loop decides from, and what its proposals are drafted from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+
+from pilothouse.campaigns.ferry import FerryFacts, steps_of
+from pilothouse.campaigns.ferry_definition import FerryDefinition
+from pilothouse.campaigns.ferry_record import Ferry
+from pilothouse.campaigns.record import Campaign, TrialState
+from pilothouse.errors import PilothouseError
+from pilothouse.logbook.letter import GITHUB
+from pilothouse.operations.campaign_facts import SECONDS_PER_HOUR, Session, step_facts
+from pilothouse.operations.ferry_runs import failures_of
+from pilothouse.ports.sources import History, Issues
+from pilothouse.ports.store import Transaction
+from pilothouse.proposals.proposal import Proposal, State
+from pilothouse.proposals.window import Commits, IncidentSeen, IssueSeen, LastFerry, Window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FerryMoment:
+    """What the loop knows besides the store: the commit of the working folder, whether it waits, the time."""
+
+    commit: str
+    moved: bool
+    wait: bool
+    now: datetime
+
+
+def ferry_facts(
+    tx: Transaction, definition: FerryDefinition, campaign: Campaign, session: Session, moment: FerryMoment
+) -> FerryFacts:
+    """Return the facts of a campaign as this transaction sees them; of several proposals of a ferry the last counts."""
+    product, name = campaign.product, campaign.name
+    trials, ferries = tx.campaigns.trials(product, name), tx.ferries.listed(product, name)
+    known = {ferry.number: ferry for ferry in ferries}
+    running = [trial for trial in trials if trial.state is TrialState.RUNNING]
+    keys = [step.key for trial in running for step in steps_of(definition, trial, known[trial.number])]
+    return FerryFacts(
+        step=step_facts(tx, product),
+        trials=trials,
+        promotions=tx.campaigns.promotions(product, name),
+        proposals={each.number: each for each in tx.proposals.listed(product, name)},
+        spent_hours=tx.jobs.seconds_spent(product, campaign=name) / SECONDS_PER_HOUR,
+        since=session.since,
+        trials_max=session.trials_max,
+        moved=moment.moved,
+        commit=moment.commit,
+        ferries=ferries,
+        failures={key: failures_of(tx, campaign, key) for key in keys},
+        opened_at=campaign.created_at,
+        now=moment.now,
+        wait=moment.wait,
+    )
+
+
+def last_ferry(tx: Transaction, campaign: Campaign, *, before: int) -> LastFerry | None:
+    """Return the newest closed ferry, whatever came of it; None for the first."""
+    closed = [
+        ferry
+        for ferry in tx.ferries.listed(campaign.product, campaign.name)
+        if ferry.judged is not None and ferry.number < before
+    ]
+    if not closed:
+        return None
+    ferry = closed[-1]
+    trial = next(each for each in tx.campaigns.trials(campaign.product, campaign.name) if each.number == ferry.number)
+    proposal = admitted(tx, campaign, ferry.number)
+    return LastFerry(
+        number=ferry.number,
+        run=ferry.run,
+        commit=proposal.subject.code_commit,
+        changes=proposal.changes,
+        outcome=trial.verdict.outcome if trial.verdict is not None else None,
+        failure=trial.failure,
+        metrics=trial.metrics,
+        links=links_of(tx, ferry),
+    )
+
+
+def admitted(tx: Transaction, campaign: Campaign, number: int) -> Proposal:
+    """Return the newest proposal of a ferry that passed the gate."""
+    return next(
+        each
+        for each in reversed(tx.proposals.listed(campaign.product, campaign.name))
+        if each.number == number and each.state is State.ADMITTED
+    )
+
+
+def links_of(tx: Transaction, ferry: Ferry) -> dict[str, str]:
+    """Return where a ferry's pages stand outside, as far as they have arrived there."""
+    found: dict[str, str] = {}
+    for name, key in (("issue", "issue"), ("proposal", "proposal"), ("log", "log")):
+        posted = tx.outbox.by_key(ferry.product, GITHUB, f"{ferry.run}/{key}")
+        url = posted.answer.get("url") if posted is not None else None
+        if isinstance(url, str):
+            found[name] = url
+    return found if not ferry.seal else {**found, "seal": ferry.seal}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """What was found outside the store for a proposal."""
+
+    commits: Commits
+    issues: tuple[IssueSeen, ...]
+    issues_from: str
+    guidance: str = ""
+
+
+def material_of(
+    read: Callable[[], AbstractContextManager[Transaction]],
+    campaign: Campaign,
+    *,
+    history: History,
+    issues: Issues,
+    label: str,
+    guidance: str = "",
+) -> Material:
+    """Return what has happened outside since the last ferry; asked outside any transaction, since it may take long.
+
+    Commits are counted from the last ferry's commit by ancestry. Issues that cannot be read are none, which is said: a
+    forge that is away keeps no ferry in port.
+    """
+    with read() as tx:
+        last = last_ferry(tx, campaign, before=_EVERY)
+        ferries = tx.ferries.listed(campaign.product, campaign.name)
+    since = next((each.drafted_at for each in ferries if last is not None and each.number == last.number), None)
+    try:
+        found, issues_from = issues.labelled(label, since=since), issues.name
+    except PilothouseError as error:
+        found, issues_from = (), f"{issues.name} could not be read: {error.message}"
+    return Material(
+        commits=history.since(last.commit if last is not None else ""),
+        issues=found,
+        issues_from=issues_from,
+        guidance=guidance,
+    )
+
+
+_EVERY = 1 << 31
+"""Beyond the number of any ferry."""
+
+
+def window_of(tx: Transaction, campaign: Campaign, material: Material, *, number: int) -> Window:
+    """Return everything that the proposal of this ferry is drafted from."""
+    last = last_ferry(tx, campaign, before=number)
+    previous = next(
+        (each for each in tx.ferries.listed(campaign.product, campaign.name) if last and each.number == last.number),
+        None,
+    )
+    incidents = [
+        IncidentSeen(run=each.job, diagnosis=each.diagnosis, detail=each.response, at=each.at)
+        for each in tx.campaigns.incidents(campaign.product, campaign.name)
+        if previous is None or each.at >= previous.drafted_at
+    ]
+    return Window(
+        last=last,
+        commits=material.commits,
+        issues=material.issues,
+        issues_from=material.issues_from,
+        incidents=tuple(incidents),
+        guidance=material.guidance,
+    )

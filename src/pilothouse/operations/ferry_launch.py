@@ -1,0 +1,119 @@
+"""Launch a ferry's run: one job under the ferry's own name, its monitor, its issue, in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pilothouse.campaigns.action import Submit
+from pilothouse.campaigns.ferry import steps_of
+from pilothouse.campaigns.ferry_definition import FerryDefinition
+from pilothouse.campaigns.ferry_failure import Failure
+from pilothouse.campaigns.ferry_letters import Sender, launch_letters, status_letter
+from pilothouse.campaigns.ferry_record import Ferry, Monitor, job_name
+from pilothouse.campaigns.record import Campaign, Trial, TrialState
+from pilothouse.fleet.job import Job
+from pilothouse.logbook import ferry_pages as pages
+from pilothouse.operations.ferry_facts import admitted
+from pilothouse.operations.ferry_post import post_all, sender_of
+from pilothouse.operations.ferry_runs import evidence_of, failures_of
+from pilothouse.operations.submit_step import submit_step
+from pilothouse.ports.store import Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Underway:
+    """The open ferry of a campaign."""
+
+    trial: Trial
+    ferry: Ferry
+
+
+def underway(tx: Transaction, campaign: Campaign) -> Underway | None:
+    """Return the ferry that is admitted and not judged yet."""
+    running = [
+        trial for trial in tx.campaigns.trials(campaign.product, campaign.name) if trial.state is TrialState.RUNNING
+    ]
+    if not running:
+        return None
+    known = {ferry.number: ferry for ferry in tx.ferries.listed(campaign.product, campaign.name)}
+    return Underway(trial=running[0], ferry=known[running[0].number])
+
+
+def launch_ferry(
+    tx: Transaction, action: Submit, *, definition: FerryDefinition, campaign: Campaign, watcher: str, now: datetime
+) -> Job:
+    """Return the run's job; launched twice it is the same one, and published once."""
+    open_ferry = underway(tx, campaign)
+    assert open_ferry is not None, f"a step of {campaign.name} is launched without an admitted ferry"
+    ferry, trial = open_ferry.ferry, open_ferry.trial
+    keys = [step.key for step in steps_of(definition, trial, ferry)]
+    name = job_name(ferry.run, index=keys.index(action.step.key), generation=action.generation)
+    job = submit_step(tx, action, campaign=campaign, job=name, now=now)
+    sender = sender_of(definition, campaign, ferry.run)
+    if tx.ferries.monitor(campaign.product, ferry.run) is None:
+        monitor = Monitor(product=campaign.product, run=ferry.run, owner=watcher, taken_at=now)
+        tx.ferries.put_monitor(monitor)
+        launched = _launched(tx, definition, campaign, open_ferry, watcher=watcher)
+        post_all(tx, launch_letters(sender, launched), now=now)
+        post_all(tx, status_letter(sender, status_of(monitor, now=now)), now=now)
+    elif action.generation > 0:
+        failures = failures_of(tx, campaign, action.step.key)
+        tell_failure(tx, sender, campaign, failures, key=action.step.key, answer=f"launched again as `{name}`", now=now)
+    return job
+
+
+def tell_failure(
+    tx: Transaction,
+    sender: Sender,
+    campaign: Campaign,
+    failures: tuple[Failure, ...],
+    *,
+    key: str,
+    answer: str,
+    now: datetime,
+) -> None:
+    """Post the newest failure of a step with its evidence, once; it is a major incident, so the chat hears of it."""
+    jobs = list(tx.jobs.keys_like(campaign.product, f"{key}#"))
+    incidents = tx.campaigns.incidents(campaign.product, campaign.name)
+    evidence = next((found for job in reversed(jobs) if (found := evidence_of(incidents, job))), "")
+    last = failures[-1]
+    text = pages.incident_text(
+        run=sender.run,
+        kind=last.kind.value,
+        signature=last.signature,
+        detail=last.detail,
+        answer=answer,
+        evidence=evidence,
+    )
+    if sender.lane != "canary":
+        post_all(tx, sender.said(f"incident-{len(failures)}", text, chat=True), now=now)
+
+
+def status_of(monitor: Monitor, *, now: datetime) -> str:
+    """Return the sticky block of a run."""
+    return pages.status_text(
+        state=monitor.state,
+        detail=monitor.detail or "launched",
+        watched_by=monitor.owner,
+        at=now,
+    )
+
+
+def _launched(
+    tx: Transaction, definition: FerryDefinition, campaign: Campaign, open_ferry: Underway, *, watcher: str
+) -> pages.Launched:
+    proposal = admitted(tx, campaign, open_ferry.trial.number)
+    admission = tx.waivers.admission(campaign.product, proposal.id)
+    return pages.Launched(
+        run=open_ferry.ferry.run,
+        campaign=campaign.name,
+        number=open_ferry.trial.number,
+        proposal=proposal.id,
+        approver=admission.approver if admission is not None else "nobody on record",
+        commit=proposal.subject.code_commit,
+        config=open_ferry.trial.config,
+        command=" ".join(definition.trainer.command),
+        watched_by=watcher,
+        goal=definition.campaign.goal,
+    )

@@ -1,0 +1,140 @@
+"""A ferry's proposal as the text of a pull request: what changes exactly, why, what was weighed, and how it is undone.
+
+It is made from what is stored alone, so it comes out the same whenever it is made. Whatever others wrote (commits,
+issues, guidance) is escaped and quoted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from pilothouse.canonical import Json
+from pilothouse.logbook.markdown import inline
+from pilothouse.proposals.proposal import Proposal
+
+Row = Mapping[str, Json]
+SHOWN = 12
+DIGEST_SHOWN = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a pull request tells: the proposal, the run that it would become, and what was considered."""
+
+    proposal: Proposal
+    run: str
+    campaign: str
+    considered: Row
+    checklist: tuple[tuple[str, bool], ...] = ()
+
+
+def request_title(request: Request) -> str:
+    """Return the title in one line."""
+    moved = ", ".join(f"{change.knob} {change.before} → {change.after}" for change in request.proposal.changes)
+    return f"Ferry {request.run}: {moved or 'identical rerun'}"
+
+
+def request_text(request: Request) -> str:
+    """Return the body in Markdown."""
+    proposal = request.proposal
+    lines = [
+        f"Proposal `{proposal.id}` for ferry {proposal.number} of campaign `{request.campaign}`, run `{request.run}`.",
+        f"Approve exactly this subject: `{proposal.subject.digest()}`",
+        "(config, code commit, evaluation, cost ceiling and pool); any drift voids it.",
+        "",
+        "## Last ferry",
+        *_last(request.considered),
+        "",
+        "## Exact change",
+        *_delta(proposal),
+        "",
+        f"- why: {inline(proposal.rationale)}",
+        f"- why not identical: {inline(proposal.why_not_identical)}",
+        f"- hypothesis: {inline(proposal.hypothesis)}",
+        f"- risk: **{proposal.risk.value}**",
+        f"- rollback: {inline(proposal.rollback)}",
+        f"- source: {inline(proposal.source)}",
+        "",
+        "## Considered since the last ferry",
+        *_considered(request.considered),
+        "",
+        "## Ranking",
+        *_ranking(request.considered),
+        "",
+        "## Launch checklist",
+        *(f"- [{'x' if done else ' '}] {text}" for text, done in request.checklist),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _last(considered: Row) -> Iterator[str]:
+    last = cast("Row | None", considered["last"])
+    if last is None:
+        yield "None: this is the first ferry."
+        return
+    ended = last["failure"] or last["outcome"] or "the first one, compared with none"
+    yield f"- ferry {last['number']}, run `{last['run']}`: {inline(str(ended))}"
+    yield f"- commit `{last['commit']}`"
+    for name, link in cast("Mapping[str, str]", last["links"]).items():
+        yield f"- {name}: {inline(link)}"
+
+
+def _delta(proposal: Proposal) -> Iterator[str]:
+    if not proposal.changes:
+        yield "Nothing changes: an identical rerun."
+        return
+    yield "| knob | before | after |"
+    yield "| --- | --- | --- |"
+    for change in proposal.changes:
+        yield f"| `{change.knob}` | {cell(str(change.before))} | {cell(str(change.after))} |"
+
+
+def _considered(considered: Row) -> Iterator[str]:
+    commits = cast("Sequence[Row]", considered["commits"])
+    count, note = considered["commits_count"], str(considered["commits_note"])
+    yield f"- {count} commits to `{str(considered['head'])[:DIGEST_SHOWN]}`{': ' + inline(note) if note else ''}"
+    yield from (f"  - `{str(each['sha'])[:10]}` {inline(str(each['subject']))}" for each in commits[:SHOWN])
+    if len(commits) > SHOWN:
+        yield f"  - and {cast('int', count) - SHOWN} more"
+    issues = cast("Sequence[Row]", considered["issues"])
+    yield f"- {len(issues)} issues ({inline(str(considered['issues_from']))})"
+    yield from (f"  - #{each['number']} {inline(str(each['title']))}" for each in issues[:SHOWN])
+    incidents = cast("Sequence[Row]", considered["incidents"])
+    yield f"- {len(incidents)} incidents"
+    yield from (
+        f"  - `{each['run']}` {inline(str(each['diagnosis']))}: {inline(str(each['detail']))}"
+        for each in incidents[:SHOWN]
+    )
+    guidance = str(considered["guidance"])
+    yield f"- guidance: {inline(guidance) if guidance else 'none'}"
+
+
+def _ranking(considered: Row) -> Iterator[str]:
+    ranking = cast("Sequence[Row]", considered["ranking"])
+    identical = str(considered["identical"])
+    if identical:
+        yield f"Nothing is moved: {inline(identical)}"
+        yield ""
+    if not ranking:
+        yield "There was no candidate change."
+        return
+    names = [str(part["name"]) for part in cast("Sequence[Row]", ranking[0]["parts"])]
+    yield f"| change | {' | '.join(names)} | score | source |"
+    yield f"| --- |{' --- |' * len(names)} --- | --- |"
+    for each in ranking:
+        moved = ", ".join(
+            f"{knob} {each['before']} → {value}" for knob, value in cast("Row", each["overrides"]).items()
+        )
+        parts = " | ".join(
+            f"{part['weight']:.2g} of {part['score']:.2g}: {part['points']:.3f}"
+            for part in cast("Sequence[Mapping[str, float]]", each["parts"])
+        )
+        source = ", ".join(str(name) for name in cast("Sequence[Json]", each["sources"]))
+        yield f"| {cell(moved)} | {parts} | {cast('float', each['total']):.3f} | {cell(source)} |"
+
+
+def cell(text: str) -> str:
+    """Return text that stays within its cell of a table."""
+    return inline(text).replace("|", "\\|")
