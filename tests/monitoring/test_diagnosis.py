@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pilothouse.fleet.job import JobSpec, Outcome
 from pilothouse.monitoring.diagnosis import Diagnosis, diagnose
-from pilothouse.monitoring.observation import LOG_TAIL_CHARACTERS, FinalWord, Limits, Observation, limits_of
+from pilothouse.monitoring.observation import LOG_TAIL_CHARACTERS, FinalWord, Limits, Observation, Span, limits_of
 
 LIMITS = Limits(timeout_seconds=3600, silent_after_seconds=600, metrics=("q_gap",), artifacts=("checkpoint",))
 WELL = Observation(elapsed_seconds=100, silent_seconds=5)
@@ -69,6 +69,7 @@ def test_running_well_or_being_stopped_already_has_no_diagnosis(observation: Obs
         (replace(WELL, elapsed_seconds=3600), Outcome.TIMED_OUT, "3600 s"),
         (replace(WELL, not_numbers={"loss": 40}), Outcome.NOT_A_NUMBER, "loss at step 40"),
         (replace(WELL, not_numbers={"loss": None}), Outcome.NOT_A_NUMBER, "loss"),
+        (replace(WELL, ran_away={"loss": 40}), Outcome.NOT_A_NUMBER, "diverged: loss at step 40"),
         (replace(WELL, resume_step=100, first_step=0), Outcome.RESUMED_TOO_EARLY, "step 0, .* step 100"),
         (
             replace(WELL, silent_seconds=700, log_tail="RESOURCE_EXHAUSTED: Ran out\n"),
@@ -88,6 +89,11 @@ def ended(code: int | None, log: str = "", *, peak: float | None = None, limit: 
     """Build an attempt that ended by itself without a summary."""
     died = replace(DONE, exit_code=code, log_tail=log, summary=None)
     return replace(died, peak_memory_mb=peak, memory_limit_mb=limit)
+
+
+def final(value: float, span: Span) -> Observation:
+    """Build an attempt that ended well with this final value, after these reports of it."""
+    return replace(DONE, summary=replace(KEPT, metrics={"q_gap": value}), spans={"q_gap": span})
 
 
 @pytest.mark.parametrize(
@@ -129,6 +135,12 @@ def ended(code: int | None, log: str = "", *, peak: float | None = None, limit: 
         (replace(DONE, summary=replace(KEPT, artifacts=frozenset())), Outcome.PROMISE_BROKEN),
         (replace(DONE, summary=replace(KEPT, metrics={"q_gap": math.nan})), Outcome.PROMISE_BROKEN),
         (replace(DONE, summary=replace(KEPT, problem="summary.json is a link")), Outcome.PROMISE_BROKEN),
+        (replace(DONE, ran_away={"loss": 3}), Outcome.NOT_A_NUMBER),
+        (final(0.0, Span(reports=3, low=3.2, high=10.9)), Outcome.PROMISE_BROKEN),
+        (final(99.0, Span(reports=3, low=3.2, high=10.9)), Outcome.PROMISE_BROKEN),
+        (final(0.0, Span(reports=2, low=3.2, high=10.9)), Outcome.SUCCEEDED),
+        (final(3.0, Span(reports=3, low=3.2, high=10.9)), Outcome.SUCCEEDED),
+        (final(0.02, Span(reports=9, low=-1.0, high=-0.01)), Outcome.SUCCEEDED),
         (replace(ended(75), stopped_for=Outcome.PREEMPTED), Outcome.PREEMPTED),
         (replace(ended(-9), stopped_for=Outcome.PREEMPTED), Outcome.PREEMPTED),
         (replace(DONE, stopped_for=Outcome.PREEMPTED), Outcome.SUCCEEDED),

@@ -266,6 +266,8 @@ class Attempt:
             elapsed_seconds=watched.elapsed_seconds,
             silent_seconds=watched.silent_seconds,
             not_numbers=watched.metrics.not_numbers,
+            ran_away=watched.metrics.ran_away,
+            spans=watched.metrics.spans,
             resume_step=None if prepared.resume is None else prepared.resume.step,
             first_step=watched.metrics.first_step,
             log_tail=log_tail,

@@ -12,6 +12,8 @@ from pathlib import Path
 from pilothouse.canonical import Json
 from pilothouse.fleet.job import Progress
 from pilothouse.fleet.wire import number_from_json
+from pilothouse.monitoring.divergence import Course, course_of, is_loss
+from pilothouse.monitoring.observation import Span
 from pilothouse.monitoring.quoted import storable
 
 _CHUNK_BYTES = 1 << 20
@@ -25,7 +27,8 @@ class Metrics:
 
     A last line without its end waits for the rest of it. Lines that are no JSON object are counted in `bad_lines` and
     otherwise ignored. `first_step` is the step that the first line tells, or that it says it resumed from.
-    `not_numbers` names the metrics that were NaN or infinite, in order of appearance.
+    `not_numbers` names the metrics that were NaN or infinite, in order of appearance, `ran_away` the losses that were
+    finite and have diverged; both tell the step. `spans` holds what was finite.
     """
 
     path: Path
@@ -36,6 +39,9 @@ class Metrics:
     total: int | None = None
     values: dict[str, float] = field(default_factory=dict)
     not_numbers: dict[str, int | None] = field(default_factory=dict)
+    ran_away: dict[str, int | None] = field(default_factory=dict)
+    spans: dict[str, Span] = field(default_factory=dict)
+    _courses: dict[str, Course] = field(default_factory=dict)
     _offset: int = 0
     _partial: bytes = b""
 
@@ -95,6 +101,15 @@ class Metrics:
         self.values[name] = number
         if not math.isfinite(number):
             self.not_numbers.setdefault(name, self.step)
+            return
+        known = self.spans.get(name)
+        self.spans[name] = Span(reports=1, low=number, high=number) if known is None else known.then(number)
+        if is_loss(name):
+            course = self._courses[name] = (
+                self._courses[name].then(number) if name in self._courses else course_of(number)
+            )
+            if course.has_run_away():
+                self.ran_away.setdefault(name, self.step)
 
 
 def _whole(value: Json) -> int | None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from pilothouse.fleet.job import Outcome
-from pilothouse.monitoring.observation import LOG_TAIL_CHARACTERS, FinalWord, Limits, Observation
+from pilothouse.monitoring.observation import LOG_TAIL_CHARACTERS, FinalWord, Limits, Observation, Span
 from pilothouse.monitoring.quoted import plain
 
 EXIT_ASKED_TO_STOP = 75
@@ -44,6 +45,12 @@ KILLED = 9
 
 MEMORY_LIMIT_REACHED = 0.95
 """Share of the memory limit from which a kill that nobody here sent is taken for the kernel's."""
+
+REPORTS_LEAST = 3
+"""Reports of a metric from which its final value can contradict them."""
+
+CONTRADICTS_FROM = 0.1
+"""How far beyond all reports a final value may lie, as a share of the largest of them."""
 
 EVIDENCE_LINES = 20
 LINE_CHARACTERS = 400
@@ -123,12 +130,14 @@ def _stopped(observation: Observation) -> Finding | None:
 
 
 def _not_a_number(observation: Observation) -> Finding | None:
-    if not observation.not_numbers:
-        return None
-    named = ", ".join(
-        f"{metric} at step {step}" if step is not None else metric for metric, step in observation.not_numbers.items()
-    )
-    return Outcome.NOT_A_NUMBER, f"NaN or infinite: {_clip(named)}"
+    """Return a finding where a number is none, or a loss has run away to where it soon will be none."""
+    for told, words in ((observation.not_numbers, "NaN or infinite"), (observation.ran_away, "diverged")):
+        if told:
+            named = ", ".join(
+                f"{metric} at step {step}" if step is not None else metric for metric, step in told.items()
+            )
+            return Outcome.NOT_A_NUMBER, f"{words}: {_clip(named)}"
+    return None
 
 
 def _resumed_too_early(observation: Observation) -> Finding | None:
@@ -148,7 +157,7 @@ def _finished(observation: Observation, limits: Limits) -> Finding:
     summary = observation.summary
     if summary is None:
         return Outcome.SUMMARY_MISSING, f"{_exit(observation.exit_code)}, and no summary was written"
-    broken = _broken_promises(summary, limits)
+    broken = [*_broken_promises(summary, limits), *_contradictions(summary, observation.spans, limits)]
     if broken:
         return Outcome.PROMISE_BROKEN, _clip("; ".join(broken))
     return Outcome.SUCCEEDED, f"finished in {observation.elapsed_seconds:.0f} s"
@@ -162,6 +171,23 @@ def _broken_promises(summary: FinalWord, limits: Limits) -> list[str]:
         f"the final metric {name} is {value}" for name, value in summary.metrics.items() if not math.isfinite(value)
     ]
     return broken
+
+
+def _contradictions(summary: FinalWord, spans: Mapping[str, Span], limits: Limits) -> list[str]:
+    """Return the promised metrics whose final value lies far outside everything that was reported under their name.
+
+    A final evaluation may be somewhat better or worse than all before it; it is no other order of things.
+    """
+    found = []
+    for name in limits.metrics:
+        span, value = spans.get(name), summary.metrics.get(name, math.nan)
+        if span is None or span.reports < REPORTS_LEAST:
+            continue
+        beyond = CONTRADICTS_FROM * max(abs(span.low), abs(span.high))
+        if value < span.low - beyond or value > span.high + beyond:
+            told = f"from {span.low:.6g} to {span.high:.6g} in {span.reports} reports"
+            found.append(f"the final metric {name} is {value:.6g}, and it was {told}")
+    return found
 
 
 def _died(observation: Observation) -> Finding:

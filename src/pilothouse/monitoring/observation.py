@@ -24,14 +24,28 @@ class FinalWord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """What a metric was reported to be while the program ran: how often, and between which finite values."""
+
+    reports: int
+    low: float
+    high: float
+
+    def then(self, value: float) -> Span:
+        """Return the span with one report more."""
+        return Span(reports=self.reports + 1, low=min(self.low, value), high=max(self.high, value))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """One look at an attempt. All times are durations on the factory's monotonic clock.
 
     `silent_seconds` counts from the last sign of life: a line of metrics or of the log. `ended` is true once the whole
     process tree is gone; `exit_code` then is the leader's, minus the signal's number if a signal ended it, or None if
     it is not known. `stopped_for` is why the factory itself asked the attempt to stop, if it did. `not_numbers` maps a
-    metric that was ever NaN or infinite to the first step at which it was. `first_step` is where the run says that it
-    began. `log_tail` is data from the program: it is searched for signatures and quoted, never obeyed.
+    metric that was ever NaN or infinite to the first step at which it was, `ran_away` a loss that was finite and has
+    diverged, and `spans` every metric to the finite values that were reported of it. `first_step` is where the run says
+    that it began. `log_tail` is data from the program: it is searched for signatures and quoted, never obeyed.
     """
 
     elapsed_seconds: float
@@ -40,6 +54,8 @@ class Observation:
     exit_code: int | None = None
     stopped_for: Outcome | None = None
     not_numbers: Mapping[str, int | None] = field(default_factory=dict)
+    ran_away: Mapping[str, int | None] = field(default_factory=dict)
+    spans: Mapping[str, Span] = field(default_factory=dict)
     resume_step: int | None = None
     first_step: int | None = None
     peak_memory_mb: float | None = None
