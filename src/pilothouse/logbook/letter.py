@@ -16,6 +16,7 @@ Texts are markdown. `base` is a branch or a commit. `files` with a text of None 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -51,6 +52,8 @@ COALESCING = frozenset({Kind.STATUS, Kind.LABELS})
 ABOUT = frozenset({Kind.COMMENT, Kind.STATUS, Kind.LABELS, Kind.CLOSE})
 """These speak of something that an earlier letter has made."""
 
+KEY = re.compile(r"^[A-Za-z0-9](?:[A-Za-z0-9._/:@+]|-(?!-|$)){0,199}$")
+"""A key stands inside an HTML comment, so it holds nothing that could end one."""
 _KEYS: Mapping[Kind, tuple[frozenset[str], frozenset[str]]] = {
     Kind.ISSUE: (frozenset({"title", "text"}), frozenset({"labels"})),
     Kind.COMMIT: (frozenset({"branch", "base", "files", "message"}), frozenset()),
@@ -114,8 +117,11 @@ def check_letter(letter: Letter) -> None:
     """Raise `BadValue` for a letter that no channel could make sense of."""
     if letter.channel not in CHANNELS:
         raise BadValue(f"no channel is named {letter.channel!r}", fix=f"known are {', '.join(CHANNELS)}")
-    if not letter.key or not letter.product:
-        raise BadValue(f"a letter has product {letter.product!r} and key {letter.key!r}", fix="give it both")
+    if not letter.product or not KEY.match(letter.key):
+        raise BadValue(
+            f"a letter has product {letter.product!r} and key {letter.key!r:.250}",
+            fix="a key begins with a letter or digit and holds those and ._/:@+-, never two dashes in a row",
+        )
     required, optional = _KEYS[letter.kind]
     given = frozenset(letter.body)
     if not required <= given <= required | optional:

@@ -42,7 +42,12 @@ DISCORD_PACE = Pace(limits=(Limit(writes=25, seconds=60),), apart_seconds=0.5)
 
 
 def earliest(pace: Pace, begun: Sequence[datetime], *, ended: datetime | None, now: datetime) -> datetime:
-    """Return when the next write may begin; `begun` are the earlier ones, oldest first, `ended` the end of the last."""
+    """Return when the next write may begin; `begun` are the earlier ones, oldest first, `ended` the end of the last.
+
+    Times to come, which a clock that was set back leaves behind, count as now.
+    """
+    begun = [min(each, now) for each in begun]
+    ended = None if ended is None else min(ended, now)
     times = [
         now,
         *(

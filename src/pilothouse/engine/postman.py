@@ -1,0 +1,262 @@
+"""The postman: brings the letters of one channel out, one after the other, on a thread of its own.
+
+    due letter ─► count the try (commit) ─► deliver ─► keep the outcome (commit)
+                                              └─ before each write: wait for the pace, note the write (commit)
+
+Killed anywhere, it goes on where it was: a try without an outcome may have arrived, so that the channel looks for the
+letter's mark on the far side before it writes again. The pace is read from the writes that are on record, and so are
+holds, so that no restart writes faster than a far side allows.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime, timedelta
+from typing import Protocol, TypeVar, assert_never
+
+from pilothouse.errors import PilothouseError, StorageFailed
+from pilothouse.logbook.letter import Posted
+from pilothouse.logbook.pace import earliest
+from pilothouse.ports.channel import Channel, Delivered, Gate, Later, NotNow, Outcome, Refused
+from pilothouse.ports.outbox import Hold
+from pilothouse.ports.store import Transaction
+
+LOOK_SECONDS = 1.0
+"""How often an idle postman looks for a letter."""
+PATIENCE_SECONDS = 5.0
+"""How long a delivery waits for its next write, before it is put off."""
+DOUBT_SECONDS = 60.0
+"""When a delivery that failed in a way nobody foresaw is tried again."""
+WAIT_SECONDS_MAX = 3600.0
+LIMIT_SECONDS_LEAST = 60.0
+"""The least wait after a limit that does not say for how long it holds."""
+LEAVE_SECONDS = 40.0
+"""How long a postman may still be at a delivery when it is asked to stop: a little more than its requests may take."""
+_DOUBLINGS_MAX = 12
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+
+class Books(Protocol):
+    """What a postman needs of the engine."""
+
+    def apply(self, act: Callable[[Transaction], T]) -> T:
+        """Return what the act returned, once it is committed."""
+        ...
+
+    def read(self) -> AbstractContextManager[Transaction]:
+        """Begin a reading transaction."""
+        ...
+
+    def now(self) -> datetime:
+        """Return the present, in UTC."""
+        ...
+
+
+class Postman(Gate):
+    """Delivers for one channel. `wait` waits so many seconds, and says whether it is time to stop."""
+
+    def __init__(self, books: Books, channel: Channel, *, wait: Callable[[float], bool]) -> None:
+        self._books = books
+        self._channel = channel
+        self._wait = wait
+        self._last_ended: datetime | None = None
+        self._passed = 0
+
+    def open(self) -> None:
+        """Begin anew: a channel that was closed may be set otherwise now, and a write may have ended just before."""
+        self._last_ended = self._books.now()
+        with self._books.read() as tx:
+            hold = tx.outbox.hold(self._channel.name)
+        if hold is not None and hold.closed:
+            self._books.apply(lambda tx: tx.outbox.release(self._channel.name))
+
+    def run(self, stop: threading.Event) -> None:
+        """Deliver until stopped; a database that fails is asked again."""
+        while not stop.is_set():
+            try:
+                pause = self.turn()
+            except StorageFailed as error:
+                if stop.is_set():
+                    return
+                _log.warning("the outbox cannot be read: %s", error, extra={"action": "outbox_unread"})
+                pause = LOOK_SECONDS
+            if pause > 0 and self._wait(min(pause, LOOK_SECONDS)):
+                return
+
+    def turn(self) -> float:
+        """Deliver one letter that is due; return after how many seconds there may be more to do, 0 for at once."""
+        name, now = self._channel.name, self._books.now()
+        with self._books.read() as tx:
+            hold = tx.outbox.hold(name)
+            posted = tx.outbox.due(name, now=now)
+            about = _about(tx, posted)
+        if hold is not None and (hold.closed or hold.until > now):
+            return LOOK_SECONDS if hold.closed else (hold.until - now).total_seconds()
+        if posted is None:
+            return LOOK_SECONDS
+        ahead = self._seconds_to_wait()
+        if ahead > PATIENCE_SECONDS:
+            return ahead
+        begun = self._books.apply(lambda tx: tx.outbox.begin(posted))
+        return 0.0 if begun is None else self._deliver(begun, about, hold)
+
+    # --- the gate that a delivery asks before each write
+
+    def pass_one(self) -> None:
+        """Return when one write may begin, which is then on record; raise `NotNow` when that is too far away."""
+        ahead = self._seconds_to_wait()
+        if ahead > PATIENCE_SECONDS or (ahead > 0 and self._wait(ahead)):
+            raise NotNow(max(ahead, LOOK_SECONDS))
+        pace, name, now = self._channel.pace, self._channel.name, self._books.now()
+        self._passed += 1
+        if pace.limits or pace.apart_seconds:
+            forget = now - timedelta(seconds=pace.memory_seconds)
+            self._books.apply(lambda tx: tx.outbox.note_write(name, at=now, forget_before=forget))
+
+    def passed(self) -> None:
+        """Note that the write has had its answer, or never will."""
+        self._last_ended = self._books.now()
+
+    def _seconds_to_wait(self) -> float:
+        pace, now = self._channel.pace, self._books.now()
+        if not pace.limits and not pace.apart_seconds:
+            return 0.0
+        with self._books.read() as tx:
+            begun = tx.outbox.writes(self._channel.name, since=now - timedelta(seconds=pace.memory_seconds))
+        return (earliest(pace, begun, ended=self._last_ended, now=now) - now).total_seconds()
+
+    # --- one delivery
+
+    def _deliver(self, begun: Posted, about: Posted | None, hold: Hold | None) -> float:
+        self._passed = 0
+        try:
+            outcome: Outcome = self._channel.deliver(begun, about=about, gate=self)
+        except NotNow as put_off:
+            self._put_off(begun, seconds=0, why=str(put_off), unmade=self._passed == 0)
+            return put_off.seconds
+        except Exception as error:  # noqa: BLE001  whatever one letter does, the others go on
+            _log.exception("letter %s could not be delivered", begun.letter.key, extra={"action": "letter_failed"})
+            outcome = Later(seconds=DOUBT_SECONDS, why=_told(error), alone=True)
+        return self._keep(begun, outcome, hold)
+
+    def _keep(self, begun: Posted, outcome: Outcome, hold: Hold | None) -> float:
+        """Keep what came of it, and return how long to wait."""
+        match outcome:
+            case Delivered():
+                self._arrived(begun, outcome, hold)
+                return 0.0
+            case Refused(channel=True):
+                return self._close(begun, outcome)
+            case Refused():
+                self._drop(begun, outcome)
+                return 0.0
+            case Later(alone=True):
+                doublings = min(begun.tries - 1, _DOUBLINGS_MAX)
+                seconds = min(outcome.seconds * 2**doublings, WAIT_SECONDS_MAX)
+                self._put_off(begun, seconds=seconds, why=outcome.why, unmade=False)
+                return 0.0
+            case Later():
+                return self._hold(begun, outcome, hold)
+        assert_never(outcome)
+
+    def _arrived(self, begun: Posted, outcome: Delivered, hold: Hold | None) -> None:
+        now = self._books.now()
+
+        def act(tx: Transaction) -> None:
+            tx.outbox.sent(begun, remote=outcome.remote, answer=outcome.answer, now=now)
+            if hold is not None:
+                tx.outbox.release(self._channel.name)
+
+        self._books.apply(act)
+
+    def _drop(self, begun: Posted, outcome: Refused) -> None:
+        now = self._books.now()
+        self._books.apply(lambda tx: tx.outbox.drop(begun, why=outcome.why, now=now))
+        _log.warning(
+            "letter %s was refused by %s: %s",
+            begun.letter.key,
+            self._channel.name,
+            outcome.why,
+            extra={"action": "letter_dropped"},
+        )
+
+    def _put_off(self, begun: Posted, *, seconds: float, why: str, unmade: bool) -> None:
+        until = self._books.now() + timedelta(seconds=seconds)
+        self._books.apply(lambda tx: tx.outbox.put_off(begun, until=until, why=why, unmade=unmade))
+
+    def _hold(self, begun: Posted, outcome: Later, hold: Hold | None) -> float:
+        """Let the whole channel wait; a limit without a time doubles the wait each time in a row."""
+        strikes, seconds = 0, outcome.seconds
+        if outcome.limited:
+            strikes = (hold.strikes if hold is not None else 0) + 1
+            doublings = min(strikes - 1, _DOUBLINGS_MAX)
+            seconds = min(max(seconds, LIMIT_SECONDS_LEAST) * 2**doublings, WAIT_SECONDS_MAX)
+        now = self._books.now()
+        self._keep_hold(
+            begun,
+            Hold(channel=self._channel.name, until=now + timedelta(seconds=seconds), why=outcome.why, strikes=strikes),
+        )
+        if hold is None or hold.why != outcome.why:
+            _log.warning("%s waits: %s", self._channel.name, outcome.why, extra={"action": "channel_waits"})
+        return seconds
+
+    def _close(self, begun: Posted, outcome: Refused) -> float:
+        self._keep_hold(begun, Hold(channel=self._channel.name, until=self._books.now(), why=outcome.why, closed=True))
+        _log.error("%s is closed: %s", self._channel.name, outcome.why, extra={"action": "channel_closed"})
+        return LOOK_SECONDS
+
+    def _keep_hold(self, begun: Posted, hold: Hold) -> None:
+        now = self._books.now()
+
+        def act(tx: Transaction) -> None:
+            tx.outbox.put_hold(hold)
+            tx.outbox.put_off(begun, until=now, why=hold.why)
+
+        self._books.apply(act)
+
+
+@contextmanager
+def delivering(books: Books, channels: Sequence[Channel]) -> Iterator[None]:
+    """Deliver the letters of these channels for the block, each on a thread of its own."""
+    stop = threading.Event()
+    threads = [
+        threading.Thread(target=_deliver_all, args=(books, channel, stop), name=f"postman-{channel.name}", daemon=True)
+        for channel in channels
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(LEAVE_SECONDS)
+
+
+def _deliver_all(books: Books, channel: Channel, stop: threading.Event) -> None:
+    postman = Postman(books, channel, wait=stop.wait)
+    try:
+        postman.open()
+        postman.run(stop)
+    except PilothouseError as error:
+        if not stop.is_set():
+            _log.exception(
+                "no letters leave by %s any more: %s", channel.name, error, extra={"action": "postman_ended"}
+            )
+    finally:
+        channel.close()
+
+
+def _about(tx: Transaction, posted: Posted | None) -> Posted | None:
+    if posted is None or not posted.letter.about:
+        return None
+    return tx.outbox.by_key(posted.letter.product, posted.letter.channel, posted.letter.about)
+
+
+def _told(error: Exception) -> str:
+    return error.message if isinstance(error, PilothouseError) else f"{type(error).__name__}: {error}"
