@@ -67,6 +67,13 @@ TABLES = {
     "Screen": "`[autopilot.screen]`",
     "Stop": "`[autopilot.stop]`",
     "Step": "`[flywheel.STEP]`",
+    "Ferry": "`[ferry]`",
+    "ScheduleTable": "`[ferry.schedule]`",
+    "Watch": "`[ferry.watch]`",
+    "Validator": "`[ferry.validators.NAME]`",
+    "Reliability": "`[ferry.reliability.NAME]`",
+    "Ranking": "`[ferry.ranking]`",
+    "Allowances": "`[ferry.allowances]`",
 }
 """The heading under which each table of the campaign file's schema is told."""
 
