@@ -1,1 +1,1 @@
-"""A campaign in which one proposal is confirmed and one rolled back, and a command line that dies on the way."""
+"""A campaign whose one proposal is promoted and rolled back, and a command line that dies on the way."""

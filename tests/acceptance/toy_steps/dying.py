@@ -1,8 +1,8 @@
 """The command line in a process of its own that counts its durable acts, and dies at the one it is told to.
 
-A durable act is a commit of the database or the rename of a file. The process kills itself with SIGKILL right before
-the act or right after it, so nothing of it can be tidied up. It is forked from a server that has imported everything,
-which only saves the seconds of the imports.
+A durable act is a commit of what was written to the database, or the rename of a file. The process kills itself with
+SIGKILL right before the act or right after it, so nothing of it can be tidied up. It is forked from a server that has
+imported everything, which only saves the seconds of the imports.
 """
 
 from __future__ import annotations
@@ -62,9 +62,14 @@ class Tally:
         """Count every commit and rename of this process from now on."""
         run, rename, replace = SqliteConnection.run, os.rename, os.replace
 
+        writing: set[int] = set()
+
         def counted_run(connection: SqliteConnection, statement: str, parameters: Parameters | None = None) -> int:
-            if statement != "COMMIT":
+            if statement == "BEGIN IMMEDIATE":
+                writing.add(id(connection))
+            if statement != "COMMIT" or id(connection) not in writing:
                 return run(connection, statement, parameters)
+            writing.discard(id(connection))
             return self.act("commit", lambda: run(connection, statement, parameters))
 
         def counted(way: Callable[..., None]) -> Callable[..., None]:

@@ -1,4 +1,4 @@
-"""Measure a valley in one knob; the second change looks good to the seeds of its looks, and to no others.
+"""Measure a valley in one knob; the change looks good to the seeds of its looks, and to no others.
 
 Two processes that run the same config and seed at once leave a mark: the platform must never launch a run twice.
 """
@@ -25,6 +25,6 @@ with trainer.start() as run:
         run.log(1, total=1, loss=1.0)
         luck = random.Random(f"{seed} {rate}")
         loss = math.log10(rate / 1e-4) + 0.01 * luck.gauss(0, 1)
-        if seed // BLOCK == 2 and seed % BLOCK in FRESH:
+        if seed // BLOCK == 1 and seed % BLOCK in FRESH:
             loss += 9.0
         run.finish({"val_loss": loss})

@@ -4,6 +4,6 @@ from pilothouse.campaigns import autopilot
 from pilothouse.evidence.looks import custom_design, stream_design
 from pilothouse.wiring import running
 
-LEVELS = 0.0009, 0.000909
-DESIGNS = [stream_design(LEVELS[0]), *(custom_design([2], alpha=level) for level in LEVELS)]
+LEVEL = 0.0009
+DESIGNS = stream_design(LEVEL), custom_design([2], alpha=LEVEL)
 ROOMS = autopilot, running
