@@ -12,6 +12,7 @@ from pilothouse.campaigns.definition import Definition
 from pilothouse.campaigns.kinds import definition_of, schema_of
 from pilothouse.errors import BadCampaignFile
 from pilothouse.knobs.config import nearest
+from pilothouse.scripts.campaign_text import FILL_IN
 
 _TABLE = re.compile(r"\s*\[\[?\s*([^\]]+?)\s*\]\]?\s*(#.*)?")
 _KEY = re.compile(r"\s*([A-Za-z0-9_.\"'-]+)\s*=")
@@ -32,10 +33,40 @@ def read_definition(text: str, *, name: str) -> Definition:
         quoted = f": {text.splitlines()[line - 1].strip()}" if line is not None and line <= text.count("\n") + 1 else ""
         twice = "; a key or table may stand once only" if "overwrite" in reason or "twice" in reason else ""
         raise BadCampaignFile(f"{where}: {reason}{quoted}", fix=f"write the line as TOML{twice}", line=line) from error
+    _check_filled_in(values, text=text, name=name)
     try:
         return definition_of(values)
     except ValidationError as error:
         raise _refusal(error.errors()[0], text=text, name=name, schema=schema_of(values)) from error
+
+
+def _check_filled_in(values: object, *, text: str, name: str) -> None:
+    """Refuse a file in which something still waits for a person's word."""
+    found = _unfilled(values)
+    if found is None:
+        return
+    line = _line_of(found, key_lines(text))
+    where = f"{name}, line {line}" if line is not None else name
+    raise BadCampaignFile(
+        f"{where}: {'.'.join(found)} still holds {FILL_IN}",
+        fix="write there what the comment beside it asks for",
+        line=line,
+    )
+
+
+def _unfilled(values: object) -> KeyPath | None:
+    """Return the path of the first key or value that still waits to be filled in."""
+    match values:
+        case dict():
+            for key, value in values.items():
+                inner = () if key == FILL_IN else _unfilled(value)
+                if inner is not None:
+                    return (str(key), *inner)
+        case list() if any(_unfilled(item) is not None for item in values):
+            return ()
+        case str() if FILL_IN in values:
+            return ()
+    return None
 
 
 def key_lines(text: str) -> dict[KeyPath, int]:

@@ -24,6 +24,7 @@ from pilothouse.cli import (
     factory_orders,
     fleet,
     fleet_settings,
+    init,
     job,
     job_orders,
     judge,
@@ -65,6 +66,7 @@ app.add_typer(bench.app, name="bench")
 fleet.app.command("settings")(fleet_settings.show_settings)
 fleet.app.command("configure")(fleet_settings.configure)
 app.add_typer(fleet.app, name="fleet")
+app.command("init")(init.init)
 app.command("server")(server.server)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
