@@ -34,7 +34,7 @@ FIRST = {
         "engine/test_scheduler_sweeps.py",
         "engine/test_preempting.py",
     ),
-    "store": ("store/test_guards.py", "store/test_fleet_aggregates.py"),
+    "store": ("store/test_guards.py", "store/test_neighbours.py", "store/test_fleet_aggregates.py"),
     "web": ("web/test_guards.py", "web/test_review_products.py", "web/test_access.py", "web/test_jobs.py"),
 }
 """The tests that are likely to notice, by the room as well."""
