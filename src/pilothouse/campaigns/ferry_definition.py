@@ -103,7 +103,9 @@ class Ferry(Section):
 
     `key_metrics` decide over a promotion, the primary one alone if none is named. `seeds` runs make one ferry.
     `approvers` are the only ones whose yes counts; empty means anybody who may use the gate. `template` and `recipe`
-    are the files of the repository that a promotion changes. `issue_label` marks the issues that a proposal considers.
+    are the files of the repository that a promotion changes. With `own_repository` the commits and seals that a forge
+    would get are made in the working folder's repository too, as branches and tags. `issue_label` marks the issues that
+    a proposal considers.
     """
 
     lane: Literal["daily", "canary"] = "daily"
@@ -113,6 +115,7 @@ class Ferry(Section):
     template: str = ""
     recipe: str = ""
     branch: str = "main"
+    own_repository: bool = False
     issue_label: str = "experiment"
     approvers: list[str] = Field(default=[])
     key_metrics: list[str] = Field(default=[])

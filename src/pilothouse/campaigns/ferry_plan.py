@@ -125,5 +125,5 @@ def _why(chosen: tuple[Ranked, ...], window: Window) -> str:
         f"score {each.total:.2f}"
         for each in chosen
     ]
-    code = f"; {window.commits.count} commits since ferry {window.last.number}" if window.last is not None else ""
+    code = f"; commits since ferry {window.last.number}: {window.commits.count}" if window.last is not None else ""
     return "; ".join(reasons) + code

@@ -1,7 +1,8 @@
-"""`pilothouse demo`: two full turns of the flywheel, in a workspace of its own."""
+"""`pilothouse demo`: two full turns of the flywheel, or two ferries, in a workspace of its own."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,17 +17,30 @@ DEMO_FOLDER = "demo"
 DEMO_FILE = "forty-two.toml"
 
 
+class Demo(StrEnum):
+    """What can be shown."""
+
+    FLYWHEEL = "flywheel"
+    FERRY = "ferry"
+
+
 def demo(
     ctx: typer.Context,
+    what: Annotated[Demo, typer.Argument(metavar="[WHAT]", help="flywheel or ferry.")] = Demo.FLYWHEEL,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Throw the demo's earlier iterations away and start over.")
     ] = False,
-    iterations: Annotated[int, typer.Option(min=1, help="How many iterations more.")] = 2,
+    iterations: Annotated[int, typer.Option(min=1, help="How many iterations, or ferries, more.")] = 2,
 ) -> None:
-    """Run two turns of the flywheel on perfect play.
+    """Run two turns of the flywheel on perfect play, or two ferries of a small language model.
 
-    Generate, tokenise, train, evaluate, judge and record. A second demo goes on from the first.
+    The flywheel: generate, tokenise, train, evaluate, judge and record. The ferry: draft, approve, launch, watch, judge
+    and seal, in a git repository of its own. A second demo goes on from the first.
     """
+    if what is Demo.FERRY:
+        from pilothouse.cli.demo_ferry import demo_ferry
+
+        raise typer.Exit(demo_ferry(settings_of(ctx), ferries=iterations, fresh=fresh))
     from dataclasses import replace
 
     from pilothouse.cli.campaign_run import RunRequest, run_in_foreground

@@ -18,6 +18,7 @@ from pilothouse.cli import (
     campaign,
     campaign_records,
     campaign_report,
+    campaign_schedule,
     demo,
     doctor,
     factory,
@@ -30,6 +31,7 @@ from pilothouse.cli import (
     judge,
     logbook,
     proposal,
+    proposal_draft,
     run,
     server,
     token,
@@ -51,7 +53,9 @@ campaign.app.command("calibrate")(calibrate.calibrate)
 campaign.app.command("report")(campaign_report.report)
 campaign.app.command("note")(campaign_records.note)
 campaign.app.command("records")(campaign_records.records)
+campaign.app.command("schedule")(campaign_schedule.schedule)
 app.add_typer(campaign.app, name="campaign")
+proposal.app.command("draft")(proposal_draft.draft)
 app.add_typer(proposal.app, name="proposal")
 app.add_typer(run.app, name="run")
 job.app.add_typer(job_orders.app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -68,13 +69,29 @@ def show_logs(ctx: typer.Context, run: RunArgument, as_json: AsJson = False) -> 
 
 
 @app.command("watch")
-def watch_run(ctx: typer.Context, run: RunArgument = "latest") -> None:
+def watch_run(
+    ctx: typer.Context,
+    run: RunArgument = "latest",
+    own: Annotated[bool, typer.Option("--own", help="Take over the monitor of a ferry's run first.")] = False,
+    by: Annotated[str | None, typer.Option("--by", help="Who takes it over; you, if left out.")] = None,
+    given_by: Annotated[
+        str | None, typer.Option("--from", help="Whom it is taken over from, agreed with them.")
+    ] = None,
+) -> None:
     """Follow a run's metrics until it ends, or until nobody runs it (exit 8); Ctrl-C leaves the run alone."""
     from pilothouse.cli.watch import follow
+    from pilothouse.operations.ferry_watch import own_monitor
     from pilothouse.operations.job_view import find_run
 
+    if not own and (by is not None or given_by is not None):
+        raise typer.BadParameter("--by and --from say who takes the monitor over: give --own", param_hint="--own")
     workspace = open_existing(ctx)
     with workspace.store.read() as tx:
         found = find_run(tx, workspace.product, run)
+    if own:
+        owner, now = by or getpass.getuser(), workspace.clock.now()
+        with workspace.store.write() as tx:
+            own_monitor(tx, workspace.product, found.id, owner=owner, given_by=given_by, now=now)
+        note(f"{found.id} is watched by {owner}, to its end")
     note(f"following {found.id}; Ctrl-C leaves it running")
     say(follow(workspace, found.job))

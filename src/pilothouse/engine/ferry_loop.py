@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pilothouse.campaigns.action import Admit, Await, Finished, Submit
@@ -12,7 +13,7 @@ from pilothouse.campaigns.ferry_record import Monitor
 from pilothouse.campaigns.stop_rules import Stuck
 from pilothouse.engine.campaign_loop import CampaignLoop
 from pilothouse.engine.loop_events import FerryTold, TrialJudged
-from pilothouse.errors import IterationFailed, NotApproved
+from pilothouse.errors import IterationFailed, NotApproved, PilothouseError
 from pilothouse.ids import ProposalId
 from pilothouse.operations.draft_proposal import changes_words
 from pilothouse.operations.ferry_close import Closing, close_ferry, judge_ferry
@@ -31,12 +32,16 @@ COMMIT_SECONDS = 2.0
 
 @dataclass(kw_only=True)
 class FerryLoop(CampaignLoop[FerryDefinition, Action]):
-    """The recurring run. `watcher` owns the monitors of what this loop launches; `wait` says that it stays on."""
+    """The recurring run. `watcher` owns the monitors of what this loop launches; `wait` says that it stays on.
+
+    `keep` brings commits and seals into the working folder's repository where the file asks for it.
+    """
 
     history: History
     issues: Issues
     watcher: str
     wait: bool
+    keep: Callable[[], tuple[str, ...]]
     _commit: str = ""
     _read_at: float | None = None
     _waiting: str = ""
@@ -97,6 +102,7 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
             lambda tx: draft_ferry(tx, drafting, definition=self.definition, campaign=self.stored(tx), now=now)
         )
         self.overrides = {}
+        self._keep()
         moved = changes_words(drafted.proposal.changes) or "identical rerun"
         self._tell(f"ferry {action.number}: proposed {drafted.ferry.run}: {moved}; {drafted.proposal.rationale}")
 
@@ -149,12 +155,20 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
                 now=now,
             )
         )
+        self._keep()
         self.tell_done(action.facts)
         if judged.trial.verdict is not None:
             self.parts.tell(TrialJudged(trial=judged.trial, promoted=judged.promoted))
         else:
             word = judgement.failure or "the first ferry is the baseline"
             self._tell(f"ferry {action.number}: {word}")
+
+    def _keep(self) -> None:
+        """Bring commits and seals into the repository; what git refuses is told, and stops no ferry."""
+        try:
+            self.keep()
+        except PilothouseError as error:
+            self._tell(f"{error.message}; {error.fix}")
 
     def _rest(self, why: str, seen: int) -> None:
         if why != self._waiting:

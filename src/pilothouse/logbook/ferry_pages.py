@@ -65,7 +65,7 @@ def issue_text(launched: Launched) -> str:
         f"- monitor: {inline(launched.watched_by)}, to the end of the run",
         "",
         "## Config",
-        *(f"- `{name}` = {inline(str(value))}" for name, value in sorted(launched.config.items())),
+        *(f"- `{name}` = {_config_value(value)}" for name, value in sorted(launched.config.items())),
         "",
         "## Watch it",
         "```sh",
@@ -216,6 +216,10 @@ def _facts(ended: Ended) -> Iterator[str]:
     elif judged["held_back"]:
         yield f"- the baseline stays: {inline(str(judged['held_back']))}"
     yield from (f"- {inline(name)}: {inline(link)}" for name, link in ended.links.items())
+
+
+def _config_value(value: Json) -> str:
+    return str(value) if isinstance(value, bool | int | float) else inline(str(value))
 
 
 def _ticks(line: str) -> int:

@@ -46,6 +46,17 @@ class DraftedFerry:
     ferry: Ferry
 
 
+def request_of(definition: FerryDefinition, campaign: Campaign, drafted: DraftedFerry) -> Request:
+    """Return the pull request that tells a drafted proposal."""
+    return Request(
+        proposal=drafted.proposal,
+        run=drafted.ferry.run,
+        campaign=campaign.name,
+        considered=drafted.ferry.considered,
+        checklist=_checklist(definition),
+    )
+
+
 def next_number(tx: Transaction, campaign: Campaign) -> int:
     """Return the number of the next ferry; one that is underway is in the way, and `Conflict`."""
     trials = tx.campaigns.trials(campaign.product, campaign.name)
@@ -170,13 +181,7 @@ def _publish(
     revision: int,
     now: datetime,
 ) -> None:
-    request = Request(
-        proposal=proposal,
-        run=ferry.run,
-        campaign=campaign.name,
-        considered=ferry.considered,
-        checklist=_checklist(definition),
-    )
+    request = request_of(definition, campaign, DraftedFerry(proposal=proposal, ferry=ferry))
     knobs = {name: proposal.config[name] for name in definition.knobs}
     template = None if drafting.template is None else with_defaults(drafting.template, knobs)
     letters = proposal_letters(

@@ -88,7 +88,7 @@ def _delta(proposal: Proposal) -> Iterator[str]:
     yield "| knob | before | after |"
     yield "| --- | --- | --- |"
     for change in proposal.changes:
-        yield f"| `{change.knob}` | {cell(str(change.before))} | {cell(str(change.after))} |"
+        yield f"| `{change.knob}` | {_value(change.before)} | {_value(change.after)} |"
 
 
 def _considered(considered: Row) -> Iterator[str]:
@@ -125,14 +125,20 @@ def _ranking(considered: Row) -> Iterator[str]:
     yield f"| --- |{' --- |' * len(names)} --- | --- |"
     for each in ranking:
         moved = ", ".join(
-            f"{knob} {each['before']} → {value}" for knob, value in cast("Row", each["overrides"]).items()
+            f"{knob} {_value(each['before'])} → {_value(value)}"
+            for knob, value in cast("Row", each["overrides"]).items()
         )
         parts = " | ".join(
             f"{part['weight']:.2g} of {part['score']:.2g}: {part['points']:.3f}"
             for part in cast("Sequence[Mapping[str, float]]", each["parts"])
         )
         source = ", ".join(str(name) for name in cast("Sequence[Json]", each["sources"]))
-        yield f"| {cell(moved)} | {parts} | {cast('float', each['total']):.3f} | {cell(source)} |"
+        yield f"| {moved} | {parts} | {cast('float', each['total']):.3f} | {cell(source)} |"
+
+
+def _value(value: Json) -> str:
+    """Return a knob's value in a cell; numbers stand as they are."""
+    return str(value) if isinstance(value, bool | int | float) else cell(str(value))
 
 
 def cell(text: str) -> str:

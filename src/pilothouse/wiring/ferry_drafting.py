@@ -1,0 +1,90 @@
+"""Draft a ferry's proposal now, for whoever asks: the material is gathered outside any transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pilothouse.campaigns.definition import Definition
+from pilothouse.campaigns.ferry_definition import FerryDefinition
+from pilothouse.campaigns.ferry_plan import Asked
+from pilothouse.campaigns.kinds import definition_of
+from pilothouse.campaigns.record import Campaign
+from pilothouse.errors import UsageError
+from pilothouse.ids import ProposalId, mint
+from pilothouse.operations.campaign_snapshot import find_campaign
+from pilothouse.operations.ferry_draft import DraftedFerry, Drafting, draft_ferry, next_number, request_of
+from pilothouse.operations.ferry_facts import material_of
+from pilothouse.operations.open_campaign import open_campaign
+from pilothouse.proposals.ferry_request import Request
+from pilothouse.wiring.conditions import code_commit
+from pilothouse.wiring.ferry_repository import keep_in_repository
+from pilothouse.wiring.ferry_sources import GitHistory, NoIssues
+from pilothouse.wiring.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drafted:
+    """A stored proposal, and the pull request that tells it."""
+
+    ferry: DraftedFerry
+    request: Request
+
+
+def ferry_of(definition: Definition) -> FerryDefinition:
+    """Return the definition of a ferry; one of another kind is a `UsageError`."""
+    if not isinstance(definition, FerryDefinition):
+        raise UsageError(
+            f"campaign {definition.campaign.name} is of kind {definition.campaign.kind!r}, and not a ferry",
+            fix='name a campaign of kind "ferry"; the other kinds draft their proposals while they run',
+        )
+    return definition
+
+
+def draft_now(
+    workspace: Workspace, *, name: str | None, definition: FerryDefinition | None, asked: Asked, guidance: str
+) -> Drafted:
+    """Return the proposal of a campaign's next ferry, stored and posted; an open one of the same ferry gives way.
+
+    The campaign is the stored one of that name, or is opened with the definition.
+    """
+    campaign, definition = _campaign(workspace, name=name, definition=definition)
+    history, now = GitHistory(Path.cwd()), workspace.clock.now()
+    material = material_of(
+        workspace.store.read,
+        campaign,
+        history=history,
+        issues=NoIssues(),
+        label=definition.ferry.issue_label,
+        guidance=guidance,
+    )
+    template = history.read(definition.ferry.template) if definition.ferry.template else None
+    commit = code_commit(workspace.home)
+    identity = ProposalId(mint("proposal", now=now, entropy=workspace.clock.entropy()))
+    with workspace.store.write() as tx:
+        stored = tx.campaigns.get(campaign.product, campaign.name)
+        assert stored is not None, f"campaign {campaign.name} was opened before"
+        drafting = Drafting(
+            number=next_number(tx, stored),
+            due=None,
+            material=material,
+            asked=asked,
+            template=template,
+            code_commit=commit,
+            identity=identity,
+        )
+        drafted = draft_ferry(tx, drafting, definition=definition, campaign=stored, now=now)
+    if definition.ferry.own_repository:
+        keep_in_repository(workspace.store, campaign, Path.cwd())
+    return Drafted(ferry=drafted, request=request_of(definition, campaign, drafted))
+
+
+def _campaign(
+    workspace: Workspace, *, name: str | None, definition: FerryDefinition | None
+) -> tuple[Campaign, FerryDefinition]:
+    if definition is not None:
+        with workspace.store.write() as tx:
+            return open_campaign(tx, definition, now=workspace.clock.now()), definition
+    with workspace.store.read() as tx:
+        campaign = find_campaign(tx, workspace.product, name)
+    return campaign, ferry_of(definition_of(campaign.definition))
