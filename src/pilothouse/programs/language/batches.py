@@ -34,7 +34,7 @@ class Batches:
 
     def rows(self, first: int, end: int) -> NDArray[np.int32]:
         """Return int32[end - first, sequence + 1]: the rows of these numbers."""
-        sources, places = self._shares(np.arange(first, end, dtype=np.uint64))
+        sources, places = self._shares(first, end)
         found = np.zeros((end - first, self.sequence + 1), dtype=np.int32)
         for number, tokens in enumerate(self.tokens):
             mine = sources == number
@@ -47,16 +47,23 @@ class Batches:
         windows = [_window_count(len(tokens), self.sequence) for tokens in self.tokens]
         return tuple(rows * quota / BLOCK / count for quota, count in zip(self.quotas, windows, strict=True))
 
-    def _shares(self, numbers: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
-        """Return the source of each row, and its number among that source's rows."""
-        blocks, inside = np.divmod(numbers, np.uint64(BLOCK))
-        keys = mix(mix(np.full(len(numbers), self.seed, dtype=np.uint64)) ^ blocks)
-        drawn = permuted(inside, keys=keys, size=BLOCK)
-        ends = np.cumsum(self.quotas)
-        sources = np.searchsorted(ends, drawn, side="right")
-        quotas = np.array(self.quotas, dtype=np.uint64)
-        before = (ends - np.array(self.quotas))[sources]
-        return sources, blocks * quotas[sources] + (drawn - before).astype(np.uint64)
+    def _shares(self, first: int, end: int) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+        """Return the source of each row from `first` to `end`, and its number among that source's rows."""
+        low, high = first // BLOCK, -(-end // BLOCK)
+        blocks = [self._block(block) for block in range(low, high)]
+        inside = slice(first - low * BLOCK, end - low * BLOCK)
+        sources, places = (np.concatenate(parts)[inside] for parts in zip(*blocks, strict=True))
+        return sources, places.astype(np.uint64)
+
+    def _block(self, block: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the same for all rows of a block: sources in a drawn order, each counted on where it was."""
+        keys = mix(mix(np.full(BLOCK, self.seed, dtype=np.uint64)) ^ np.uint64(block))
+        drawn = permuted(np.arange(BLOCK, dtype=np.uint64), keys=keys, size=BLOCK)
+        sources = np.searchsorted(np.cumsum(self.quotas), drawn, side="right")
+        places = np.zeros(BLOCK, dtype=np.int64)
+        for number, quota in enumerate(self.quotas):
+            places[sources == number] = np.arange(block * quota, (block + 1) * quota)
+        return sources, places
 
     def _starts(self, source: int, length: int, places: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Return the first token of the windows at these places of a source's walk."""

@@ -65,8 +65,8 @@ class Options:
     precision: str = trainer.chosen("auto", "float32", "bfloat16")
     attention: str = trainer.chosen("auto", "xla", "cudnn")
     remat: str = trainer.chosen("none", "dots", "full")
-    unroll: int = trainer.bounded(1, low=1, high=1000)
-    """Layers laid out one after the other in each turn of the loop over layers."""
+    unroll: int = trainer.bounded(0, low=0, high=1000)
+    """Layers laid out one after the other in each turn of the loop over layers; 0: chosen by the device."""
     micro_batch: int = trainer.bounded(0, low=0, high=1_000_000)
     """Sequences a device takes at once; 0: all of its share."""
     loss_chunk: int = trainer.bounded(0, low=0, high=100_000_000)
