@@ -11,11 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from pilothouse.cli.exits import exit_code
+from pilothouse.cli.main import app
+from pilothouse.errors import PilothouseError
+from tests.acceptance.cli import Said
 from tests.acceptance.test_autopilot import Pilot
 
 FILES = {"config.json", "override.json", "config_diff.json", "summary.json", "log.txt", "metrics.jsonl"}
-COMMIT = ("proposals = 2", "proposals = 2\n\n[records]\ncommit = true")
+FAKES = Path(__file__).parents[1] / "publish/tracker_fakes"
+COMMIT = ("proposals = 2", 'proposals = 2\n\n[records]\ncommit = true\n\n[tracking.wandb]\nproject = "nights"')
 
 
 def git(folder: Path, *words: str) -> str:
@@ -43,10 +49,20 @@ def _ran(tmp_path_factory: pytest.TempPathFactory) -> Pilot:
     (folder / "README").write_text("staged\n")
     git(folder, "add", "README")
     (folder / "code.py").write_text("changed\n")
-    said = pilot.say("campaign", "run", "pilot.toml", "--seats", "2")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PYTHONPATH", str(FAKES))
+        said = pilot.say("campaign", "run", "pilot.toml", "--seats", "2")
     assert said.code == 0, said.err
-    assert "not committed" not in said.err
+    assert "note:" not in said.err
     return pilot
+
+
+def quick(pilot: Pilot, *words: str) -> Said:
+    """Run a command in this process, since a test asks many; its errors are told as its user would read them."""
+    said = CliRunner().invoke(app, ["--home", str(pilot.home), *words])
+    error = said.exception if isinstance(said.exception, PilothouseError) else None
+    told = f"{error.message}; mend: {error.fix}" if error is not None else said.stderr
+    return Said(code=said.exit_code if error is None else exit_code(error), out=said.stdout, err=told)
 
 
 def pages(pilot: Pilot) -> Path:
@@ -134,6 +150,20 @@ def test_each_application_is_one_commit_of_one_file(ran: Pilot) -> None:
     assert (applied["trial"], applied["verdict"], applied["rolled_back"]) == (2, "improved", None)
 
 
+def test_the_tracker_has_every_run_and_every_verdict_once(ran: Pilot) -> None:
+    """In the groups of their trials; the fake of the library stands in for it."""
+    lines = (ran.home / "trackers/wandb/told.jsonl").read_text().splitlines()
+    told = {run["id"]: run for run in map(json.loads, lines)}
+    verdicts = [run for run in told.values() if run["job_type"] == "verdict"]
+
+    assert len(told) == len(lines)
+    assert {run["run"] for run in ran.json("run", "list")} == told.keys() - {run["id"] for run in verdicts}
+    assert [(run["group"], run["tags"]) for run in verdicts] == [
+        (f"trial {number}", ["pilot", "kept", "improved"]) for number in (1, 2)
+    ]
+    assert all(run["history"] == [[1, {"loss": 1.0}]] for run in told.values() if run not in verdicts)
+
+
 def test_the_views_can_be_thrown_away(ran: Pilot, tmp_path: Path) -> None:
     """`campaign records` makes every byte again; what a kill left half made is swept away."""
     copy = Pilot(tmp_path / "home")
@@ -142,7 +172,7 @@ def test_the_views_can_be_thrown_away(ran: Pilot, tmp_path: Path) -> None:
     shutil.rmtree(pages(copy))
     (pages(copy) / "runs/.half.new").mkdir(parents=True)
 
-    said = copy.say("campaign", "records", "pilot")
+    said = quick(copy, "campaign", "records", "pilot")
 
     after = contents(pages(copy))
     assert said.code == 0, said.err
@@ -160,7 +190,7 @@ def test_a_run_whose_attempt_folder_is_gone_has_what_is_stored(ran: Pilot, tmp_p
     shutil.rmtree(copy.home / "runs" / run)
     shutil.rmtree(folder)
 
-    said = copy.say("campaign", "records")
+    said = quick(copy, "campaign", "records")
 
     summary = read(folder / "summary.json")
     assert said.code == 0, said.err
@@ -177,8 +207,8 @@ def test_a_note_becomes_an_entry_and_a_line(ran: Pilot, tmp_path: Path) -> None:
     shutil.copytree(ran.home, copy.home)
     text = "a | b\n# forged\n- 2026 | x | y\n<script> ![i](u) [l](javascript:x) `code"
 
-    said = copy.say("campaign", "note", "pilot", text, "--by", "ada")
-    empty = copy.say("campaign", "note", "pilot", " ")
+    said = quick(copy, "campaign", "note", "pilot", text, "--by", "ada")
+    empty = quick(copy, "campaign", "note", "pilot", " ")
 
     entry = copy.json("logbook", "show")[-1]
     lines = (pages(copy) / "labbook.md").read_text().splitlines()
@@ -196,7 +226,7 @@ def test_the_report_draws_the_plot_where_it_is_told_to(ran: Pilot, tmp_path: Pat
     """The same picture as the page in the home: a mark for each trial, and the band of what holds."""
     path = tmp_path / "plot.svg"
 
-    said = ran.say("campaign", "report", "--plot", str(path))
+    said = quick(ran, "campaign", "report", "--plot", str(path))
 
     drawn = path.read_text()
     assert said.code == 0, said.err

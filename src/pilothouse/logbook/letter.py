@@ -11,6 +11,8 @@
 | `close` | `reason` (`completed`, `not_planned`) | what it is about is closed | — |
 | `tag` | `tag`, `message`, `commit`? | an annotated tag on that commit, or on the one that it is about | — |
 
+A tracker takes letters of the kind `run` and no other; `campaigns/tracked.py` tells their body.
+
 Texts are markdown. `base` is a branch or a commit. `files` with a text of None are removed.
 """
 
@@ -30,7 +32,10 @@ LOCAL = "local"
 GITHUB = "github"
 DISCORD = "discord"
 APPRISE = "apprise"
-CHANNELS = (LOCAL, GITHUB, DISCORD, APPRISE)
+WANDB = "wandb"
+MLFLOW = "mlflow"
+TRACKERS = (WANDB, MLFLOW)
+CHANNELS = (LOCAL, GITHUB, DISCORD, APPRISE, *TRACKERS)
 
 
 class Kind(StrEnum):
@@ -44,6 +49,7 @@ class Kind(StrEnum):
     LABELS = "labels"
     CLOSE = "close"
     TAG = "tag"
+    RUN = "run"
 
 
 COALESCING = frozenset({Kind.STATUS, Kind.LABELS})
@@ -63,6 +69,10 @@ _KEYS: Mapping[Kind, tuple[frozenset[str], frozenset[str]]] = {
     Kind.LABELS: (frozenset({"wanted", "among"}), frozenset()),
     Kind.CLOSE: (frozenset({"reason"}), frozenset()),
     Kind.TAG: (frozenset({"tag", "message"}), frozenset({"commit"})),
+    Kind.RUN: (
+        frozenset({"id", "name", "group", "purpose", "tags", "config", "summary", "ok"}),
+        frozenset({"started_at", "ended_at", "metrics"}),
+    ),
 }
 
 

@@ -72,7 +72,7 @@ def calibrate(
             overrides={},
             replicates=replicates,
         )
-        with recording(workspace, running.engine, campaign, file=start.file, warn=start.warn):
+        with recording(workspace, running.engine, campaign, file=start.file, warn=start.warn, stop=stop):
             ending = loop.run(stop)
         if running.keeper.failure is not None:
             loop.fail(running.keeper.failure)

@@ -7,7 +7,7 @@ refuses is told and tried again, while the loop goes on.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,15 +15,20 @@ from pathlib import Path
 
 from pilothouse.campaigns.applied import Applied
 from pilothouse.campaigns.kinds import definition_of
-from pilothouse.campaigns.record import Campaign
+from pilothouse.campaigns.record import Campaign, TrialState
 from pilothouse.campaigns.run_record import RunRecord
+from pilothouse.campaigns.tracked import run_letter, trial_letter
 from pilothouse.engine.engine import Engine
+from pilothouse.engine.postman import delivering
 from pilothouse.errors import PilothouseError
+from pilothouse.logbook.letter import Letter
 from pilothouse.operations.applied_configs import applied_configs, record_trouble
+from pilothouse.trainer.folder import METRICS_FILE
 from pilothouse.wiring.applied_commits import AppliedCommits
 from pilothouse.wiring.pages import write_pages
 from pilothouse.wiring.repository import NotCommitted
 from pilothouse.wiring.run_folders import RunFolders
+from pilothouse.wiring.trackers import settle, tracker_channels
 from pilothouse.wiring.workspace import Workspace
 
 LOOK_SECONDS = 1.0
@@ -47,13 +52,15 @@ def write_records(workspace: Workspace, campaign: Campaign, *, anew: bool) -> in
 
 @dataclass(kw_only=True)
 class Recorder:
-    """The views of one campaign. `file` is the campaign file, None where it is not known."""
+    """The views of one campaign. `file` is the campaign file, None where it is not known; `trackers` names channels."""
 
     workspace: Workspace
     engine: Engine
     campaign: Campaign
     file: Path | None
     warn: Callable[[str], None]
+    trackers: Sequence[str] = ()
+    _trials_told: set[int] = field(default_factory=set)
     _folders: RunFolders = field(init=False)
     _commits: AppliedCommits | None = field(init=False)
     _seen: tuple[int, str] = (-1, "")
@@ -68,6 +75,7 @@ class Recorder:
         """Write what has changed since the last look; what cannot be written is told, once for each cause."""
         self._try(self._write_folders)
         self._try(self._write_pages)
+        self._try(self._tell_trials)
         self._try(partial(self._commit, last=last))
 
     def run(self, closing: threading.Event) -> None:
@@ -108,7 +116,30 @@ class Recorder:
         write_pages(self.workspace, self.campaign)
 
     def _ended(self, record: RunRecord, folder: Path) -> None:
-        """Hand a run that has ended to whoever mirrors it."""
+        """Tell the trackers of a run that has ended."""
+        metrics = folder / METRICS_FILE
+        told = str(metrics.relative_to(self.workspace.home)) if metrics.exists() else None
+        self._post(run_letter(record, channel=channel, metrics=told) for channel in self.trackers)
+
+    def _tell_trials(self) -> None:
+        """Tell the trackers of the trials that are judged for good."""
+        if not self.trackers:
+            return
+        with self.workspace.store.read() as tx:
+            trials = tx.campaigns.trials(self.campaign.product, self.campaign.name)
+        for trial in trials:
+            if trial.number > 0 and trial.state is TrialState.JUDGED and trial.number not in self._trials_told:
+                self._post(trial_letter(self.campaign, trial, channel=channel) for channel in self.trackers)
+                self._trials_told.add(trial.number)
+
+    def _post(self, letters: Iterable[Letter]) -> None:
+        """Post what is not posted yet; the run's folder is the record in this home, so no twin of it is kept."""
+        wanted = list(letters)
+        with self.workspace.store.read() as tx:
+            new = [each for each in wanted if tx.outbox.by_key(each.product, each.channel, each.key) is None]
+        if new:
+            now = self.workspace.clock.now()
+            self.engine.apply(lambda tx: [tx.outbox.post(each, now=now) for each in new])
 
     def _commit(self, *, last: bool = False) -> None:
         if self._commits is None:
@@ -139,19 +170,32 @@ class Recorder:
 
 @contextmanager
 def recording(
-    workspace: Workspace, engine: Engine, campaign: Campaign, *, file: Path | None, warn: Callable[[str], None]
-) -> Iterator[Recorder]:
-    """Record beside the block in a thread of its own, and once more after it, when everything has ended."""
-    recorder = Recorder(workspace=workspace, engine=engine, campaign=campaign, file=file, warn=warn)
-    closing = threading.Event()
-    thread = threading.Thread(target=recorder.run, args=(closing,), name="pilothouse-records", daemon=True)
-    thread.start()
-    try:
-        yield recorder
-    finally:
-        closing.set()
-        thread.join(CLOSE_SECONDS)
-        if thread.is_alive():
-            warn("note: the records are still being written; the next start completes them")
-        else:
-            recorder.look(last=True)
+    workspace: Workspace,
+    engine: Engine,
+    campaign: Campaign,
+    *,
+    file: Path | None,
+    warn: Callable[[str], None],
+    stop: threading.Event,
+) -> Iterator[None]:
+    """Record beside the block in a thread of its own, and once more after it, when everything has ended.
+
+    What the trackers have not taken yet is waited for a little, but for a start that was asked to `stop`.
+    """
+    channels = tracker_channels(workspace, definition_of(campaign.definition), warn=warn)
+    names = tuple(channel.name for channel in channels)
+    recorder = Recorder(workspace=workspace, engine=engine, campaign=campaign, file=file, warn=warn, trackers=names)
+    with delivering(engine, channels):
+        closing = threading.Event()
+        thread = threading.Thread(target=recorder.run, args=(closing,), name="pilothouse-records", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            closing.set()
+            thread.join(CLOSE_SECONDS)
+            if thread.is_alive():
+                warn("note: the records are still being written; the next start completes them")
+            else:
+                recorder.look(last=True)
+            settle(workspace, names, stop=stop, warn=warn)

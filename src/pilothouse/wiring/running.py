@@ -90,7 +90,7 @@ def run_campaign(workspace: Workspace, start: CampaignStart, stop: threading.Eve
             session = _session(tx, campaign, start, now=now)
         threading.Thread(target=import_module, args=(_JUDGE,), name="warm-judge", daemon=True).start()
         loop = loop_of(workspace, start, engine, campaign, session)
-        with recording(workspace, engine, campaign, file=start.file, warn=start.warn):
+        with recording(workspace, engine, campaign, file=start.file, warn=start.warn, stop=stop):
             ending = loop.run(stop)
         if running.keeper.failure is not None:
             loop.fail(running.keeper.failure)

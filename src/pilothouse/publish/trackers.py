@@ -1,0 +1,129 @@
+"""Trackers as channels: a process of its own speaks with the tracker's library, and is ended if it hangs.
+
+The library is an extra. Whatever it does, prints or forgets to end stays in that process; the key of an account reaches
+it through the environment alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pilothouse.canonical import Json
+from pilothouse.logbook.letter import Kind, Posted
+from pilothouse.logbook.pace import Pace
+from pilothouse.ports.channel import Delivered, Gate, Later, Outcome, Refused
+
+ANSWER_SECONDS = 30.0
+"""How long one run may take, the loading of the library included; less than a postman is waited for."""
+LEAVE_SECONDS = 3.0
+AGAIN_SECONDS = 60.0
+_READ_BYTES = 65_536
+MODULE = "pilothouse.publish.tracker_process"
+
+
+@dataclass(kw_only=True)
+class TrackerChannel:
+    """`ports.channel.Channel` for a tracker. `home` holds the metrics files, `folder` is the library's own."""
+
+    name: str
+    options: Mapping[str, Json]
+    home: Path
+    folder: Path
+    interpreter: str = sys.executable
+    answer_seconds: float = ANSWER_SECONDS
+    _child: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    @property
+    def pace(self) -> Pace:
+        """The library keeps its own."""
+        return Pace()
+
+    def deliver(self, posted: Posted, *, about: Posted | None, gate: Gate) -> Outcome:
+        """Mirror one run; one that hangs is ended with its process, and is tried again later."""
+        del about
+        if posted.letter.kind is not Kind.RUN:
+            return Refused(why=f"{self.name} takes runs, and no {posted.letter.kind.value}")
+        body = dict(posted.letter.body)
+        metrics = body.pop("metrics", None)
+        curve = None if metrics is None else str(self.home / str(metrics))
+        gate.pass_one()
+        try:
+            said = self._ask({"run": body, "curve": curve, "again": posted.tries > 1})
+        except (OSError, ValueError) as error:
+            self.close()
+            return Later(seconds=AGAIN_SECONDS, why=f"{self.name}: {error}", limited=True)
+        finally:
+            gate.passed()
+        remote, trouble = said.get("remote"), str(said.get("error", "it gave no answer that can be read"))
+        if isinstance(remote, str) and remote:
+            return Delivered(remote=remote)
+        if said.get("denied"):
+            self.close()
+            return Refused(why=f"{self.name}: {trouble}", channel=True)
+        return Later(seconds=AGAIN_SECONDS, why=f"{self.name}: {trouble}", alone=True)
+
+    def close(self) -> None:
+        """End the process with everything that it has started."""
+        child, self._child = self._child, None
+        if child is None:
+            return
+        assert child.stdin is not None, "the process was started with pipes"
+        with suppress(OSError):
+            child.stdin.close()
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(LEAVE_SECONDS)
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait(LEAVE_SECONDS)
+        if child.stdout is not None:
+            child.stdout.close()
+
+    def _ask(self, question: dict[str, Json]) -> Mapping[str, Json]:
+        child = self._child if self._child is not None and self._child.poll() is None else self._start()
+        self._write(child, question)
+        said = json.loads(self._read_line(child))
+        if not isinstance(said, dict):
+            raise ValueError(f"it answered {said!r}")  # noqa: TRY004  a bad answer, whatever its type
+        return said
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        self.close()
+        self._child = child = subprocess.Popen(  # noqa: S603  our own module, no shell
+            [self.interpreter, "-m", MODULE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self._write(child, {"tracker": self.name, "options": dict(self.options), "folder": str(self.folder)})
+        return child
+
+    @staticmethod
+    def _write(child: subprocess.Popen[bytes], value: dict[str, Json]) -> None:
+        assert child.stdin is not None, "the process was started with pipes"
+        child.stdin.write(json.dumps(value).encode() + b"\n")
+        child.stdin.flush()
+
+    def _read_line(self, child: subprocess.Popen[bytes]) -> bytes:
+        """Return the next line; raise `TimeoutError` when it takes too long, `EOFError` is an `OSError` here."""
+        assert child.stdout is not None, "the process was started with pipes"
+        line, deadline = b"", time.monotonic() + self.answer_seconds
+        while not line.endswith(b"\n"):
+            ready, _, _ = select.select([child.stdout], [], [], max(0.0, deadline - time.monotonic()))
+            if not ready:
+                raise TimeoutError(f"no answer within {self.answer_seconds:g} s")
+            read = os.read(child.stdout.fileno(), _READ_BYTES)
+            if not read:
+                raise ConnectionError("its process ended")
+            line += read
+        return line

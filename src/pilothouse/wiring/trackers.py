@@ -1,0 +1,69 @@
+"""The trackers that a campaign file names, as channels of the outbox."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+
+from pilothouse.campaigns.definition import Definition
+from pilothouse.errors import PilothouseError
+from pilothouse.logbook.letter import MLFLOW, WANDB, LetterState
+from pilothouse.publish.trackers import TrackerChannel
+from pilothouse.wiring.workspace import Workspace
+
+FOLDER = "trackers"
+SETTLE_SECONDS = 30.0
+_LOOK_SECONDS = 0.2
+
+
+def tracker_channels(
+    workspace: Workspace, definition: Definition, *, warn: Callable[[str], None]
+) -> list[TrackerChannel]:
+    """Return a channel for each tracker of the file; of one whose library is missing it is said how to get it."""
+    tables = {WANDB: definition.tracking.wandb, MLFLOW: definition.tracking.mlflow}
+    channels = []
+    for name, table in tables.items():
+        if table is None:
+            continue
+        if find_spec(name) is None:
+            warn(
+                f"note: [tracking.{name}] needs the package {name}, which is missing; install `pilothouse[{name}]`. "
+                "The runs are kept in the outbox and sent by the first start that has it"
+            )
+        channels.append(
+            TrackerChannel(
+                name=name,
+                options=table.model_dump(mode="json"),
+                home=workspace.home,
+                folder=workspace.home / FOLDER / name,
+            )
+        )
+    return channels
+
+
+def settle(workspace: Workspace, names: Sequence[str], *, stop: threading.Event, warn: Callable[[str], None]) -> None:
+    """Wait until the channels have taken what was posted, or will not for now, and say what is left."""
+    left: dict[str, tuple[int, str]] = {}
+    for _ in range(int(SETTLE_SECONDS / _LOOK_SECONDS)):
+        try:
+            left = _waiting(workspace, names)
+        except PilothouseError:
+            return
+        if not any(count for count, held in left.values() if not held) or stop.wait(_LOOK_SECONDS):
+            break
+    for name, (count, held) in left.items():
+        if count:
+            why = f": {held}" if held else ""
+            warn(f"note: {count} letters for {name} wait in the outbox, and are sent by the next start{why}")
+
+
+def _waiting(workspace: Workspace, names: Sequence[str]) -> dict[str, tuple[int, str]]:
+    """Return how many letters wait for each channel, and why it is held, empty where it is not."""
+    with workspace.store.read() as tx:
+        counts = tx.outbox.counts()
+        holds = {name: tx.outbox.hold(name) for name in names}
+    return {
+        name: (counts.get((name, LetterState.WAITING), 0), hold.why if hold is not None else "")
+        for name, hold in holds.items()
+    }
