@@ -62,6 +62,11 @@ def search_path() -> str | None:
     return os.environ.get("PATH")  # noqa: TID251  as load_settings
 
 
+def environment() -> Mapping[str, str]:
+    """Return a copy of this process's environment, for whoever passes named variables on."""
+    return dict(os.environ)  # noqa: TID251  as load_settings
+
+
 def resolve(
     environment: Mapping[str, str], file_values: Mapping[str, object], *, folder: Path, home: Path | None
 ) -> Settings:

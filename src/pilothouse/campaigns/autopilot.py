@@ -16,7 +16,7 @@ alone, so a loop that was killed and started again takes the same next step.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias, TypeVar
 
 from pilothouse.campaigns.action import Admit, Await, Failed, Finished, Submit
@@ -37,6 +37,7 @@ from pilothouse.evidence.noise_floor import REPLICATES_LEAST, Conditions
 from pilothouse.evidence.sequential import Design
 from pilothouse.fleet.stages import ENDS
 from pilothouse.ids import JobId
+from pilothouse.proposals.agent_run import Spending
 from pilothouse.proposals.promotion import Confirmed, confirm
 from pilothouse.proposals.proposal import State
 
@@ -48,7 +49,8 @@ class AutopilotFacts(Facts):
     `config` is what the baseline's runs are given. `conditions` are those of this moment, `calibrated` those under
     which the noise floor was last measured, None if it never was. `refusals` counts the proposals in a row, the newest
     last, that were refused before any run. `doomed` holds the jobs that were stopped because they had no chance left.
-    `elapsed` is the seconds since the campaign was opened; `stop_asked` says that its stop file is there.
+    `elapsed` is the seconds since the campaign was opened; `stop_asked` says that its stop file is there. `agents` is
+    what agents have cost so far.
     """
 
     config: Mapping[str, Json]
@@ -58,6 +60,7 @@ class AutopilotFacts(Facts):
     doomed: frozenset[JobId] = frozenset()
     elapsed: float = 0.0
     stop_asked: bool = False
+    agents: Spending = field(default_factory=Spending)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,8 +123,29 @@ def next_action(definition: AutopilotDefinition, facts: AutopilotFacts) -> Actio
         return action
     if facts.stop_asked:
         return Finished(reason=f"the stop file {definition.autopilot.stop.file} is there", final=False)
-    spent = spent_limit(definition, facts.spent_hours)
-    return action if spent is None else _wind_up(action, facts, spent)
+    spent = spent_limit(definition, facts.spent_hours, agents_usd=facts.agents.usd)
+    if spent is not None:
+        return _wind_up(action, facts, spent)
+    return _agents_end(definition, facts) or action if isinstance(action, Ask) else action
+
+
+def _agents_end(definition: AutopilotDefinition, facts: AutopilotFacts) -> Finished | Stuck | None:
+    """Return why no agent may be asked once more, where nobody else could be."""
+    agent = definition.autopilot.agent
+    if agent is None:
+        return None
+    limit = agent.cost_limit_usd if definition.autopilot.proposer == "agent" else None
+    if facts.agents.unknown and (limit is not None or definition.budget.usd is not None):
+        return Stuck(
+            reason=f"what {facts.agents.unknown} of the agent's runs cost is not known, and there is a limit in USD",
+            mend="give [autopilot.agent] cost_estimate_usd, what one run costs at most; runs on record without a cost "
+            "need a campaign under another name, or a file without a limit in USD",
+        )
+    if limit is not None and facts.agents.usd >= limit:
+        return Finished(
+            reason=f"autopilot.agent.cost_limit_usd is used up: {facts.agents.usd:.3f} of {limit:g}", final=True
+        )
+    return None
 
 
 def _wind_up(action: Submit | Await | Ask | Admit, facts: AutopilotFacts, reason: str) -> Action:

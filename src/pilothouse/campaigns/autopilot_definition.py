@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from pilothouse.campaigns.agent_section import Agent
 from pilothouse.campaigns.definition import Definition
 from pilothouse.campaigns.sections import RUNS_MOST, Seconds, Section
 from pilothouse.canonical import digest
@@ -42,11 +43,26 @@ class Screen(Section):
 class Autopilot(Section):
     """The loop that proposes by itself: where proposals come from, from which seed runs count, when it ends."""
 
-    proposer: Literal["one-axis", "random", "surrogate", "tpe", "cma-es", "gp"] = "one-axis"
+    proposer: Literal["one-axis", "random", "surrogate", "tpe", "cma-es", "gp", "agent", "hybrid"] = "one-axis"
     seed: int = Field(default=0, ge=0)
     stop_doomed: bool = True
+    agent: Agent | None = None
     screen: Screen | None = None
     stop: Stop = Stop()
+
+    @model_validator(mode="after")
+    def _names_the_agent_that_it_asks(self) -> Autopilot:
+        asks = self.proposer in {"agent", "hybrid"}
+        if asks and self.agent is None:
+            raise ValueError(f"proposer {self.proposer!r} asks an agent, and none is named: add [autopilot.agent]")
+        if not asks and self.agent is not None:
+            raise ValueError(
+                f'[autopilot.agent] is never asked by proposer {self.proposer!r}: write proposer = "agent" or '
+                '"hybrid", or take the table away'
+            )
+        if self.proposer == "agent" and self.agent is not None and self.agent.shares():
+            raise ValueError('share and base are a hybrid\'s: write proposer = "hybrid", or take them away')
+        return self
 
 
 class AutopilotDefinition(Definition):
@@ -60,6 +76,22 @@ class AutopilotDefinition(Definition):
         if screen is not None and screen.mode not in self.trainer.modes:
             raise ValueError(f"autopilot.screen.mode {screen.mode!r} is none of the modes {sorted(self.trainer.modes)}")
         return self
+
+    @model_validator(mode="after")
+    def _knows_what_an_agent_costs(self) -> AutopilotDefinition:
+        agent = self.autopilot.agent
+        if agent is not None and self.budget.usd is not None and not agent.tells_cost():
+            raise ValueError(
+                "budget.usd counts what the agent costs, and this agent tells nobody: give "
+                "autopilot.agent.cost_estimate_usd, 0 for one that costs nothing"
+            )
+        return self
+
+    def ceilings(self) -> dict[str, float]:
+        """Return the budget, and what the agent may cost besides."""
+        agent = self.autopilot.agent
+        limit = None if agent is None else agent.cost_limit_usd
+        return super().ceilings() | ({} if limit is None else {"agent_usd": limit})
 
     def evaluation(self, golden: Mapping[str, str]) -> str:
         """Return the digest of what the trainer promises to measure; `golden` sets it has none."""

@@ -16,6 +16,7 @@ from pilothouse.evidence.trial_verdict import method_of
 from pilothouse.evidence.verdict import Outcome
 from pilothouse.ids import ProposalId
 from pilothouse.knobs.delta import effective_delta
+from pilothouse.proposals.agent_run import AgentIncident, AgentRun, spending_of
 from pilothouse.proposals.proposal import Proposal
 
 
@@ -34,6 +35,8 @@ class Record:
     promotions: Sequence[Promotion]
     spent_hours: float
     overall: SeedComparison | None
+    agents: Sequence[AgentRun] = ()
+    incidents: Sequence[AgentIncident] = ()
 
 
 def report_json(record: Record) -> dict[str, Json]:
@@ -61,6 +64,7 @@ def report_json(record: Record) -> dict[str, Json]:
         },
         "cost": _cost(record),
         "sources": _sources(record, by_trial),
+        "agents": _agents(record),
     }
 
 
@@ -110,14 +114,45 @@ def _trial(trial: Trial, record: Record) -> dict[str, Json]:
 
 
 def _cost(record: Record) -> dict[str, Json]:
-    """Return what every attempt has used; without a price the dollars are unknown, which is not zero."""
+    """Return what every attempt and every agent has used; without a price the dollars are unknown, which is no zero."""
     price = record.definition.budget.usd_per_hour
     gpus = record.definition.trainer.requires.gpus
+    asked = spending_of(record.agents)
     return {
         "hours": record.spent_hours,
         "gpu_hours": record.spent_hours * gpus,
-        "usd": None if price is None else record.spent_hours * price,
+        "usd": None if price is None or asked.unknown else record.spent_hours * price + asked.usd,
+        "agents_usd": None if asked.unknown else asked.usd,
     }
+
+
+def _agents(record: Record) -> dict[str, Json]:
+    """Return for each agent how it ran and what it was refused; a number that some run did not tell is unknown."""
+    sources = {each.id: each.source for each in record.proposals}
+    table: dict[str, Json] = {}
+    for source in sorted({sources[run.proposal] for run in record.agents}):
+        runs = [run for run in record.agents if sources[run.proposal] == source]
+        usage = [run.record["usage"] for run in runs]
+        kinds = [each for each in record.incidents if sources[each.proposal] == source]
+        table[source] = {
+            "runs": len(runs),
+            "levels": sorted({str(run.record["level"]) for run in runs}),
+            "seconds": sum(float(str(run.record["seconds"])) for run in runs),
+            **{name: _told(usage, name) for name in ("turns", "tokens_in", "tokens_cached", "tokens_out")},
+            "usd": None if spending_of(runs).unknown else spending_of(runs).usd,
+            "incidents": {
+                kind: sum(each.occurrences for each in kinds if each.diagnosis == kind)
+                for kind in sorted({each.diagnosis for each in kinds})
+            },
+        }
+    return table
+
+
+def _told(usage: Sequence[Json], name: str) -> int | None:
+    """Return the sum over all runs of what they told of themselves, None where one of them did not."""
+    values = [each.get(name) if isinstance(each, Mapping) else None for each in usage]
+    counts = [value for value in values if isinstance(value, int)]
+    return sum(counts) if len(counts) == len(values) else None
 
 
 def _sources(record: Record, by_trial: Mapping[ProposalId, Trial]) -> dict[str, Json]:

@@ -65,14 +65,17 @@ def applied_config(definition: Definition, proposal: Proposal) -> dict[str, Json
     return derive({**definition.trainer.fixed_values(), **proposal.config}, definition.derived())
 
 
-def spent_limit(definition: Definition, spent_hours: float) -> str | None:
-    """Return which budget is used up, in words, or None. Hours count whole attempts, on every seat they held."""
+def spent_limit(definition: Definition, spent_hours: float, *, agents_usd: float = 0.0) -> str | None:
+    """Return which budget is used up, in words, or None. Hours count whole attempts, on every seat they held.
+
+    `agents_usd` is what agents have cost besides.
+    """
     budget = definition.budget
     gpu_hours = spent_hours * definition.trainer.requires.gpus
     checks = [
         ("hours", budget.hours, spent_hours),
         ("gpu_hours", budget.gpu_hours, gpu_hours),
-        ("usd", budget.usd, spent_hours * (budget.usd_per_hour or 0.0)),
+        ("usd", budget.usd, spent_hours * (budget.usd_per_hour or 0.0) + agents_usd),
     ]
     for name, ceiling, spent in checks:
         if ceiling is not None and spent >= ceiling:

@@ -68,6 +68,23 @@ def _show(values: Row) -> None:
     sources = cast("Mapping[str, Row]", values["sources"])
     columns = ("source", "proposals", "refused", "kept", "regressed", "failed", "mean_gain")
     print_table(columns, [{"source": source, **row} for source, row in sources.items()])
+    agents = cast("Mapping[str, Row]", values["agents"])
+    if agents:
+        say("")
+        told = ("agent", "runs", "level", "turns", "tokens_in", "tokens_out", "usd", "incidents")
+        print_table(told, [_agent_row(source, row) for source, row in agents.items()])
+
+
+def _agent_row(source: str, row: Row) -> dict[str, Json]:
+    kinds = cast("Mapping[str, int]", row["incidents"])
+    told = {name: "unknown" if row[name] is None else row[name] for name in ("turns", "tokens_in", "tokens_out", "usd")}
+    return {
+        "agent": source,
+        "runs": row["runs"],
+        "level": ", ".join(cast("Sequence[str]", row["levels"])),
+        "incidents": ", ".join(f"{kind} {count}" for kind, count in kinds.items()) or "none",
+        **told,
+    }
 
 
 def _best_words(best: Row) -> list[str]:

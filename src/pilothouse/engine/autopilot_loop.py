@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -13,7 +14,7 @@ from pilothouse.campaigns.autopilot import Action, Ask, Confirm, JudgeRuns, Keep
 from pilothouse.campaigns.autopilot_definition import AutopilotDefinition
 from pilothouse.campaigns.steps import StepFact
 from pilothouse.campaigns.stop_rules import Stuck
-from pilothouse.engine.campaign_loop import CampaignLoop
+from pilothouse.engine.campaign_loop import CampaignLoop, Ending
 from pilothouse.engine.curve_watch import CurveWatch
 from pilothouse.engine.loop_events import (
     BaselineKept,
@@ -23,7 +24,7 @@ from pilothouse.engine.loop_events import (
     TrialConfirmed,
     TrialJudged,
 )
-from pilothouse.errors import IterationFailed
+from pilothouse.errors import IterationFailed, StorageFailed
 from pilothouse.evidence.noise_floor import Conditions
 from pilothouse.ids import JobId, ProposalId
 from pilothouse.operations.admit_proposal import recheck_open_trial
@@ -32,13 +33,14 @@ from pilothouse.operations.calibrate import conditions_of, stored_floors
 from pilothouse.operations.draft_proposal import changes_words
 from pilothouse.operations.judge_runs import confirm_trial, judge_runs
 from pilothouse.operations.keep_floor import keep_floor
-from pilothouse.operations.keep_suggestion import Suggested, keep_suggestion
+from pilothouse.operations.keep_suggestion import Suggested, keep_suggestion, not_taken
 from pilothouse.operations.stop_doomed import stop_doomed
 from pilothouse.operations.submit_step import withdraw_waiting
-from pilothouse.ports.proposer import Proposer
+from pilothouse.ports.proposer import Answered, AskingStopped, Proposer, answer_of
 from pilothouse.ports.store import Transaction
-from pilothouse.proposals.proposal import Risk, State
-from pilothouse.proposals.search import Suggestion
+from pilothouse.proposals.agent_run import AgentTold
+from pilothouse.proposals.proposal import Proposal, Risk, State
+from pilothouse.proposals.search import Search, Suggestion
 
 CONDITIONS_SECONDS = 2.0
 """How long the commit of the working folder is believed; reading it starts git."""
@@ -56,10 +58,16 @@ class AutopilotLoop(CampaignLoop[AutopilotDefinition, Action]):
     _calibrated: Conditions | None = None
     _floors_read: bool = False
     _curves: CurveWatch = field(init=False)
+    _stop_event: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         """Begin with no curve seen."""
         self._curves = CurveWatch(self.definition, self.parts.blobs)
+
+    def run(self, stop: threading.Event) -> Ending:
+        """Advance as every loop does; an agent that is being asked hears of the stop as well."""
+        self._stop_event = stop
+        return super().run(stop)
 
     def decide(self) -> Action:
         """Return the autopilot's next action."""
@@ -123,13 +131,12 @@ class AutopilotLoop(CampaignLoop[AutopilotDefinition, Action]):
         if not self._floors_read:
             floors = stored_floors(tx, self.campaign)
             self._calibrated, self._floors_read = (floors[0].conditions if floors else None), True
-        stop = self.definition.autopilot.stop.file
         return Moment(
             conditions=conditions_of(tx, self.definition, self.campaign, code=self._commit, hardware=self.hardware),
             calibrated=self._calibrated,
             shipped=self._shipped,
             moved=bool(self.overrides),
-            stop_asked=stop is not None and Path(stop).exists(),
+            stop_asked=self._stop_file_is_there(),
             now=self.parts.clock.now(),
         )
 
@@ -147,26 +154,59 @@ class AutopilotLoop(CampaignLoop[AutopilotDefinition, Action]):
         self._floors_read = False
 
     def _ask(self, action: Ask) -> Finished | None:
-        """Ask outside a transaction, since a proposer may take long, and keep the answer inside one."""
+        """Ask outside a transaction, since a proposer may take long, and keep the answer inside one.
+
+        An agent that is stopped has answered nothing: the next start asks it again.
+        """
         with self.parts.engine.read() as tx:
             search = search_of(tx, self.definition, self.stored(tx))
-        suggestion = self._by_hand() if self.overrides else self.proposer.propose(search)
+        try:
+            answered = self._answer(search)
+        except AskingStopped:
+            return None
         self.overrides = {}
-        if suggestion is None:
+        if answered.suggestion is None and answered.refusal is None:
             return self.share(Finished(reason="the proposer has nothing left to try", final=True), 0)
-        suggested = Suggested(
-            number=action.number,
-            suggestion=suggestion,
-            code_commit=self.parts.code_commit(),
-            identity=ProposalId(self.mint("proposal")),
-        )
+        commit = self.parts.code_commit()
+        every = [
+            Suggested(
+                number=action.number,
+                suggestion=suggestion,
+                code_commit=commit,
+                identity=ProposalId(self.mint("proposal")),
+                told=told,
+                refusal=refusal,
+            )
+            for suggestion, told, refusal in _kept_of(answered)
+        ]
+        refused: list[Proposal] = []
 
-        def act(tx: Transaction, now: datetime) -> LoopEvent | None:
-            kept = keep_suggestion(tx, suggested, definition=self.definition, campaign=self.stored(tx), now=now)
-            return ProposalRefused(proposal=kept) if kept.state is State.REJECTED else None
+        def act(tx: Transaction, now: datetime) -> None:
+            campaign = self.stored(tx)
+            kept = [keep_suggestion(tx, each, definition=self.definition, campaign=campaign, now=now) for each in every]
+            refused[:] = [each for each in kept if each.state is State.REJECTED]
 
-        self._close(act)
+        self.apply(act)
+        for proposal in refused:
+            self.parts.tell(ProposalRefused(proposal=proposal))
         return None
+
+    def _answer(self, search: Search) -> Answered:
+        """Return what the proposer answers, or what a person has set at the start."""
+        if self.overrides:
+            return Answered(suggestion=self._by_hand())
+        answered = answer_of(self.proposer, search, self._shall_stop)
+        if isinstance(answered.refusal, StorageFailed):
+            raise answered.refusal  # A disk that fails is no answer, and asking again would pay again.
+        return answered
+
+    def _shall_stop(self) -> bool:
+        """Whether a person wants the loop to end, by a signal or by the stop file."""
+        return self._stop_event.is_set() or self._stop_file_is_there()
+
+    def _stop_file_is_there(self) -> bool:
+        stop = self.definition.autopilot.stop.file
+        return stop is not None and Path(stop).exists()
 
     def _by_hand(self) -> Suggestion:
         """Return the knob values that a person set at the start, as a proposal."""
@@ -198,3 +238,11 @@ class AutopilotLoop(CampaignLoop[AutopilotDefinition, Action]):
         event = self.parts.engine.apply(lambda tx: act(tx, now))
         if event is not None:
             self.parts.tell(event)
+
+
+def _kept_of(answered: Answered) -> Iterator[tuple[Suggestion, AgentTold | None, str]]:
+    """Yield what becomes a proposal: an agent's answer that was not taken, then the suggestion that there is."""
+    if answered.refusal is not None:
+        yield not_taken(answered.source), answered.told, f"{answered.refusal.message}; {answered.refusal.fix}"
+    if answered.suggestion is not None:
+        yield answered.suggestion, answered.told if answered.refusal is None else None, ""

@@ -43,6 +43,8 @@ def campaign_report(tx: Transaction, campaign: Campaign) -> Record:
         proposals=tx.proposals.listed(product, name),
         promotions=promotions,
         spent_hours=tx.jobs.seconds_spent(product, campaign=name) / SECONDS_PER_HOUR,
+        agents=tx.agents.runs(product, name),
+        incidents=tx.agents.incidents(product, name),
         overall=_overall(tx, definition, campaign, promotions[0], promotions[-1]),
     )
 

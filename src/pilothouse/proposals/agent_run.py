@@ -12,6 +12,28 @@ from pilothouse.ids import CampaignName, ProductId, ProposalId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Crossed:
+    """One line that an agent tried to cross, `count` times; `kind` is what its incidents are told by."""
+
+    kind: str
+    detail: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentTold:
+    """What is told of an agent that was asked: its record as JSON values, what it tried, and what it costs.
+
+    `refusal` says why its answer was not taken, empty if it was. `charged_usd` is as in `AgentRun`.
+    """
+
+    record: Mapping[str, Json]
+    crossed: tuple[Crossed, ...]
+    refusal: str
+    charged_usd: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentRun:
     """One question to an agent; `record` is what was seen of its run, as JSON values.
 

@@ -17,14 +17,15 @@ from pathlib import Path
 
 from pilothouse.canonical import canonical
 from pilothouse.errors import BadValue, OperationFailed, PilothouseError, Refused, StorageFailed, named
+from pilothouse.ports.proposer import Answered, AskingStopped, Stopped, never
 from pilothouse.proposals.answer import ANSWER_BYTES_MAX, clean, read_answer, schema
 from pilothouse.proposals.search import Search, Suggestion
 from pilothouse.propose import agent_context
 from pilothouse.propose.agent_presets import ANSWER_FILE, INSTRUCTIONS, Preset, Setting
-from pilothouse.propose.agent_record import AgentRecord, CostSource, Usage, record_of
+from pilothouse.propose.agent_record import AgentRecord, CostSource, Usage, record_of, told_of
 from pilothouse.propose.sandbox.level import Level
 from pilothouse.propose.sandbox.plan import Breach, Limits, Ran, Refusal
-from pilothouse.propose.sandbox.run import MODEL_PORTS, Task, confined
+from pilothouse.propose.sandbox.run import MODEL_PORTS, RunStopped, Task, confined
 
 RECORD = "record.json"
 _CONTEXT, _OUT, _KEPT = "context", "out", "answer.json"
@@ -43,7 +44,8 @@ class Agent:
     `work` is where its folders go. `variables` is the environment to choose from. `forbidden` must not be readable:
     the home, the database, other products. `cost_limit_usd` bounds the sum over all runs in `work`; a run whose cost
     is not known counts with `cost_estimate_usd`, and without one ends the spending. `unconfined_allowed_by` names who
-    has waived confinement, for a machine that has none.
+    has waived confinement, for a machine that has none, until `waiver_ended`. `artefacts` and `best` are the folders of
+    the last run and of the baseline's.
     """
 
     preset: Preset
@@ -58,7 +60,9 @@ class Agent:
     cost_limit_usd: float | None = None
     cost_estimate_usd: float | None = None
     unconfined_allowed_by: str = ""
+    waiver_ended: Callable[[], bool] = lambda: False
     artefacts: Callable[[], Path | None] = lambda: None
+    best: Callable[[], Path | None] = lambda: None
     end: Callable[[Path], object] | None = None
 
 
@@ -86,18 +90,32 @@ class AgentProposer:
         assert asked.suggestion is not None, "an answer that is not refused was read"
         return asked.suggestion
 
-    def ask(self, search: Search) -> Asked:
+    def answer(self, search: Search, stopped: Stopped = never) -> Answered:
+        """Return what came of asking as `ask` does, with what the campaign is charged for it."""
+        try:
+            asked = self.ask(search, stopped)
+        except RunStopped:
+            raise AskingStopped from None
+        return Answered(
+            source=self.source,
+            suggestion=asked.suggestion,
+            refusal=asked.refusal,
+            told=told_of(asked.record, self._agent.cost_estimate_usd),
+        )
+
+    def ask(self, search: Search, stopped: Stopped = never) -> Asked:
         """Return what came of asking: from the folder if it was asked before, else by running the agent.
 
-        Raises `Refused` where nothing may run: without confinement or a waiver, or with the money spent.
+        Raises `Refused` where nothing may run: without confinement or a waiver, or with the money spent. `RunStopped`
+        leaves the question open: it is asked again.
         """
         agent = self._agent
-        content = agent_context.files(search, agent.artefacts())
+        content = agent_context.files(search, agent.artefacts(), agent.best())
         digest = agent_context.digest_of(content)
         folder = agent.work / hashlib.sha256(f"{agent.preset.name}\0{digest}".encode()).hexdigest()[:_KEY_LENGTH]
         asked = _kept(folder, source=self.source)
         if asked is None:
-            asked = self._run(folder, content, digest)
+            asked = self._run(folder, content, digest, stopped)
         self.last = asked.record
         return asked
 
@@ -106,7 +124,7 @@ class AgentProposer:
         """How the suggestions' source is named."""
         return f"agent:{self._agent.preset.name}"
 
-    def _run(self, folder: Path, content: Mapping[str, bytes], digest: str) -> Asked:
+    def _run(self, folder: Path, content: Mapping[str, bytes], digest: str, stopped: Stopped) -> Asked:
         agent = self._agent
         left = _money_left(agent)
         place = _Place.make(folder, content)
@@ -128,9 +146,14 @@ class AgentProposer:
             ports=agent.ports,
             limits=agent.limits,
             end=agent.end,
+            stopped=stopped,
         )
+        allowed_by = "" if agent.waiver_ended() else agent.unconfined_allowed_by
         try:
-            ran = confined(task, agent.level, unconfined_allowed_by=agent.unconfined_allowed_by)
+            ran = confined(task, agent.level, unconfined_allowed_by=allowed_by)
+        except RunStopped:
+            place.clear()
+            raise
         except PilothouseError:
             shutil.rmtree(place.context.parent, ignore_errors=True)  # nothing ran, so nothing was spent
             raise
@@ -141,7 +164,7 @@ class AgentProposer:
             runner=agent.preset.name,
             level=agent.level.rung.value,
             held=(*agent.level.holds, *ran.held),
-            waived_by="" if agent.level.confines else agent.unconfined_allowed_by,
+            waived_by="" if agent.level.confines else allowed_by,
             attempt=place.attempt,
             seconds=ran.seconds,
             exit_code=ran.exit_code,
@@ -206,6 +229,7 @@ def _environment(agent: Agent, place: _Place) -> Mapping[str, str]:
         "XDG_STATE_HOME": home / ".local" / "state",
         "PILOTHOUSE_CONTEXT": place.context,
         "PILOTHOUSE_OUT": place.out,
+        "PILOTHOUSE_BEST_DIR": place.context / agent_context.BEST,
         "PILOTHOUSE_RUN_DIR": run,
         "PILOTHOUSE_SUMMARY": run / agent_context.SUMMARY,
         "PUFFER_AUTOPILOT_RUN_DIR": run,

@@ -17,7 +17,7 @@ from pilothouse.proposals.lessons import lessons
 from pilothouse.proposals.search import Search, Tried
 from pilothouse.propose.agent_presets import ANSWER_FILE, INSTRUCTIONS, SCHEMA
 
-RUN = "run"
+RUN, BEST = "run", "best"
 SUMMARY = "summary.json"
 ARTEFACTS = ("config.json", "override.json", "config_diff.json", SUMMARY, "trainer_summary.json")
 ARTEFACT_BYTES_MAX = 1_000_000
@@ -52,13 +52,14 @@ to you, and nobody will read an answer to it.
 | `history.json` | what was tried, oldest first, with what came of it |
 | `lessons.json` | what the whole history teaches against, by knob and by failure |
 | `run/` | the files of the last run, where there was one |
+| `best/` | the files of a run of the baseline, where there was one |
 
 Nothing outside this folder and your own can be opened, and only your own can be written.
 """
 
 
-def files(search: Search, artefacts: Path | None) -> Mapping[str, bytes]:
-    """Return the folder's files by name: the same search gives the same bytes."""
+def files(search: Search, artefacts: Path | None, best: Path | None = None) -> Mapping[str, bytes]:
+    """Return the folder's files by name: the same search, last run and best run give the same bytes."""
     schema = answer.schema()
     documents: dict[str, Json] = {
         "search.json": _search(search),
@@ -71,8 +72,9 @@ def files(search: Search, artefacts: Path | None) -> Mapping[str, bytes]:
     found = {name: _document(value) for name, value in documents.items()}
     words = _WORDS.format(answer=ANSWER_FILE, schema=SCHEMA, least=search.budget.minimum, most=search.budget.maximum)
     found[INSTRUCTIONS] = words.encode("utf-8")
-    if artefacts is not None:
-        found |= {f"{RUN}/{name}": content for name, content in _artefacts(artefacts).items()}
+    for name, folder in ((RUN, artefacts), (BEST, best)):
+        if folder is not None:
+            found |= {f"{name}/{each}": content for each, content in _artefacts(folder).items()}
     return found
 
 

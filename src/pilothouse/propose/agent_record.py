@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 from pilothouse.canonical import Json
+from pilothouse.proposals.agent_run import AgentTold, Crossed
 from pilothouse.propose.sandbox.plan import Breach, Refusal
 
 
@@ -65,6 +66,29 @@ class AgentRecord:
         """Return the record as JSON values."""
         fields: dict[str, Json] = json.loads(json.dumps(asdict(self), allow_nan=False))
         return fields
+
+
+def charged(record: AgentRecord, estimate_usd: float | None) -> float | None:
+    """Return what a campaign is charged for a question: its run, and those before it that were interrupted.
+
+    Nobody knows what an interrupted run has cost: it counts with the estimate, and without one the sum is not known.
+    """
+    interrupted = record.attempt - 1
+    if record.cost_usd is None or (interrupted and estimate_usd is None):
+        return None
+    return record.cost_usd + interrupted * (estimate_usd or 0.0)
+
+
+def told_of(record: AgentRecord, estimate_usd: float | None) -> AgentTold:
+    """Return what a campaign keeps of a question: the record, what was tried, and what it is charged."""
+    return AgentTold(
+        record=record.as_json(),
+        crossed=tuple(
+            Crossed(kind=each.breach.value, detail=each.detail, count=each.count) for each in record.refusals
+        ),
+        refusal=record.refusal,
+        charged_usd=charged(record, estimate_usd),
+    )
 
 
 def record_of(fields: Mapping[str, Json]) -> AgentRecord:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from pilothouse.errors import BadValue, PilothouseError
-from pilothouse.ports.proposer import Proposer
+from pilothouse.ports.proposer import Answered, Proposer, Stopped, answer_of, never
 from pilothouse.proposals.draws import Draws
 from pilothouse.proposals.search import Search, Suggestion
 
@@ -38,22 +38,29 @@ class Hybrid:
 
     def propose(self, search: Search) -> Suggestion | None:
         """Return a suggestion; where the overriding source has none, the base's, with the reason kept beside it."""
+        return self.answer(search).suggestion
+
+    def answer(self, search: Search, stopped: Stopped = never) -> Answered:
+        """Return the suggestion with what came of asking the overriding source, if it was asked."""
         if not overrides(search.seed, self.share):
-            return self.base.propose(search)
+            return Answered(suggestion=self.base.propose(search))
         try:
-            answer = self.overriding.propose(search)
+            asked = answer_of(self.overriding, search, stopped)
         except (PilothouseError, OSError) as problem:
-            return self._instead(search, f"failed: {_words(problem)}")
-        if answer is None:
-            return self._instead(search, "had nothing to propose")
-        return replace(answer, source=self.source)
+            return Answered(suggestion=self._instead(search, f"failed: {_words(problem)}"))
+        if asked.refusal is not None:
+            return replace(asked, suggestion=self._instead(search, f"failed: {_words(asked.refusal)}"))
+        if asked.suggestion is None:
+            return replace(asked, suggestion=self._instead(search, "had nothing to propose"))
+        return replace(asked, suggestion=replace(asked.suggestion, source=self.source))
 
     def _instead(self, search: Search, why: str) -> Suggestion | None:
-        answer = self.base.propose(search)
-        if answer is None:
+        """Return the base's suggestion, which says why it is not the other's."""
+        suggestion = self.base.propose(search)
+        if suggestion is None:
             return None
-        told = f"{answer.rationale}; {self.source} was asked first and {why}"
-        return replace(answer, rationale=told)
+        told = f"{suggestion.rationale}; {self.source} was asked first and {why}"
+        return replace(suggestion, rationale=told)
 
 
 def overrides(seed: int, share: float) -> bool:

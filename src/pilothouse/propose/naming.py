@@ -1,4 +1,4 @@
-"""The proposers that a campaign file can name."""
+"""The proposers that a campaign file can name, and that need nothing but a name."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from pilothouse.propose.optuna import OptunaProposer, Sampler
 from pilothouse.propose.surrogate import Surrogate
 
 NAMES = (OneAxis().name, RandomSearch().name, Surrogate().name, *(sampler.value for sampler in Sampler))
+
+ASKING = ("agent", "hybrid")
+"""The names of those that ask an agent, which takes the table `[autopilot.agent]` as well (`wiring.proposers`)."""
 
 
 def proposer_named(name: str) -> Proposer:

@@ -1,12 +1,30 @@
-"""The proposer that a campaign file names."""
+"""The source of a campaign's proposals, as its file names it."""
 
 from __future__ import annotations
 
 from pilothouse.campaigns.autopilot_definition import AutopilotDefinition
 from pilothouse.ports.proposer import Proposer
+from pilothouse.propose.agent import AgentProposer
+from pilothouse.propose.hybrid import SHARE, Hybrid
 from pilothouse.propose.naming import proposer_named
+from pilothouse.wiring.agents import agent_of
+from pilothouse.wiring.workspace import Workspace
+
+BASE = "one-axis"
+"""Who makes a hybrid's other proposals, where the file names nobody."""
 
 
-def proposer_of(definition: AutopilotDefinition) -> Proposer:
-    """Return the source of the campaign's proposals; one whose packages are missing raises `UsageError`."""
-    return proposer_named(definition.autopilot.proposer)
+def proposer_of(workspace: Workspace, definition: AutopilotDefinition) -> Proposer:
+    """Return the source of the campaign's proposals.
+
+    One whose packages are missing raises `UsageError`, and an agent that could not be run here `Refused` or
+    `OperationFailed`: both before anything of the campaign begins.
+    """
+    name, agent = definition.autopilot.proposer, definition.autopilot.agent
+    if agent is None:
+        return proposer_named(name)
+    asked = AgentProposer(agent_of(workspace, definition, agent))
+    if name == "agent":
+        return asked
+    share = SHARE if agent.share is None else agent.share
+    return Hybrid(base=proposer_named(agent.base or BASE), overriding=asked, share=share, source=asked.source)

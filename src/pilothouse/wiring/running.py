@@ -122,7 +122,7 @@ def loop_of(
                 campaign=campaign,
                 session=session,
                 overrides=overrides,
-                proposer=proposer_of(definition),
+                proposer=proposer_of(workspace, definition),
                 hardware=hardware_class(),
             )
         case FerryDefinition():

@@ -21,10 +21,16 @@ from pilothouse.propose.sandbox.plan import Breach, Limits, Plan, Ran, Refusal
 
 _GRACE_SECONDS = 15.0
 """How much longer than the run's own limit the supervisor may take before it is killed itself."""
+_LOOK_SECONDS = 0.1
+"""How often is looked whether the run shall be stopped."""
 _PIECE_BYTES = 65536
 _REPORT_BYTES_MAX = 1_000_000
 _PACKAGE = Path(pilothouse.__file__).resolve().parents[1]
 MODEL_PORTS = (443,)
+
+
+class RunStopped(Exception):
+    """Somebody wanted the run to end before it did; nothing of it counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +39,7 @@ class Task:
 
     `forbidden` names what must not be readable through any of `readable`: the home, the database, other products.
     `network` opens TCP to `ports` and name look-ups. `end` is told the folder when the supervisor was lost, to kill
-    what it may have left.
+    what it may have left. `stopped` is asked all the while whether the run shall end at once.
     """
 
     command: Sequence[str]
@@ -47,13 +53,15 @@ class Task:
     limits: Limits = field(default_factory=Limits)
     own_processes: bool = True
     end: Callable[[Path], object] | None = None
+    stopped: Callable[[], bool] = lambda: False
 
 
 def confined(task: Task, level: Level, *, unconfined_allowed_by: str = "") -> Ran:
     """Run a command on this level and return what came of it, all its processes gone.
 
     Raises `Refused` where the level confines nothing and nobody has allowed that, or where something forbidden would
-    be readable, and `OperationFailed` where the command cannot be started. A command that fails raises nothing.
+    be readable, `OperationFailed` where the command cannot be started, and `RunStopped` where the task was stopped
+    before the command had ended. A command that fails raises nothing.
     """
     if not level.confines and not unconfined_allowed_by.strip():
         raise Refused(
@@ -89,7 +97,7 @@ def confined(task: Task, level: Level, *, unconfined_allowed_by: str = "") -> Ra
     finally:
         os.close(report_write)
     with process:
-        caught = _Catch(process, report_read, plan.limits)
+        caught = _Catch(process, report_read, plan.limits, task.stopped)
         caught.follow(replace(plan, report=report_write))
     return _told(caught, task)
 
@@ -130,7 +138,9 @@ def _own_path(task: Task) -> Sequence[str]:
 class _Catch:
     """Reads what a run writes, up to the limit, and ends it where it goes on too long or says too much."""
 
-    def __init__(self, process: subprocess.Popen[bytes], report: int, limits: Limits) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], report: int, limits: Limits, stopped: Callable[[], bool]
+    ) -> None:
         assert process.stdin is not None, "the plan goes through it"
         assert process.stdout is not None, "it is a pipe"
         assert process.stderr is not None, "it is a pipe"
@@ -140,7 +150,9 @@ class _Catch:
         self._pipes = (process.stdout.fileno(), process.stderr.fileno(), report)
         self._report = report
         self._limits = limits
+        self._shall_stop = stopped
         self.report = bytearray()
+        self.stopped = False
         self.too_much = False
         self.lost = False
         self.seconds = 0.0
@@ -167,9 +179,12 @@ class _Catch:
             deadline = began + self._limits.wall_seconds + _GRACE_SECONDS
             while selector.get_map() and not self.lost:
                 self.lost = time.monotonic() > deadline
-                for key, _ in selector.select(max(0.0, deadline - time.monotonic())):
+                for key, _ in selector.select(min(_LOOK_SECONDS, max(0.0, deadline - time.monotonic()))):
                     if not self._take(key.fd):
                         selector.unregister(key.fd)
+                if not self.stopped and self._shall_stop():
+                    self.stopped = True
+                    self._cut()
         self.seconds = time.monotonic() - began
         if self.lost:
             self._process.kill()
@@ -185,9 +200,13 @@ class _Catch:
         kept += piece[: max(0, most - len(kept))]
         if piece and pipe != self._report and len(kept) >= most and not self.too_much:
             self.too_much = True
-            with suppress(BrokenPipeError):
-                self._lifeline.close()
+            self._cut()
         return bool(piece)
+
+    def _cut(self) -> None:
+        """Close the lifeline, on which the supervisor ends the whole tree."""
+        with suppress(BrokenPipeError):
+            self._lifeline.close()
 
 
 def _told(caught: _Catch, task: Task) -> Ran:
@@ -199,6 +218,8 @@ def _told(caught: _Catch, task: Task) -> Ran:
     except ValueError:
         if task.end is not None:
             task.end(task.folder)
+        if caught.stopped:
+            raise RunStopped from None
         last = caught.errors[-_PIECE_BYTES // 64 :].decode("utf-8", errors="replace").strip()
         refusals.append(Refusal(breach=Breach.LOST, detail=f"the supervisor ended without a word: {last}"))
         return Ran(
@@ -208,6 +229,8 @@ def _told(caught: _Catch, task: Task) -> Ran:
             errors=caught.errors,
             refusals=tuple(refusals),
         )
+    if caught.stopped and told["exit"] is None:
+        raise RunStopped
     if told["failure"]:
         raise OperationFailed(
             f"The agent's command {task.command[0]!r} cannot be run confined: {told['failure']}.",

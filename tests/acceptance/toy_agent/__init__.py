@@ -1,0 +1,1 @@
+"""An agent that does everything wrong that an agent can, one thing after the other."""
