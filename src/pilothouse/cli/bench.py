@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -40,6 +40,17 @@ def bench_flywheel(
 
     learner = _program_bench("learner")(preset=preset, progress=_progress)
     _show({**learner, **measure(settings_of(ctx), preset=preset)}, as_json=as_json)
+
+
+@app.command("language")
+def bench_language(
+    preset: Annotated[
+        Literal["nano", "micro", "canary", "daily-125m", "original-150m"], typer.Option(help="Which model.")
+    ] = "micro",
+    as_json: AsJson = False,
+) -> None:
+    """Measure the language program: tokens a second, MFU, compiling, checkpoints, beside a plain matrix product."""
+    _show(_program_bench("language")(preset=preset, progress=_progress), as_json=as_json)
 
 
 @app.command("judge")

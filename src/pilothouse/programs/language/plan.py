@@ -128,7 +128,7 @@ def make_plan(options: Options, preset: Preset, corpus: Corpus, placement: Place
     return Plan(
         options=options,
         preset=preset,
-        recipe=_recipe(options, preset, placement),
+        recipe=recipe_of(options, preset, placement),
         schedule=Schedule(
             kind=options.schedule,
             peak=preset.learning_rate,
@@ -152,7 +152,8 @@ def make_plan(options: Options, preset: Preset, corpus: Corpus, placement: Place
     )
 
 
-def _recipe(options: Options, preset: Preset, placement: Placement) -> Recipe:
+def recipe_of(options: Options, preset: Preset, placement: Placement) -> Recipe:
+    """Return what a compiled step depends on, with what `auto` means on these devices."""
     on_cpu = placement.platform == "cpu"
     half = not on_cpu if options.precision == "auto" else options.precision == "bfloat16"
     kernel = chosen_kernel(options.attention, platform=placement.platform, half=half, head_size=preset.shape.head_size)

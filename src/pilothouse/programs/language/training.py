@@ -182,14 +182,14 @@ class _Training:
 
     def _look(self, learnt: Learnt, done: int, saver: Saver) -> None:
         """Tell, save and measure where that is due, and leave where that is asked."""
-        plan, stopping = self.plan, self.run.stopping
-        saving = (plan.checkpoint_is_due(done) or stopping) and done < plan.total
-        measuring = plan.evaluation_is_due(done)
-        if not (saving or measuring or done % plan.options.log_every == 0 or done == plan.total):
+        plan = self.plan
+        saving, measuring = plan.checkpoint_is_due(done), plan.evaluation_is_due(done)
+        telling = done % plan.options.log_every == 0 or done == plan.total
+        if not (saving or measuring or telling or self.run.stopping):
             return
         self._settle(done)
         self._tell(learnt, done)
-        if stopping and saving:
+        if self.run.stopping and done < plan.total:
             saver.save_now(done, learnt)
             self.run.leave()
         if saving:
