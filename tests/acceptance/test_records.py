@@ -106,6 +106,14 @@ def test_each_run_has_its_folder(ran: Pilot) -> None:
     assert tried == {number: row["changes"] for number, row in proposals.items()}
 
 
+def test_a_run_names_its_folder(ran: Pilot) -> None:
+    """Whoever looks at a run finds what is kept of it."""
+    shown = ran.json("run", "show", "latest")
+
+    assert Path(shown["records"]) == pages(ran) / "runs" / shown["job"]
+    assert Path(shown["records"]).is_dir()
+
+
 def test_best_is_what_the_verdicts_have_made_the_baseline(ran: Pilot) -> None:
     """With its evidence, the runs that measured it, and lines to paste."""
     best, report = read(pages(ran) / "best.json"), ran.json("campaign", "report")["best"]

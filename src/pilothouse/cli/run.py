@@ -50,7 +50,11 @@ def show_run(ctx: typer.Context, run: RunArgument, as_json: AsJson = False) -> N
 
     workspace = open_existing(ctx)
     with workspace.store.read() as tx:
-        details = job_details(tx, workspace.product, find_run(tx, workspace.product, run).job)
+        found = find_run(tx, workspace.product, run)
+        details = job_details(tx, workspace.product, found.job)
+        campaign = tx.campaigns.get(workspace.product, found.campaign)
+    view = workspace.pages(campaign).runs / found.id if campaign is not None else None
+    details["records"] = str(view) if view is not None and view.is_dir() else None
     show_details(details, home=workspace.home, as_json=as_json)
 
 
