@@ -148,13 +148,13 @@ def _ashore(definition: FerryDefinition, facts: FerryFacts) -> Action:
     judged = [trial for trial in facts.trials if trial.state is TrialState.JUDGED]
     last = judged[-1] if judged else None
     number = 1 if last is None else last.number + 1
-    if last is not None and facts.trials_max is not None and last.number >= facts.trials_max:
-        return Finished(reason=f"ferry {last.number} is closed", final=False)
     if last is not None and last.failure and last.ended_at is not None and last.ended_at >= facts.since:
         return Stuck(
             reason=f"ferry {last.number} has failed: {last.failure}",
             mend="read its record with `pilothouse logbook show`; the next start goes on with the next ferry",
         )
+    if last is not None and facts.trials_max is not None and last.number >= facts.trials_max:
+        return Finished(reason=f"ferry {last.number} is closed", final=False)
     wanted = _at_the_gate(facts, number)
     if wanted is not None:
         return wanted
