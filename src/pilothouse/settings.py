@@ -16,7 +16,7 @@ from typing import TypeGuard
 from pilothouse.errors import BadValue
 
 DEFAULT_HOME = ".pilothouse"
-SECRETS = frozenset({"token", "enrolment_token"})
+SECRETS = frozenset({"token", "enrolment_token", "github_token", "github_webhook_secret", "discord_webhook"})
 """Settings that no file of the project may hold: such files are committed."""
 
 
@@ -24,6 +24,8 @@ REQUESTS_PER_SECOND = 200.0
 """How often one person's token may ask a server; twice as often in a burst."""
 FACTORY = "factory"
 """The one setting that is a table."""
+PUBLISHING = "publishing"
+"""The part of the settings that tells where letters go; its own parts are settings like any other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,25 @@ class FactoryTable:
 
     engines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     capabilities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publishing:
+    """Where letters go beside the pages of the home, and who may approve there; files hold what is secret."""
+
+    github_repository: str | None = None
+    github_url: str | None = None
+    github_approvers: str | None = None
+    github_token_file: str | None = None
+    github_token: str | None = field(default=None, repr=False)
+    github_app: str | None = None
+    github_installation: str | None = None
+    github_app_key_file: str | None = None
+    github_webhook_secret_file: str | None = None
+    github_webhook_secret: str | None = field(default=None, repr=False)
+    discord_webhook_file: str | None = None
+    discord_webhook: str | None = field(default=None, repr=False)
+    apprise_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +71,7 @@ class Settings:
     enrolment_token: str | None = field(default=None, repr=False)
     requests_per_second: float = REQUESTS_PER_SECOND
     factory: FactoryTable = FactoryTable()
+    publishing: Publishing = Publishing()
 
 
 def load_settings(*, folder: Path, home: Path | None = None) -> Settings:
@@ -71,7 +93,8 @@ def resolve(
     environment: Mapping[str, str], file_values: Mapping[str, object], *, folder: Path, home: Path | None
 ) -> Settings:
     """Return the settings from these places; a relative home is taken from `folder`."""
-    known = {each.name for each in fields(Settings)} - {*SECRETS, FACTORY}
+    parts = [each.name for each in fields(Publishing)]
+    known = {*(each.name for each in fields(Settings)), *parts} - {*SECRETS, FACTORY, PUBLISHING}
     for name, value in file_values.items():
         if name == FACTORY:
             continue
@@ -96,6 +119,12 @@ def resolve(
         enrolment_token=environment.get("PILOTHOUSE_ENROLMENT_TOKEN") or None,
         requests_per_second=_rate(first("requests_per_second")),
         factory=_factory_table(file_values.get(FACTORY, {})),
+        publishing=Publishing(
+            **{
+                name: (environment.get(f"PILOTHOUSE_{name.upper()}") or None) if name in SECRETS else first(name)
+                for name in parts
+            }
+        ),
     )
 
 

@@ -55,6 +55,8 @@ def examine(settings: Settings) -> Sequence[Finding]:
         _programs,
         _git,
         _agents,
+        _forge,
+        _letters,
     ]
     return [check(settings) for check in checks]
 
@@ -191,6 +193,36 @@ def _agents(_: Settings) -> Finding:
             check="agents", level="warn", detail=detail, mend="use Linux 6.2 or newer, or another source of proposals"
         )
     return Finding(check="agents", level="ok", detail=detail)
+
+
+def _forge(settings: Settings) -> Finding:
+    """Ask the forge who we are and whether it shows us the repository; without one, say that letters wait."""
+    from pilothouse.wiring.publishing import examine_forge
+
+    try:
+        detail, mend = examine_forge(settings.publishing)
+    except PilothouseError as error:
+        return Finding(check="forge", level="fail", detail=error.message, mend=error.fix)
+    return Finding(check="forge", level="warn" if mend else "ok", detail=detail, mend=mend)
+
+
+def _letters(settings: Settings) -> Finding:
+    """Tell which channels wait, and what was refused."""
+    if not (settings.home / DATABASE).exists():
+        return Finding(check="letters", level="ok", detail="none yet")
+    from pilothouse.logbook.letter import CHANNELS, LetterState
+
+    try:
+        with open_workspace(settings, create=False).store.read() as tx:
+            counts = tx.outbox.counts()
+            held = [hold for name in CHANNELS if (hold := tx.outbox.hold(name)) is not None]
+    except PilothouseError as error:
+        return Finding(check="letters", level="fail", detail=error.message, mend=error.fix)
+    told = [f"{count} {state.value} on {channel}" for (channel, state), count in counts.items()]
+    told += [f"{hold.channel} waits: {hold.why}" for hold in held]
+    dropped = any(state is LetterState.DROPPED for _, state in counts)
+    mend = "pilothouse logbook outbox list" if dropped or held else ""
+    return Finding(check="letters", level="warn" if mend else "ok", detail="; ".join(told) or "none", mend=mend)
 
 
 def _existing(folder: Path) -> Path:

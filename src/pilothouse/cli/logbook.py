@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pilothouse.cli import outbox
 from pilothouse.cli.context import AsJson, open_existing, print_json, say
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pilothouse.logbook.entry import Entry
 
 app = typer.Typer(help="The append-only record of what was tried.", no_args_is_help=True)
+app.add_typer(outbox.app, name="outbox")
 ThreadArgument = Annotated[
     str | None,
     typer.Argument(metavar="[THREAD]", help="The thread, named like its campaign; may be left out if there is one."),

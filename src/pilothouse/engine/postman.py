@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
@@ -33,8 +34,10 @@ DOUBT_SECONDS = 60.0
 WAIT_SECONDS_MAX = 3600.0
 LIMIT_SECONDS_LEAST = 60.0
 """The least wait after a limit that does not say for how long it holds."""
-LEAVE_SECONDS = 40.0
-"""How long a postman may still be at a delivery when it is asked to stop: a little more than its requests may take."""
+LEAVE_SECONDS = 10.0
+"""How long a process that ends waits for what is still due; the rest leaves with the next one."""
+STOP_SECONDS = 2.0
+"""How long a delivery may still take then; one that is left behind ends as if it were killed, which is harmless."""
 _DOUBLINGS_MAX = 12
 
 T = TypeVar("T")
@@ -75,8 +78,8 @@ class Postman(Gate):
         if hold is not None and hold.closed:
             self._books.apply(lambda tx: tx.outbox.release(self._channel.name))
 
-    def run(self, stop: threading.Event) -> None:
-        """Deliver until stopped; a database that fails is asked again."""
+    def run(self, stop: threading.Event, leaving: threading.Event) -> None:
+        """Deliver until stopped, or until nothing is due once it is leaving; a database that fails is asked again."""
         while not stop.is_set():
             try:
                 pause = self.turn()
@@ -85,6 +88,8 @@ class Postman(Gate):
                     return
                 _log.warning("the outbox cannot be read: %s", error, extra={"action": "outbox_unread"})
                 pause = LOOK_SECONDS
+            if leaving.is_set() and pause >= LOOK_SECONDS:
+                return
             if pause > 0 and self._wait(min(pause, LOOK_SECONDS)):
                 return
 
@@ -109,9 +114,9 @@ class Postman(Gate):
 
     def pass_one(self) -> None:
         """Return when one write may begin, which is then on record; raise `NotNow` when that is too far away."""
-        ahead = self._seconds_to_wait()
-        if ahead > PATIENCE_SECONDS or (ahead > 0 and self._wait(ahead)):
-            raise NotNow(max(ahead, LOOK_SECONDS))
+        while (ahead := self._seconds_to_wait()) > 0:
+            if ahead > PATIENCE_SECONDS or self._wait(ahead):
+                raise NotNow(max(ahead, LOOK_SECONDS))
         pace, name, now = self._channel.pace, self._channel.name, self._books.now()
         self._passed += 1
         if pace.limits or pace.apart_seconds:
@@ -221,11 +226,13 @@ class Postman(Gate):
 
 
 @contextmanager
-def delivering(books: Books, channels: Sequence[Channel]) -> Iterator[None]:
-    """Deliver the letters of these channels for the block, each on a thread of its own."""
-    stop = threading.Event()
+def delivering(books: Books, channels: Sequence[Channel], *, leave_seconds: float = LEAVE_SECONDS) -> Iterator[None]:
+    """Deliver the letters of these channels for the block, each on a thread of its own, and then what is still due."""
+    stop, leaving = threading.Event(), threading.Event()
     threads = [
-        threading.Thread(target=_deliver_all, args=(books, channel, stop), name=f"postman-{channel.name}", daemon=True)
+        threading.Thread(
+            target=_deliver_all, args=(books, channel, stop, leaving), name=f"postman-{channel.name}", daemon=True
+        )
         for channel in channels
     ]
     for thread in threads:
@@ -233,16 +240,28 @@ def delivering(books: Books, channels: Sequence[Channel]) -> Iterator[None]:
     try:
         yield
     finally:
+        leaving.set()
+        _join(threads, seconds=leave_seconds)
         stop.set()
-        for thread in threads:
-            thread.join(LEAVE_SECONDS)
+        _join(threads, seconds=STOP_SECONDS)
 
 
-def _deliver_all(books: Books, channel: Channel, stop: threading.Event) -> None:
-    postman = Postman(books, channel, wait=stop.wait)
+def _join(threads: Sequence[threading.Thread], *, seconds: float) -> None:
+    ends = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, ends - time.monotonic()))
+
+
+def _deliver_all(books: Books, channel: Channel, stop: threading.Event, leaving: threading.Event) -> None:
+    def wait(seconds: float) -> bool:
+        """Wait, but no longer idle once it is time to leave."""
+        (stop if leaving.is_set() else leaving).wait(seconds)
+        return stop.is_set()
+
+    postman = Postman(books, channel, wait=wait)
     try:
         postman.open()
-        postman.run(stop)
+        postman.run(stop, leaving)
     except PilothouseError as error:
         if not stop.is_set():
             _log.exception(

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pilothouse.canonical import Json
 from pilothouse.ids import ProductId
-from pilothouse.logbook.letter import Letter, LetterState, Posted
+from pilothouse.logbook.letter import Kind, Letter, LetterState, Posted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,7 @@ class LetterQuery:
     product: ProductId | None = None
     channel: str | None = None
     state: LetterState | None = None
+    kind: Kind | None = None
     limit: int = 100
 
 

@@ -70,6 +70,7 @@ class StoredOutbox:
             "product": query.product or "",
             "channel": query.channel or "",
             "state": "" if query.state is None else query.state.value,
+            "kind": "" if query.kind is None else query.kind.value,
             "limit": query.limit,
         }
         return [_posted(row) for row in self._connection.rows(self._sql["letters_listed"], parameters)]

@@ -201,6 +201,7 @@ class OutboxConformance:
             assert keys(LetterQuery(product=PRODUCT)) == ["c", "a"]
             assert keys(LetterQuery(channel=GITHUB)) == ["b", "a"]
             assert keys(LetterQuery(state=LetterState.DROPPED)) == ["a"]
+            assert keys(LetterQuery(kind=Kind.COMMENT)) == []
             assert tx.outbox.counts() == {
                 (GITHUB, LetterState.WAITING): 1,
                 (GITHUB, LetterState.DROPPED): 1,

@@ -22,6 +22,7 @@ from pilothouse.web import (
     figure_routes,
     job_routes,
     scheduling_routes,
+    webhooks,
 )
 from pilothouse.web.answers import Health
 from pilothouse.web.bodies import BODIES
@@ -41,6 +42,7 @@ ROOMS = (
     access_routes,
     figure_routes,
     scheduling_routes,
+    webhooks,
 )
 """What is asked most comes first: routes are tried in their order."""
 _REF = "#/components/schemas/{model}"

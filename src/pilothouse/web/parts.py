@@ -38,7 +38,8 @@ ProductPath = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 class Parts:
     """The engine behind the routes, who is let in, and what is counted.
 
-    Uploads are unpacked under `scratch`; a factory of this machine may have its run folders in `home`.
+    Uploads are unpacked under `scratch`; a factory of this machine may have its run folders in `home`. Webhooks are
+    signed with `hook_secret`, None for no webhooks, and `ring` wakes whoever looks at the forge.
     """
 
     engine: Engine
@@ -50,6 +51,8 @@ class Parts:
     home: FolderPath
     scratch: FolderPath
     waiting: Waiting = field(default_factory=Waiting)
+    hook_secret: bytes | None = field(default=None, repr=False)
+    ring: Callable[[], None] = lambda: None
 
     async def read(self, query: Callable[[Transaction], T]) -> T:
         """Return what the query finds in one snapshot; it runs beside the event loop."""

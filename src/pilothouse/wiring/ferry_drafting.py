@@ -20,6 +20,7 @@ from pilothouse.proposals.ferry_request import Request
 from pilothouse.wiring.conditions import code_commit
 from pilothouse.wiring.ferry_repository import keep_in_repository
 from pilothouse.wiring.ferry_sources import GitHistory, NoIssues
+from pilothouse.wiring.publishing import issues_of
 from pilothouse.wiring.workspace import Workspace
 
 
@@ -54,7 +55,7 @@ def draft_now(
         workspace.store.read,
         campaign,
         history=history,
-        issues=NoIssues(),
+        issues=issues_of(workspace) or NoIssues(),
         label=definition.ferry.issue_label,
         guidance=guidance,
     )

@@ -23,6 +23,7 @@ from pilothouse.engine.campaign_loop import Ending, LoopParts
 from pilothouse.engine.engine import Engine
 from pilothouse.engine.ferry_loop import FerryLoop
 from pilothouse.engine.flywheel_loop import FlywheelLoop
+from pilothouse.engine.forge_watch import Bell
 from pilothouse.engine.loop_events import LoopEvent
 from pilothouse.engine.ownership import own_engine
 from pilothouse.errors import Refused, StorageFailed
@@ -39,6 +40,7 @@ from pilothouse.wiring.ferry_sources import GitHistory, NoIssues
 from pilothouse.wiring.lead import lead
 from pilothouse.wiring.local_factory import local_factory
 from pilothouse.wiring.proposers import proposer_of
+from pilothouse.wiring.publishing import issues_of, publishing
 from pilothouse.wiring.recording import recording
 from pilothouse.wiring.workspace import Workspace
 
@@ -133,7 +135,7 @@ def loop_of(
                 session=session,
                 overrides=overrides,
                 history=GitHistory(Path.cwd()),
-                issues=NoIssues(),
+                issues=issues_of(workspace) or NoIssues(),
                 watcher=f"pilothouse on {socket.gethostname()}",
                 wait=start.iterations is None,
                 keep=lambda: (
@@ -153,7 +155,7 @@ def running_engine(workspace: Workspace, start: CampaignStart, stop: threading.E
     warn = start.warn
     with own_engine(workspace.home, boot=secrets.token_hex(8)) as owner, _lead(workspace, owner, stop, warn=warn):
         engine = Engine(workspace.store, workspace.clock, lease_seconds=LEASE_SECONDS)
-        with engine:
+        with engine, publishing(workspace, engine, Bell()):
             running: Running | None = None
             try:
                 with local_factory(workspace, engine, seats=start.seats, given_up=stop.set) as keeper:

@@ -9,7 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import TypeVar
 
@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from pilothouse.access.roles import Role
 from pilothouse.access.token import ENTROPY_BYTES, Grant, Token, TokenKind, mint_token
 from pilothouse.engine.engine import Engine
+from pilothouse.engine.forge_watch import Bell
 from pilothouse.engine.ownership import own_engine
 from pilothouse.engine.scheduler import Scheduler
 from pilothouse.errors import Conflict, LeaseLost, OperationFailed, Refused
@@ -32,6 +33,7 @@ from pilothouse.web.parts import Parts
 from pilothouse.web.rates import Rates
 from pilothouse.wiring.lead import lead
 from pilothouse.wiring.local_factory import local_factory
+from pilothouse.wiring.publishing import hook_secret_of, publishing
 from pilothouse.wiring.server_file import leave_note, living_server, take_note_away
 from pilothouse.wiring.workspace import Workspace, open_workspace
 
@@ -133,7 +135,9 @@ def serve(
                 listening.listen(BACKLOG)
             except OSError as error:
                 raise _taken(order, error) from error
-            caught = _run(workspace, engine, listening, authenticate=authenticate, ready=ready, ended=ended)
+            bell = Bell()
+            with publishing(workspace, engine, bell):
+                caught = _run(workspace, engine, listening, bell, authenticate=authenticate, ready=ready, ended=ended)
     if keeper is not None and keeper.failure is not None:
         raise keeper.failure
     if deposed.is_set():
@@ -145,6 +149,7 @@ def _run(
     workspace: Workspace,
     engine: Engine,
     listening: socket.socket,
+    bell: Bell,
     *,
     authenticate: bool,
     ready: Callable[[str], None],
@@ -153,6 +158,7 @@ def _run(
     host, port = listening.getsockname()[:2]
     text, own = _owners_token(workspace) if authenticate else (None, None)
     parts = _parts(workspace, engine, open_loopback=not authenticate, extra=[own] if own is not None else [])
+    parts = replace(parts, hook_secret=hook_secret_of(workspace.publishing), ring=bell.ring)
     app = build_app(parts, Face(hosts=loopback_hosts(port) if is_loopback(host) else None))
     server = _Server(
         uvicorn.Config(

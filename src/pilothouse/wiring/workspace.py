@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -25,7 +25,7 @@ from pilothouse.ports.blobs import Blobs
 from pilothouse.ports.clock import Clock
 from pilothouse.ports.leadership import Leadership
 from pilothouse.ports.store import Store
-from pilothouse.settings import REQUESTS_PER_SECOND, FactoryTable, Settings
+from pilothouse.settings import REQUESTS_PER_SECOND, FactoryTable, Publishing, Settings
 from pilothouse.store.sqlite.connection import OLDEST_SQLITE
 from pilothouse.store.sqlite.store import SqliteStore
 from pilothouse.trainer.durable import write_bytes
@@ -86,6 +86,7 @@ class Workspace:
     factory: FactoryTable
     named_product: ProductId | None
     requests_per_second: float = REQUESTS_PER_SECOND
+    publishing: Publishing = field(default_factory=Publishing)
 
     @property
     def product(self) -> ProductId:
@@ -155,6 +156,7 @@ def open_workspace(settings: Settings, *, create: bool) -> Workspace:
         factory=settings.factory,
         named_product=None if settings.product is None else ProductId(settings.product),
         requests_per_second=settings.requests_per_second,
+        publishing=settings.publishing,
     )
 
 

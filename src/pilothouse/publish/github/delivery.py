@@ -35,6 +35,8 @@ AILING_SECONDS = 10.0
 SILENT_SECONDS = 15.0
 SHUT_SECONDS = 300.0
 """How long everything waits when the token is refused: a person has to act."""
+BRANCH_SECONDS = 20.0
+"""How long a pull request waits for the commit that makes its branch."""
 TITLE_MAX = 256
 LOOK_BACK = timedelta(hours=1)
 """By how much GitHub's clock may be behind ours."""
@@ -87,6 +89,8 @@ class GithubChannel:
                 return self._close(posted, about, gate)
             case Kind.TAG:
                 return commits.tag(self._repository, posted, about, gate)
+            case Kind.RUN:
+                return Refused(why="a forge keeps no runs; a tracker does")
         assert_never(posted.letter.kind)
 
     # --- each kind
@@ -118,7 +122,14 @@ class GithubChannel:
                 "head": fields.text(body, "head"),
                 "base": fields.text(body, "base"),
             }
-            found = self._repository.create_pull_request(new, gate)
+            try:
+                found = self._repository.create_pull_request(new, gate)
+            except Unacceptable as fault:
+                if self._repository.ref(f"heads/{fields.text(body, 'head')}") is None:
+                    return Later(
+                        seconds=BRANCH_SECONDS, why=f"its branch is not there yet: {fault.message}", alone=True
+                    )
+                raise
         number, labels = fields.number(found, "number"), fields.texts(body.get("labels"))
         if labels:
             there = {label.casefold() for label in self._repository.labels_of(number)}

@@ -24,10 +24,10 @@ SELECT * FROM letters WHERE product = :product AND channel = :channel AND key = 
 SELECT * FROM letters WHERE number = :number;
 
 -- name: letters_listed
--- Lists the newest letters, of one product, one channel and one state where these are not ''.
+-- Lists the newest letters, of one product, one channel, one state and one kind where these are not ''.
 SELECT * FROM letters
 WHERE (:product = '' OR product = :product) AND (:channel = '' OR channel = :channel)
-    AND (:state = '' OR state = :state)
+    AND (:state = '' OR state = :state) AND (:kind = '' OR kind = :kind)
 ORDER BY number DESC LIMIT :limit;
 
 -- name: count_letters

@@ -1,0 +1,205 @@
+"""Looks at the pull requests of open proposals, and takes down the yes of whoever may say it there.
+
+A look reads the forge anew; a webhook only makes it come sooner. Everything that decides is `proposals.forge_approval`;
+each approval is recorded by the same operation as one from the command line.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from pilothouse.engine.engine import Engine
+from pilothouse.errors import Conflict, NotFound, PilothouseError
+from pilothouse.ids import CampaignName
+from pilothouse.logbook.letter import GITHUB, Kind, Letter, LetterState, Posted
+from pilothouse.operations.approve_proposal import ApprovalRequest, approve_proposal
+from pilothouse.operations.post_letter import post_letter
+from pilothouse.ports.forge import Forge
+from pilothouse.ports.outbox import LetterQuery
+from pilothouse.ports.store import Transaction
+from pilothouse.proposals.forge_approval import COMMAND, MAY_WRITE, Granted, NotCounted, Remark, Subject, digests, rule
+from pilothouse.proposals.proposal import Proposal, State
+
+LOOK_SECONDS = 60.0
+"""How often the forge is looked at while a proposal is open."""
+NEWS_SECONDS = 1.0
+"""How often it is asked whether a webhook came."""
+HOLDS_FOR = "1d"
+PULL_REQUESTS_MAX = 20
+JOIN_SECONDS = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A pull request of ours, and the open proposals of its campaign."""
+
+    letter: Posted
+    proposals: Sequence[Proposal]
+
+
+class Bell:
+    """Rung by whoever has news, heard once by whoever looks."""
+
+    def __init__(self) -> None:
+        self._rung = threading.Event()
+
+    def ring(self) -> None:
+        """Let the next look come at once."""
+        self._rung.set()
+
+    def heard(self) -> bool:
+        """Return whether it was rung since it was heard last."""
+        rung = self._rung.is_set()
+        self._rung.clear()
+        return rung
+
+
+class ForgeWatch:
+    """Reads approvals from a forge, from time to time or when it is `rung`."""
+
+    def __init__(self, engine: Engine, forge: Forge, *, rung: Callable[[], bool] = lambda: False) -> None:
+        self._engine = engine
+        self._forge = forge
+        self._rung = rung
+        self._told: set[str] = set()
+
+    def run(self, stop: threading.Event) -> None:
+        """Look until stopped."""
+        due = 0.0
+        while not stop.is_set():
+            now = self._engine.clock.monotonic()
+            if self._rung() or now >= due:
+                due = now + LOOK_SECONDS
+                try:
+                    self.look()
+                except PilothouseError as error:
+                    if not stop.is_set():
+                        _log.warning("the forge cannot be read: %s", error, extra={"action": "forge_unread"})
+            stop.wait(NEWS_SECONDS)
+
+    def look(self) -> int:
+        """Look once at every pull request with an open proposal; return how many approvals were recorded."""
+        with self._engine.read() as tx:
+            opened = open_pull_requests(tx)
+        return sum(self._look_at(each) for each in opened)
+
+    def _look_at(self, opened: Opened) -> int:
+        number = opened.letter.answer.get("number")
+        assert isinstance(number, int), f"a pull request that was opened has a number: {opened.letter.answer}"
+        seen = self._forge.pull_request(number, worth_reading=[COMMAND])
+        if not seen.is_open:
+            return 0
+        recorded = 0
+        for remark in seen.remarks:
+            proposal = _meant(remark, opened.proposals)
+            ruling = rule(remark, self._subject(proposal, opened.letter, seen.head))
+            if isinstance(ruling, Granted):
+                recorded += self._record(proposal, ruling)
+            elif isinstance(ruling, NotCounted):
+                self._tell(opened.letter, remark, ruling)
+        return recorded
+
+    def _subject(self, proposal: Proposal, letter: Posted, head: str) -> Subject:
+        proposed = letter.answer.get("head")
+        return Subject(
+            digest=proposal.subject.digest(),
+            head=head,
+            proposed_head=proposed if isinstance(proposed, str) else "",
+            proposed_at=letter.posted_at,
+            approvers=self._forge.approvers,
+        )
+
+    def _record(self, proposal: Proposal, granted: Granted) -> int:
+        """Take an approval down once; one of a proposal that has moved on comes too late."""
+        request = ApprovalRequest(
+            proposal=proposal.id, approver=approver_name(granted.by), reason=granted.url, expires_in=HOLDS_FOR
+        )
+        now = self._engine.now()
+
+        def act(tx: Transaction) -> int:
+            given = tx.proposals.approvals(proposal.product, proposal.campaign)
+            if any(each.reason == granted.url and each.approver == request.approver for each in given):
+                return 0
+            approve_proposal(tx, request, product=proposal.product, now=now)
+            return 1
+
+        try:
+            return self._engine.apply(act)
+        except (Conflict, NotFound):
+            return 0
+
+    def _tell(self, letter: Posted, remark: Remark, ruling: NotCounted) -> None:
+        """Tell once why a command does not count: in the log, and where its author may write, on the pull request."""
+        if remark.id in self._told:
+            return
+        self._told.add(remark.id)
+        _log.warning(
+            "a command of %s on the forge does not count: %s",
+            ruling.by,
+            ruling.why,
+            extra={"action": "approval_not_counted"},
+        )
+        if remark.permission in MAY_WRITE and not remark.by_app:
+            answer = Letter(
+                product=letter.letter.product,
+                campaign=letter.letter.campaign,
+                channel=GITHUB,
+                key=f"{letter.letter.key}/not-counted/{remark.id}",
+                kind=Kind.COMMENT,
+                body={"text": f"The command in {remark.url} does not count: {ruling.why}."},
+                about=letter.letter.key,
+            )
+            now = self._engine.now()
+            self._engine.apply(lambda tx: _answer(tx, answer, now=now))
+
+
+def approver_name(login: str) -> str:
+    """Return the name under which somebody's approval on the forge is recorded."""
+    return f"{login}@github"
+
+
+def open_pull_requests(tx: Transaction) -> Sequence[Opened]:
+    """Return the newest pull requests that stand on the forge, and have an open proposal in their campaign."""
+    query = LetterQuery(channel=GITHUB, state=LetterState.SENT, kind=Kind.PULL_REQUEST, limit=PULL_REQUESTS_MAX)
+    found: list[Opened] = []
+    for posted in tx.outbox.listed(query):
+        product = posted.letter.product
+        proposals = tx.proposals.listed(product, CampaignName(posted.letter.campaign))
+        # A pull request asks for the approval of the digest that stands in its text, and for no other.
+        text = str(posted.letter.body.get("text", ""))
+        opened = [each for each in proposals if each.state is State.OPEN and each.subject.digest() in text]
+        if opened:
+            found.append(Opened(letter=posted, proposals=opened))
+    return found
+
+
+@contextmanager
+def watching(watch: ForgeWatch) -> Iterator[None]:
+    """Look at the forge for the block, on a thread of its own."""
+    stop = threading.Event()
+    thread = threading.Thread(target=watch.run, args=(stop,), name="forge-watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(JOIN_SECONDS)
+
+
+def _meant(remark: Remark, proposals: Sequence[Proposal]) -> Proposal:
+    """Return the proposal that a remark names by its digest, the newest where it names none of them."""
+    named = digests(remark.text)
+    return next((each for each in proposals if each.subject.digest() in named), proposals[-1])
+
+
+def _answer(tx: Transaction, answer: Letter, *, now: datetime) -> None:
+    """Post an answer once: after a restart its reason may be another one."""
+    if tx.outbox.by_key(answer.product, answer.channel, answer.key) is None:
+        post_letter(tx, answer, now=now)

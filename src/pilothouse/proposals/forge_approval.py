@@ -1,0 +1,169 @@
+"""When a word on the forge opens the gate: a listed person's, with the right to write, for exactly this.
+
+The text is data. It counts when one of its lines is the command and nothing else, outside code, quotes and comments; it
+is never asked to be anything more. What is refused is refused with its reason, for the person who wrote it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeAlias
+
+from pilothouse.logbook.marks import MARK
+
+COMMAND = "/pilothouse approve"
+_COMMAND = re.compile(r"^/pilothouse approve ([0-9a-f]{64})(?: ([0-9a-f]{40}))?$")
+_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})(.*)$")
+_HIDING = {"<!--": "-->", "<pre": "</pre>", "<blockquote": "</blockquote>", "<details": "</details>"}
+"""What begins a stretch in which nothing is said, and what ends it."""
+_TEXT_MAX = 65_536
+MAY_WRITE = frozenset({"admin", "maintain", "write"})
+APPROVED = "APPROVED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """A comment or a review as the forge shows it now. A review names the commit that it is of, a comment none.
+
+    `permission` is what its author may do in the repository at this moment; `verdict` is a review's, "" of a comment.
+    """
+
+    id: str
+    author: str
+    author_kind: str
+    permission: str
+    text: str
+    at: datetime
+    edited_at: datetime
+    by_app: bool
+    url: str
+    commit: str = ""
+    verdict: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What may be approved: the digest of the proposal's subject, and the head that the pull request has now.
+
+    `proposed_head` is the commit that was proposed, `proposed_at` when; `approvers` are the listed logins, lower case.
+    """
+
+    digest: str
+    head: str
+    proposed_head: str
+    proposed_at: datetime
+    approvers: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Granted:
+    """The word of this person counts."""
+
+    by: str
+    at: datetime
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotCounted:
+    """A command that does not count, and why."""
+
+    by: str
+    why: str
+
+
+Ruling: TypeAlias = Granted | NotCounted
+CLOCKS = timedelta(seconds=60)
+"""By how much the forge's clock and ours may differ."""
+
+
+def digests(text: str) -> frozenset[str]:
+    """Return the digests that a text approves, by well-formed commands."""
+    return frozenset(digest for digest, _ in commands(text))
+
+
+def commands(text: str) -> tuple[tuple[str, str], ...]:
+    """Return the commands of a text: each a digest, and the commit that it names or ""."""
+    found = [_COMMAND.match(line) for line in _said(text)]
+    return tuple((match[1], match[2] or "") for match in found if match)
+
+
+def rule(remark: Remark, subject: Subject) -> Ruling | None:
+    """Return whether a remark approves the subject; None when it holds no command at all.
+
+    Who it is comes first, so that a stranger learns nothing about the digest.
+    """
+    if not any(line.startswith(COMMAND) for line in _said(remark.text)):
+        return None
+    why = _who(remark, subject) or _what(remark, subject)
+    if why:
+        return NotCounted(by=remark.author, why=why)
+    return Granted(by=remark.author, at=remark.at, url=remark.url)
+
+
+def _who(remark: Remark, subject: Subject) -> str:
+    """Return why the author's word does not count, "" when it does."""
+    if remark.by_app or remark.author_kind != "User":
+        return f"{remark.author} is no person"
+    if not remark.author.isascii() or remark.author.casefold() not in subject.approvers:
+        return f"{remark.author} is not among those who may approve"
+    if remark.permission not in MAY_WRITE:
+        return f"{remark.author} may not write to the repository"
+    return ""
+
+
+def _what(remark: Remark, subject: Subject) -> str:  # noqa: PLR0911  one sentence for each reason
+    """Return why the words do not count, "" when they do."""
+    found = commands(remark.text)
+    if not found:
+        return f"a command is a line `{COMMAND} DIGEST` by itself, with the whole digest"
+    if len(set(found)) > 1:
+        return "it holds several different commands"
+    if remark.edited_at > remark.at:
+        return "it was edited; write a new one"
+    [(digest, commit)] = set(found)
+    if digest != subject.digest:
+        return f"it approves {digest[:12]}…, and what is proposed now is {subject.digest[:12]}…"
+    if subject.head != subject.proposed_head:
+        return "the branch was changed since the proposal: somebody has pushed to it"
+    if remark.verdict and remark.verdict != APPROVED:
+        return f"the review's verdict is {remark.verdict.lower()}, and not approved"
+    named = remark.commit or commit
+    if named and named != subject.head:
+        return f"it is about commit {named[:12]}, and the head is {subject.head[:12]}"
+    if not named and remark.at + CLOCKS < subject.proposed_at:
+        return "it is older than the proposal"
+    return ""
+
+
+def _hidden_after(line: str, hidden: str) -> str:
+    """Return what still hides the text behind this line, a comment or a block of HTML; "" when nothing does."""
+    low = line.lower()
+    for begin, end in _HIDING.items():
+        if hidden in {"", begin} and (hidden or begin in low):
+            return begin if low.rfind(begin) > low.rfind(end) or end not in low else ""
+    return hidden
+
+
+def _said(text: str) -> Iterator[str]:
+    """Give the lines that its author says: no quotes, no code, no HTML comments, no lines of our own."""
+    fence, hidden = "", ""
+    for line in text[:_TEXT_MAX].replace("\r\n", "\n").split("\n"):
+        before, hidden = hidden, hidden if fence else _hidden_after(line, hidden)
+        if before or hidden or (not fence and any(begin in line.lower() for begin in _HIDING)):
+            continue
+        mark = _FENCE.match(line)
+        if fence:
+            # It ends with a fence of the same kind that is at least as long, and has nothing behind it.
+            if mark and mark[1][0] == fence[0] and len(mark[1]) >= len(fence) and not mark[2].strip():
+                fence = ""
+            continue
+        if mark:
+            fence = mark[1]
+            continue
+        if line.startswith((" " * 4, "\t", ">", " >", "  >", "   >")) or MARK in line:
+            continue
+        yield line.strip(" ")

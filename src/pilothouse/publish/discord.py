@@ -1,0 +1,177 @@
+"""Brings letters to Discord through a webhook: an issue opens a thread, what is said of it goes into that thread.
+
+A webhook can neither list nor be made idempotent: a message whose answer was lost may come twice, and no other. It is
+asked to name nobody (`allowed_mentions` is empty), whatever a text holds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import assert_never
+
+import httpx2
+
+from pilothouse.canonical import Json
+from pilothouse.logbook import marks
+from pilothouse.logbook.letter import DISCORD, Kind, Posted
+from pilothouse.logbook.pace import DISCORD_PACE, Pace
+from pilothouse.ports.channel import Delivered, Gate, Later, NotNow, Outcome, Refused
+from pilothouse.ports.clock import Clock
+from pilothouse.publish import fields
+from pilothouse.publish.web_address import checked, is_loopback, shown
+
+CONTENT_MAX = 2000
+THREAD_NAME_MAX = 100
+ANSWER_SECONDS = 15.0
+SILENT_SECONDS = 15.0
+AILING_SECONDS = 10.0
+NO_FORUM = 220003
+"""Discord's word for a channel in which a webhook can open no thread."""
+OF_A_LETTER = frozenset({10003, 10008})
+"""Codes of 404 that speak of a thread or a message; any other says that the webhook itself is gone."""
+CLOSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+_SAID_MAX = 200
+
+
+class DiscordChannel:
+    """`ports.channel.Channel` over one webhook, whose URL is a secret."""
+
+    def __init__(self, webhook: str, clock: Clock) -> None:
+        self._webhook = checked(webhook)
+        self._host = shown(webhook)
+        self._clock = clock
+        self._free_at = 0.0
+        self._client = httpx2.Client(
+            timeout=httpx2.Timeout(ANSWER_SECONDS, connect=5.0),
+            follow_redirects=False,
+            headers={"User-Agent": "pilothouse"},
+            trust_env=not is_loopback(self._webhook),
+        )
+
+    @property
+    def name(self) -> str:
+        """The channel's name."""
+        return DISCORD
+
+    @property
+    def pace(self) -> Pace:
+        """How fast it may be written to, beside what its buckets tell."""
+        return DISCORD_PACE
+
+    def close(self) -> None:
+        """Let connections go."""
+        self._client.close()
+
+    def deliver(self, posted: Posted, *, about: Posted | None, gate: Gate) -> Outcome:
+        """Send one message, or edit the one that opened the thread."""
+        match posted.letter.kind:
+            case Kind.ISSUE | Kind.PULL_REQUEST:
+                return self._open(posted, gate)
+            case Kind.COMMENT:
+                return self._say(posted, about, gate)
+            case Kind.STATUS:
+                return self._edit(posted, about, gate)
+            case Kind.COMMIT | Kind.LABELS | Kind.CLOSE | Kind.TAG | Kind.RUN:
+                return Refused(why=f"a chat knows no {posted.letter.kind}")
+        assert_never(posted.letter.kind)
+
+    def _open(self, posted: Posted, gate: Gate) -> Outcome:
+        """Open a thread; where the channel has none, its message alone stands for it."""
+        body = posted.letter.body
+        title = " ".join(marks.unmarked(fields.text(body, "title")).split()) or posted.letter.key
+        named: dict[str, Json] = {"thread_name": title[:THREAD_NAME_MAX], "content": _content(posted)}
+        answer = self._send("POST", "", named, {"wait": "true"}, gate)
+        if isinstance(answer, Refused) and f"({NO_FORUM})" in answer.why:
+            plain: dict[str, Json] = {"content": _content(posted, before=f"**{title}**\n")}
+            answer = self._send("POST", "", plain, {"wait": "true"}, gate)
+            return _sent(answer, thread="") if isinstance(answer, Mapping) else answer
+        return _sent(answer, thread=fields.text(answer, "channel_id")) if isinstance(answer, Mapping) else answer
+
+    def _say(self, posted: Posted, about: Posted | None, gate: Gate) -> Outcome:
+        thread = _thread(about)
+        answer = self._send("POST", "", {"content": _content(posted)}, {"wait": "true"} | thread, gate)
+        return _sent(answer, thread=thread.get("thread_id", "")) if isinstance(answer, Mapping) else answer
+
+    def _edit(self, posted: Posted, about: Posted | None, gate: Gate) -> Outcome:
+        assert about is not None, "a status is about a letter that has arrived"
+        status = marks.unmarked(fields.text(posted.letter.body, "text"))
+        half = marks.fitted(status, limit=CONTENT_MAX // 2, record=marks.record_of(posted.number))
+        content = _content(about, limit=CONTENT_MAX - marks.length(half) - 2) + f"\n\n{half}"
+        answer = self._send("PATCH", f"/messages/{about.remote}", {"content": content}, _thread(about), gate)
+        return _sent(answer, thread="") if isinstance(answer, Mapping) else answer
+
+    def _send(
+        self, method: str, path: str, body: Mapping[str, Json], query: Mapping[str, str], gate: Gate
+    ) -> Mapping[str, Json] | Later | Refused:
+        """Return the message as Discord has it, or why it has none."""
+        ahead = self._free_at - self._clock.monotonic()
+        if ahead > 0:
+            raise NotNow(ahead)
+        content = json.dumps({**body, "allowed_mentions": {"parse": []}}, ensure_ascii=False).encode()
+        gate.pass_one()
+        try:
+            answer = self._client.request(
+                method,
+                f"{self._webhook}{path}",
+                params=dict(query),
+                content=content,
+                headers={"Content-Type": "application/json"},
+            )
+        except httpx2.TransportError as error:
+            return Later(seconds=SILENT_SECONDS, why=f"{self._host} does not answer: {type(error).__name__}")
+        finally:
+            gate.passed()
+        self._heed(answer)
+        return self._understood(answer)
+
+    def _heed(self, answer: httpx2.Response) -> None:
+        """Keep when the bucket is filled again, once it is empty."""
+        after = _seconds(answer.headers.get("x-ratelimit-reset-after"))
+        if answer.headers.get("x-ratelimit-remaining") == "0" and after is not None:
+            self._free_at = self._clock.monotonic() + after
+
+    def _understood(self, answer: httpx2.Response) -> Mapping[str, Json] | Later | Refused:
+        try:
+            body = fields.table(json.loads(answer.content) if answer.content else None)
+        except ValueError:
+            body = {}
+        code, status = fields.number(body, "code"), answer.status_code
+        why = f"Discord answered {status} ({code}): {fields.text(body, 'message')[:_SAID_MAX]}"
+        if answer.is_success:
+            return body
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            told = body.get("retry_after")
+            seconds = float(told) if isinstance(told, int | float) else _seconds(answer.headers.get("retry-after"))
+            return Later(seconds=(seconds or 0) + 0.5, why=why, limited=seconds is None)
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return Later(seconds=AILING_SECONDS, why=why, alone=True)
+        is_gone = status == HTTPStatus.NOT_FOUND and code not in OF_A_LETTER
+        return Refused(why=why, channel=is_gone or status in CLOSED)
+
+
+def _sent(answer: Mapping[str, Json], *, thread: str) -> Outcome:
+    identity = fields.text(answer, "id")
+    if not identity:
+        return Later(seconds=AILING_SECONDS, why="Discord's answer has no message", alone=True)
+    return Delivered(remote=identity, answer={"message": identity, "thread": thread})
+
+
+def _thread(about: Posted | None) -> dict[str, str]:
+    thread = "" if about is None else fields.text(about.answer, "thread")
+    return {"thread_id": thread} if thread else {}
+
+
+def _content(posted: Posted, *, before: str = "", limit: int = CONTENT_MAX) -> str:
+    text = marks.unmarked(fields.text(posted.letter.body, "text"))
+    room = limit - marks.length(before)
+    return (before + marks.fitted(text, limit=room, record=marks.record_of(posted.number))).strip() or "…"
+
+
+def _seconds(told: str | None) -> float | None:
+    try:
+        found = float(told) if told is not None else None
+    except ValueError:
+        return None
+    return found if found is not None and 0 <= found <= 86_400 else None
