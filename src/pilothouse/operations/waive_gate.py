@@ -106,7 +106,7 @@ def scope_words(waiver: Waiver) -> str:
     """Return in words what a waiver covers."""
     named = [*waiver.knobs, *(f"bucket {bucket}" for bucket in waiver.buckets)]
     return (
-        f"{waiver.proposals} proposals that move {', '.join(named) or 'any knob'} at a risk up to {waiver.risk.value}, "
+        f"{waiver.proposals} {'proposal' if waiver.proposals == 1 else 'proposals'} that may move {', '.join(named) or 'any knob'} at a risk up to {waiver.risk.value}, "
         f"until {waiver.expires_at.isoformat(timespec='seconds')}"
     )
 

@@ -33,13 +33,15 @@ FOLDER = "agents"
 _PROBE = Setting(context=Path("/context"), folder=Path("/folder"), schema="{}")
 
 
-def agent_of(workspace: Workspace, definition: AutopilotDefinition, section: Section) -> Agent:
-    """Return the agent that the file names.
+def agent_of(
+    workspace: Workspace, definition: AutopilotDefinition, section: Section, found: Level | None = None
+) -> Agent:
+    """Return the agent that the file names; `found` is how well this machine confines it, looked up if it is None.
 
     Raises `Refused` where nothing confines it and no waiver holds, or where it could read what it must not, and
     `OperationFailed` where its program is not there.
     """
-    home, found = workspace.home, level()
+    home, found = workspace.home, level() if found is None else found
     _check_waiver(section, found, now=workspace.clock.now())
     chosen, own = _preset(section)
     readable = [*own, *(_absolute(each) for each in section.readable)]
