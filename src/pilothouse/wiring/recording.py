@@ -28,7 +28,7 @@ from pilothouse.wiring.applied_commits import AppliedCommits
 from pilothouse.wiring.pages import write_pages
 from pilothouse.wiring.repository import NotCommitted
 from pilothouse.wiring.run_folders import RunFolders
-from pilothouse.wiring.trackers import settle, tracker_channels
+from pilothouse.wiring.trackers import settle, tracker_channels, tracker_names
 from pilothouse.wiring.workspace import Workspace
 
 LOOK_SECONDS = 1.0
@@ -182,9 +182,16 @@ def recording(
 
     What the trackers have not taken yet is waited for a little, but for a start that was asked to `stop`.
     """
-    channels = tracker_channels(workspace, definition_of(campaign.definition), warn=warn)
-    names = tuple(channel.name for channel in channels)
-    recorder = Recorder(workspace=workspace, engine=engine, campaign=campaign, file=file, warn=warn, trackers=names)
+    definition = definition_of(campaign.definition)
+    channels = tracker_channels(workspace, definition, warn=warn)
+    recorder = Recorder(
+        workspace=workspace,
+        engine=engine,
+        campaign=campaign,
+        file=file,
+        warn=warn,
+        trackers=tracker_names(definition),
+    )
     with delivering(engine, channels):
         closing = threading.Event()
         thread = threading.Thread(target=recorder.run, args=(closing,), name="pilothouse-records", daemon=True)
@@ -198,4 +205,4 @@ def recording(
                 warn("note: the records are still being written; the next start completes them")
             else:
                 recorder.look(last=True)
-            settle(workspace, names, stop=stop, warn=warn)
+            settle(workspace, [channel.name for channel in channels], stop=stop, warn=warn)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 
 from pilothouse.campaigns.definition import Definition
+from pilothouse.campaigns.records_section import Mlflow, Wandb
 from pilothouse.errors import PilothouseError
 from pilothouse.logbook.letter import MLFLOW, WANDB, LetterState
 from pilothouse.publish.trackers import TrackerChannel
@@ -17,13 +18,17 @@ SETTLE_SECONDS = 30.0
 _LOOK_SECONDS = 0.2
 
 
+def tracker_names(definition: Definition) -> tuple[str, ...]:
+    """Return the trackers that the file names."""
+    return tuple(name for name, table in _tables(definition).items() if table is not None)
+
+
 def tracker_channels(
     workspace: Workspace, definition: Definition, *, warn: Callable[[str], None]
 ) -> list[TrackerChannel]:
-    """Return a channel for each tracker of the file; of one whose library is missing it is said how to get it."""
-    tables = {WANDB: definition.tracking.wandb, MLFLOW: definition.tracking.mlflow}
+    """Return a channel for each tracker of the file whose library is there; of another it is said how to get it."""
     channels = []
-    for name, table in tables.items():
+    for name, table in _tables(definition).items():
         if table is None:
             continue
         if find_spec(name) is None:
@@ -31,6 +36,7 @@ def tracker_channels(
                 f"note: [tracking.{name}] needs the package {name}, which is missing; install `pilothouse[{name}]`. "
                 "The runs are kept in the outbox and sent by the first start that has it"
             )
+            continue
         channels.append(
             TrackerChannel(
                 name=name,
@@ -40,6 +46,10 @@ def tracker_channels(
             )
         )
     return channels
+
+
+def _tables(definition: Definition) -> dict[str, Wandb | Mlflow | None]:
+    return {WANDB: definition.tracking.wandb, MLFLOW: definition.tracking.mlflow}
 
 
 def settle(workspace: Workspace, names: Sequence[str], *, stop: threading.Event, warn: Callable[[str], None]) -> None:
@@ -55,7 +65,7 @@ def settle(workspace: Workspace, names: Sequence[str], *, stop: threading.Event,
     for name, (count, held) in left.items():
         if count:
             why = f": {held}" if held else ""
-            warn(f"note: {count} letters for {name} wait in the outbox, and are sent by the next start{why}")
+            warn(f"note: letters to {name} wait in the outbox ({count}), and the next start sends them{why}")
 
 
 def _waiting(workspace: Workspace, names: Sequence[str]) -> dict[str, tuple[int, str]]:
