@@ -102,6 +102,8 @@ def test_whatever_an_agent_answers_the_loop_goes_on(calm: Pilot) -> None:
     assert report["sources"]["agent:command"]["refused"] == 6
     assert report["agents"]["agent:command"]["runs"] == 8
     assert report["cost"]["agents_usd"] == pytest.approx(8 * 0.25)
+    shown_runs = {path.parent.name for path in pilot.home.glob("agents/*/*/*/attempt-1/context/*/summary.json")}
+    assert shown_runs == {"run", "best"}
     assert pilot.json("logbook", "verify")["intact"]
 
 
@@ -119,8 +121,9 @@ def test_a_kill_while_an_agent_runs_leaves_none_alive_and_changes_nothing(pilot:
 
     assert again.code == 0, again.err
     assert story(pilot) == story(calm)
-    assert [one["agent"]["attempt"] for one in shown(pilot)] == [1, 1, 1, 1, 1, 1, 1, 2]
-    assert shown(pilot)[-1]["agent"]["charged_usd"] == 0.5
+    found = shown(pilot)
+    assert [one["agent"]["attempt"] for one in found] == [1, 1, 1, 1, 1, 1, 1, 2]
+    assert found[-1]["agent"]["charged_usd"] == 0.5
     assert len(list(pilot.home.glob("agents/*/*/*/record.json"))) == len(WORDS)
     assert list(everything_of(pilot)) == []
 
@@ -135,6 +138,7 @@ def test_a_signal_ends_an_agent_at_once_and_the_campaign_can_go_on(pilot: Pilot)
     said = ended(process)
 
     assert said.code == 130, said.err
+    assert "trial 1: asking for a proposal" in said.err
     assert list(everything_of(pilot)) == []
     assert pilot.json("campaign", "status")["state"] == "ready"
     assert pilot.json("proposal", "list") == []

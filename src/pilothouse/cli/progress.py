@@ -19,6 +19,7 @@ from rich.text import Text
 
 from pilothouse.cli.table import duration
 from pilothouse.engine.loop_events import (
+    AgentAsked,
     BaselineKept,
     FerryTold,
     LoopEvent,
@@ -85,6 +86,8 @@ class ProgressView:
                 self._print(f"{event.job} is stopped, it has no chance left: {event.why}")
             case FerryTold():
                 self._print(event.line)
+            case AgentAsked():
+                self._print(f"trial {event.number}: asking for a proposal")
             case ProposalRefused():
                 self._print(f"proposal refused: {event.proposal.refusal}")
 

@@ -17,6 +17,7 @@ from pilothouse.campaigns.stop_rules import Stuck
 from pilothouse.engine.campaign_loop import CampaignLoop, Ending
 from pilothouse.engine.curve_watch import CurveWatch
 from pilothouse.engine.loop_events import (
+    AgentAsked,
     BaselineKept,
     LoopEvent,
     ProposalRefused,
@@ -36,7 +37,7 @@ from pilothouse.operations.keep_floor import keep_floor
 from pilothouse.operations.keep_suggestion import Suggested, keep_suggestion, not_taken
 from pilothouse.operations.stop_doomed import stop_doomed
 from pilothouse.operations.submit_step import withdraw_waiting
-from pilothouse.ports.proposer import Answered, AskingStopped, Proposer, answer_of
+from pilothouse.ports.proposer import Answered, Answering, AskingStopped, Proposer, answer_of
 from pilothouse.ports.store import Transaction
 from pilothouse.proposals.agent_run import AgentTold
 from pilothouse.proposals.proposal import Proposal, Risk, State
@@ -161,7 +162,7 @@ class AutopilotLoop(CampaignLoop[AutopilotDefinition, Action]):
         with self.parts.engine.read() as tx:
             search = search_of(tx, self.definition, self.stored(tx))
         try:
-            answered = self._answer(search)
+            answered = self._answer(search, action.number)
         except AskingStopped:
             return None
         self.overrides = {}
@@ -191,10 +192,12 @@ class AutopilotLoop(CampaignLoop[AutopilotDefinition, Action]):
             self.parts.tell(ProposalRefused(proposal=proposal))
         return None
 
-    def _answer(self, search: Search) -> Answered:
+    def _answer(self, search: Search, number: int) -> Answered:
         """Return what the proposer answers, or what a person has set at the start."""
         if self.overrides:
             return Answered(suggestion=self._by_hand())
+        if isinstance(self.proposer, Answering):
+            self.parts.tell(AgentAsked(number=number))
         answered = answer_of(self.proposer, search, self._shall_stop)
         if isinstance(answered.refusal, StorageFailed):
             raise answered.refusal  # A disk that fails is no answer, and asking again would pay again.

@@ -56,6 +56,13 @@ class BaselineKept:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AgentAsked:
+    """The proposal of this trial is asked for where an agent may be the one who answers, which can take long."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProposalRefused:
     """A proposal was refused before any run; it holds the reason."""
 
@@ -78,5 +85,13 @@ class FerryTold:
 
 
 LoopEvent: TypeAlias = (
-    StepSeen | StepDone | TrialJudged | TrialConfirmed | BaselineKept | ProposalRefused | RunDoomed | FerryTold
+    StepSeen
+    | StepDone
+    | TrialJudged
+    | TrialConfirmed
+    | BaselineKept
+    | AgentAsked
+    | ProposalRefused
+    | RunDoomed
+    | FerryTold
 )
