@@ -17,11 +17,16 @@ from pilothouse.ports.store import Transaction
 from pilothouse.proposals.proposal import Proposal
 
 RUNS_READ = 100_000
+RUNS_RECENT = 2_000
+"""More runs than this are never begun while an older one goes on."""
 
 
-def ended_runs(tx: Transaction, campaign: Campaign, *, known: Collection[RunId] = ()) -> Iterator[RunRecord]:
-    """Yield the runs that have ended, oldest first, without those that are known already."""
-    runs = tx.campaigns.runs(campaign.product, campaign=campaign.name, limit=RUNS_READ)
+def ended_runs(
+    tx: Transaction, campaign: Campaign, *, known: Collection[RunId] = (), recent: bool = False
+) -> Iterator[RunRecord]:
+    """Yield the runs that have ended, oldest first, without those that are known; only the `recent` ones if asked."""
+    limit = RUNS_RECENT if recent else RUNS_READ
+    runs = tx.campaigns.runs(campaign.product, campaign=campaign.name, limit=limit)
     wanted = [run for run in reversed(runs) if run.id not in known]
     around = _around(tx, campaign) if wanted else None
     for run in wanted:

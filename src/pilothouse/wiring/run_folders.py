@@ -60,7 +60,7 @@ class RunFolders:
         `tell` is given each run that this process has not seen before, with its folder.
         """
         with store.read() as tx:
-            missing = list(ended_runs(tx, campaign, known=self.known))
+            missing = list(ended_runs(tx, campaign, known=self.known, recent=self._swept))
         made = 0
         try:
             self._sweep()
