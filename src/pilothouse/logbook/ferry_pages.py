@@ -77,7 +77,7 @@ def issue_text(launched: Launched) -> str:
 
 def status_text(*, state: str, detail: str, watched_by: str, at: datetime) -> str:
     """Return the sticky block: the one thing about a run that is rewritten."""
-    return f"**{state}** · {inline(detail)} · watched by {inline(watched_by)} · {at:%Y-%m-%d %H:%M}Z\n"
+    return f"**{state}** · {_within(detail)} · watched by {inline(watched_by)} · {at:%Y-%m-%d %H:%M}Z\n"
 
 
 def incident_text(*, run: str, kind: str, signature: str, detail: str, answer: str, evidence: str) -> str:
@@ -99,12 +99,12 @@ def incident_text(*, run: str, kind: str, signature: str, detail: str, answer: s
 def first_values_text(*, run: str, progress: str, values: Mapping[str, float]) -> str:
     """Return the comment on the first evaluation."""
     told = ", ".join(f"{inline(name)} {value:.6g}" for name, value in values.items())
-    return f"First evaluation of `{run}` at {inline(progress)}: {told}.\n"
+    return f"First evaluation of `{run}` at {_within(progress)}: {told}.\n"
 
 
 def handover_text(*, run: str, before: str, after: str, signal: str) -> str:
     """Return the comment on another owner of the monitor."""
-    return f"The monitor of `{run}` goes from {inline(before)} to {inline(after)}; last seen: {inline(signal)}.\n"
+    return f"The monitor of `{run}` goes from {inline(before)} to {inline(after)}; last seen: {_within(signal)}.\n"
 
 
 def closing_text(ended: Ended) -> str:
@@ -220,6 +220,11 @@ def _facts(ended: Ended) -> Iterator[str]:
 
 def _config_value(value: Json) -> str:
     return str(value) if isinstance(value, bool | int | float) else inline(str(value))
+
+
+def _within(text: str) -> str:
+    """Return text for the middle of a line, where nothing opens a block."""
+    return inline(f"x {text}").removeprefix("x ")
 
 
 def _ticks(line: str) -> int:
