@@ -119,7 +119,7 @@ def send_letters(
 
     workspace = open_existing(ctx)
     left = send_due(workspace, seconds=seconds)
-    waiting = {name: count for name, count in left.items() if count}
+    waiting = {name: left[name] for name in sorted(left) if left[name]}
     say("nothing waits" if not waiting else "; ".join(f"{count} wait on {name}" for name, count in waiting.items()))
     for name in PUBLIC_CHANNELS:
         if name in waiting and name not in _configured(workspace):

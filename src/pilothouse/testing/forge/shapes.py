@@ -86,6 +86,8 @@ class Shapes:
             "description": None,
             "color": "ededed",
             "default": False,
+            "archived_at": None,
+            "archived_by": None,
         }
 
     def issue(self, issue: Issue) -> Table:
@@ -279,7 +281,7 @@ class Shapes:
         """Return what somebody may do here."""
         role = account.permission
         basic = {"maintain": "write", "triage": "read"}.get(role, role)
-        return {"permission": basic, "role_name": role, "user": self.account(account)}
+        return {"permission": basic, "role_name": role, "user": {**self.account(account), "role_name": role}}
 
     # --- git
 
