@@ -24,7 +24,8 @@ OF_A_JOB = {"jobs", "job_edges", "job_attempts", "job_events", "job_reviews"}
 OF_A_CHANNEL = {"channel_holds", "channel_writes", "hook_deliveries"}
 """A forge counts what an account writes, for whatever product."""
 NEW_JOB = "INSERT INTO jobs (number, shape, stage, epoch, priority, sequence, created_at, changed_at)"
-APPEND_ONLY = ["entries", "promotions", "approvals", "job_events", "ledger"]
+OF_THE_GATE = ["agent_runs", "agent_incidents", "waivers", "admissions"]
+APPEND_ONLY = ["entries", "promotions", "approvals", "job_events", "ledger", *OF_THE_GATE]
 
 
 @pytest.fixture(name="sqlite_once", scope="module")
@@ -217,11 +218,34 @@ def fill(raw: Connection) -> None:
         " interpretation, next_action, confidence, evidence, previous_hash, hash)"
         " VALUES ('p', 't', 1, 1, '', '', '', '', '', '', '', '', '{}', '', 'h')"
     )
+    fill_the_gate(raw)
+
+
+def fill_the_gate(raw: Connection) -> None:
+    """Store a proposal of the campaign, an agent's run for it, and the waiver that let it through."""
+    raw.run(
+        "INSERT INTO proposals (id, product, campaign, number, parent_digest, config, changes, why_not_identical,"
+        " rationale, hypothesis, risk, rollback, source, subject, state, created_at, refusal)"
+        " VALUES ('q', 'p', 'c', 1, 'd', '{}', '[]', '', '', '', 'low', '', '', '{}', 'open', 1, '')"
+    )
+    raw.run("INSERT INTO agent_runs (product, campaign, proposal, at, record) VALUES ('p', 'c', 'q', 1, '{}')")
+    raw.run(
+        "INSERT INTO agent_incidents (product, campaign, proposal, at, diagnosis, evidence, occurrences, response)"
+        " VALUES ('p', 'c', 'q', 1, 'file', '', 1, '')"
+    )
+    raw.run(
+        "INSERT INTO waivers (id, product, campaign, granted_by, reason, knobs, buckets, risk, proposals, terms,"
+        " granted_at, expires_at) VALUES ('w', 'p', 'c', 'ada', 'why', '[]', '[]', 'low', 9, '{}', 1, 2)"
+    )
+    raw.run(
+        "INSERT INTO admissions (product, campaign, proposal, subject_digest, approver, waiver, at)"
+        " VALUES ('p', 'c', 'q', 'd', 'ada', 'w', 1)"
+    )
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
 def test_the_record_is_append_only(raw: Connection, table: str) -> None:
-    """Entries, promotions, approvals, history and ledger: changed, deleted, replaced or emptied by no client."""
+    """Entries, promotions, the gate's records, history and ledger: changed, deleted, replaced or emptied by nobody."""
     fill(raw)
     everything = "SELECT * FROM " + table  # noqa: S608  the name comes from the list above
     before = [list(row) for row in raw.rows(everything)]
