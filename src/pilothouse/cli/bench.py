@@ -116,6 +116,41 @@ def bench_fleet(
         show(figures)
 
 
+@app.command("loop")
+def bench_loop(
+    ctx: typer.Context,
+    parts: Annotated[str, typer.Option(help="regret, gap, faults, peer, by commas; all is the first three.")] = "all",
+    systems: Annotated[
+        str, typer.Option(help="Proposers with the judge, plain random and plain tpe without it, by commas.")
+    ] = "plain random,plain tpe,one-axis,surrogate,tpe,hybrid",
+    dims: Annotated[str, typer.Option(help="How many knobs the surfaces have, by commas.")] = "2,3,4,5",
+    seeds: Annotated[int, typer.Option(min=1, help="Loop seeds, each with an instance of every surface.")] = 10,
+    every: Annotated[bool, typer.Option("--every", help="Take each surface in all dims with every seed.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="How many searches run at once.")] = 1,
+    peer_python: Annotated[Path, typer.Option(help="The interpreter that has autoresearch-rl.")] = Path(
+        ".venv-peers/bin/python"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Measure the autopilot: regret on noisy surfaces, pauses between runs, and how soon injected faults are seen."""
+    from pilothouse.cli.bench_loop import LoopOrder, dims_of, measure, parts_of, show, words_of
+
+    order = LoopOrder(
+        parts=parts_of(parts),
+        systems=words_of(systems),
+        dims=dims_of(dims),
+        seeds=seeds,
+        every=every,
+        workers=workers,
+        peer=peer_python,
+    )
+    figures = measure(settings_of(ctx), order)
+    if as_json:
+        print_json(figures)
+    else:
+        show(figures)
+
+
 def _program_bench(name: str) -> Callable[..., dict[str, Json]]:
     from importlib.metadata import entry_points
 

@@ -103,9 +103,15 @@ def search_from(
         derived=definition.derived(),
         parent=parent,
         value=known[base].metrics.get(metric),
+        runs=_runs_of(known[base], definition),
         history=[_tried(each, known.get(each.number), metric=metric) for each in proposals],
         seed=zlib.crc32(f"{definition.campaign.name} {definition.autopilot.seed} {len(proposals)}".encode()),
     )
+
+
+def _runs_of(base: Trial, definition: AutopilotDefinition) -> int:
+    """Return over how many runs the baseline's mean is taken: those of its looks, or of its calibration."""
+    return definition.decision.calibration if base.verdict is None else max(1, base.verdict.candidate_runs)
 
 
 def _tried(proposal: Proposal, trial: Trial | None, *, metric: str) -> Tried:

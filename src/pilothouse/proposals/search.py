@@ -40,9 +40,9 @@ class Tried:
 class Search:
     """Everything that a proposal may rest on.
 
-    `parent` is the baseline's config and `value` its mean. `history` holds every proposal, oldest first. `seed` differs
-    for each proposal that is asked for, and is the same when the same one is asked for again. `invariants` and
-    `derived` are what a draft will be held to besides the knobs.
+    `parent` is the baseline's config and `value` its mean over so many `runs`. `history` holds every proposal, oldest
+    first. `seed` differs for each proposal that is asked for, and is the same when the same one is asked for again.
+    `invariants` and `derived` are what a draft will be held to besides the knobs.
     """
 
     metric: str
@@ -53,6 +53,7 @@ class Search:
     value: float | None
     history: Sequence[Tried]
     seed: int
+    runs: int = 1
     invariants: tuple[Invariant, ...] = ()
     derived: Mapping[str, Expression] = field(default_factory=dict)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pilothouse.canonical import Json
 from pilothouse.evidence.verdict import Direction
-from pilothouse.proposals.choosing import Overrides, choose, suggest
+from pilothouse.proposals.choosing import Overrides, choose, key_of, suggest
 from pilothouse.proposals.draws import Draws
 from pilothouse.proposals.feasibility import failed_by_itself, ran
 from pilothouse.proposals.random_search import ATTEMPTS, random_moves
@@ -103,8 +103,13 @@ class _Field:
 def _seen(search: Search, space: Space) -> list[Seen]:
     """Return what ran, and what failed by itself as no better than the worst that ran."""
     sign = 1.0 if search.direction is Direction.MIN else -1.0
-    baseline = Tried(number=0, source="", config=search.parent, changes=(), outcome=None, value=search.value)
-    history = [baseline, *search.history[-RUNS_MAX:]]
+    baseline = Tried(
+        number=0, source="", config=search.parent, changes=(), outcome=None, value=search.value, runs=search.runs
+    )
+    # A parent that was proposed once stands in the history as well, and would be seen twice.
+    here = key_of(search.knobs, search.parent)
+    past = (tried for tried in search.history[-RUNS_MAX:] if key_of(search.knobs, tried.config) != here)
+    history = [baseline, *past]
     worst = max((sign * tried.value for tried in history if ran(tried) and tried.value is not None), default=None)
     found = []
     for tried in history:

@@ -57,12 +57,17 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What is measured."""
+    """What is measured.
+
+    Every seed takes each shape in one of the `dims`, in turn, so that over the seeds each is met in all of them;
+    `every` takes all of them with every seed.
+    """
 
     systems: tuple[str, ...]
     shapes: tuple[str, ...]
     dims: tuple[int, ...]
     seeds: int
+    every: bool = False
     evaluations: int = EVALUATIONS[-1]
     proposals: int = PROPOSALS
 
@@ -77,8 +82,8 @@ class Scope:
         return [
             Cell(system=system, shape=shape, dims=dims, seed=seed)
             for seed in range(1, self.seeds + 1)
-            for dims in self.dims
-            for shape in self.shapes
+            for place, shape in enumerate(self.shapes)
+            for dims in (self.dims if self.every else (self.dims[(place + seed) % len(self.dims)],))
             for system in self.systems
         ]
 
