@@ -2,13 +2,14 @@
 PYTHON ?= python3
 VENV := .venv
 PEERS := .venv-peers
+EXAMPLES := .venv-examples
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 UV_VERSION := 0.13.9
 export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test check soak peers lock clean
+.PHONY: help setup demo test check soak peers examples lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -46,11 +47,20 @@ $(PEERS)/.installed: $(STAMP) requirements-peers.txt
 	PATH="$(BIN):$$PATH" uv pip sync --quiet --python $(PEERS)/bin/python --require-hashes requirements-peers.txt
 	@touch $@
 
-lock: setup ## Choose the versions anew and write both requirements files
+examples: $(EXAMPLES)/.installed ## PyTorch for examples/pytorch, some gigabytes, in .venv-examples
+
+$(EXAMPLES)/.installed: $(STAMP) requirements-examples.txt
+	$(PYTHON) -m venv $(EXAMPLES)
+	PATH="$(BIN):$$PATH" uv pip sync --quiet --python $(EXAMPLES)/bin/python --require-hashes requirements-examples.txt
+	@touch $@
+
+lock: setup ## Choose the versions anew and write the requirements files
 	PATH="$(BIN):$$PATH" uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 	  --no-annotate --all-extras --group dev pyproject.toml -o requirements.txt
 	PATH="$(BIN):$$PATH" uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 	  --no-annotate --group peers -o requirements-peers.txt
+	PATH="$(BIN):$$PATH" uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+	  --no-annotate --group examples -o requirements-examples.txt
 
 clean: ## Remove what the targets above made, but for .pilothouse, which holds your results
-	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(EXAMPLES) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -69,7 +69,7 @@ def optimiser(args: argparse.Namespace, model: nn.Module) -> torch.optim.Optimiz
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Tell noisy digits apart")
-    parser.add_argument("--lr", type=float, default=1e-3, help="learning rate")
+    parser.add_argument("--lr", type=float, default=0.02, help="learning rate")
     parser.add_argument("--weight-decay", type=float, default=1e-4)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--channels", type=int, default=8, help="channels of the first convolution")
@@ -77,8 +77,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--label-smoothing", type=float, default=0.0)
     parser.add_argument("--optimizer", choices=["sgd", "adamw"], default="sgd")
     parser.add_argument("--nesterov", action=argparse.BooleanOptionalAction, default=False)
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--train-pictures", type=int, default=600)
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--train-pictures", type=int, default=1000)
     parser.add_argument("--noise", type=float, default=0.3, help="standard deviation of the pictures' noise")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0, help="decides pictures, weights and the order of batches")
