@@ -96,6 +96,18 @@ def test_a_contradiction_is_named_with_its_line_and_a_mend(table: str, proposer:
     assert not line or refused.value.line == expected
 
 
+@pytest.mark.parametrize(
+    ("table", "close"),
+    [("limit = { time = '1m' }\n", "limits"), ("[autopilot.agent.limits]\ntimes = '1m'\n", "time")],
+)
+def test_an_unknown_key_of_a_table_that_may_be_left_out_has_its_nearest_one(table: str, close: str) -> None:
+    """As in every other table."""
+    with pytest.raises(BadCampaignFile, match="unknown key") as refused:
+        definition_with(COMMAND + table)
+
+    assert refused.value.fix == f"did you mean {close!r}?"
+
+
 def test_a_budget_in_dollars_wants_to_know_what_the_agent_costs() -> None:
     """An unknown cost is never taken for zero: it is told by the agent, or estimated by the file."""
     with pytest.raises(BadCampaignFile, match=r"cost_estimate_usd, 0 for one that costs nothing"):

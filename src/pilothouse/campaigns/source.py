@@ -128,5 +128,7 @@ def _known_keys(definition: type[Definition], path: KeyPath) -> list[str]:
     node = schema
     for part in path:
         inner = node.get("properties", {}).get(part, node.get("additionalProperties", {}))
+        # A table that may be left out is one of several forms.
+        inner = next((each for each in inner.get("anyOf", ()) if "$ref" in each), inner)
         node = schema["$defs"][inner["$ref"].rsplit("/", 1)[-1]] if "$ref" in inner else inner
     return list(node.get("properties", {}))

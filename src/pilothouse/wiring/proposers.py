@@ -18,7 +18,7 @@ def proposer_of(workspace: Workspace, definition: AutopilotDefinition) -> Propos
     """Return the source of the campaign's proposals.
 
     One whose packages are missing raises `UsageError`, and an agent that could not be run here `Refused` or
-    `OperationFailed`: both before anything of the campaign begins.
+    `OperationFailed`: both before any run of the campaign begins.
     """
     name, agent = definition.autopilot.proposer, definition.autopilot.agent
     if agent is None:
