@@ -188,6 +188,21 @@ def test_the_views_can_be_thrown_away(ran: Pilot, tmp_path: Path) -> None:
     assert after == before
 
 
+def test_a_place_that_cannot_be_written_is_told(ran: Pilot, tmp_path: Path) -> None:
+    """With the path and a mend; what is in the way stays."""
+    copy = Pilot(tmp_path / "home")
+    shutil.copytree(ran.home, copy.home)
+    shutil.rmtree(pages(copy) / "runs")
+    (pages(copy) / "runs").write_text("mine")
+
+    said = quick(copy, "campaign", "records")
+
+    assert said.code == 1
+    assert str(pages(copy) / "runs") in said.err
+    assert "mend:" in said.err
+    assert (pages(copy) / "runs").read_text() == "mine"
+
+
 def test_a_run_whose_attempt_folder_is_gone_has_what_is_stored(ran: Pilot, tmp_path: Path) -> None:
     """The metrics come from the blobs, and the log says where it is to be looked for."""
     copy = Pilot(tmp_path / "home")

@@ -138,6 +138,17 @@ def test_a_folder_without_a_repository_is_told(tmp_path: Path, monkeypatch: pyte
         commit_file(tmp_path / NAME, text="{}", message="m")
 
 
+def test_a_machine_without_git_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said what is missing, and nothing is written."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(NotCommitted, match="no git repository that can be used") as refused:
+        commit_file(tmp_path / NAME, text="{}", message="m")
+
+    assert refused.value.fix == "install git"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_commit_is_found_by_its_line_on_any_branch(repository: Repository) -> None:
     """By the whole text, taken as it stands, and not among older commits."""
     now = datetime.now(UTC)  # noqa: TID251  git dates its commits by the same clock

@@ -84,7 +84,7 @@ class Recorder:
             try:
                 mark = self._mark()
             except PilothouseError as error:
-                self._tell(error)
+                self._tell(f"{error.message}; {error.fix}")
                 continue
             if mark != self._seen:
                 self._seen = mark
@@ -96,12 +96,14 @@ class Recorder:
         try:
             write()
         except PilothouseError as error:
-            self._tell(error)
+            self._tell(f"{error.message}; {error.fix}")
+        except Exception as error:  # noqa: BLE001  a view that cannot be drawn ends no night
+            self._tell(f"a page of {self.campaign.name} cannot be made: {type(error).__name__}: {error}")
 
-    def _tell(self, error: PilothouseError) -> None:
-        if error.message not in self._told:
-            self._told.add(error.message)
-            self.warn(f"note: {error.message}; {error.fix}")
+    def _tell(self, trouble: str) -> None:
+        if trouble not in self._told:
+            self._told.add(trouble)
+            self.warn(f"note: {trouble}")
 
     def _mark(self) -> tuple[int, str]:
         """Return what differs as soon as a job has changed, or an entry was written by anybody."""

@@ -109,8 +109,11 @@ def commit_file(path: Path, *, text: str, message: str) -> str:
 def _check_ready(path: Path) -> None:
     """Raise `NotCommitted` for everything that is known to stand in the way, before anything is written."""
     folder = path.parent
-    if git("rev-parse", "--is-inside-work-tree", folder=folder).out != "true":
-        raise NotCommitted(f"{folder} is in no git repository", fix="`git init` it, or set [records] commit = false")
+    inside = git("rev-parse", "--is-inside-work-tree", folder=folder)
+    if inside.out != "true":
+        why = (inside.err.splitlines() or ["it is no working tree"])[0]
+        fix = "install git" if inside.code == _NOT_STARTED else "`git init` it, or set [records] commit = false"
+        raise NotCommitted(f"{folder} is in no git repository that can be used: {why}", fix=fix)
     if git("symbolic-ref", "--quiet", "HEAD", folder=folder).code != 0:
         raise NotCommitted("HEAD is detached: a commit there would belong to no branch", fix="check out a branch")
     if git("rev-parse", "--quiet", "--verify", "HEAD", folder=folder).code != 0:
