@@ -104,7 +104,7 @@ def test_the_recipe_s_own_block_is_replaced_and_no_other() -> None:
     ("change", "said"),
     [
         (('size = "125m"', 'size = "125m"\nkey_metrics = ["nothing"]'), "key_metrics names"),
-        (('size = "125m"', 'size = "125m"\nlane = "canary"'), "a canary runs one fixed config"),
+        (('size = "125m"', 'size = "125m"\nform = "canary"'), "a canary runs one fixed config"),
         (("primary = true", 'primary = true\n\n[metrics.speed]\ndirection = "max"\nguard = true'), "does not heed"),
         (('size = "125m"', 'size = "125m"\n[ferry.validators.loss]'), "at_most or at_least"),
         (

@@ -31,7 +31,7 @@ at_most = 4.0
 at_least = 0.22
 """
 CANARY = TEXT.replace(TEXT[TEXT.index("[knobs.lr]") : TEXT.index("[metrics.loss]")], "").replace(
-    'size = "125m"', 'size = "30m"\nlane = "canary"'
+    'size = "125m"', 'size = "30m"\nform = "canary"'
 )
 RUN = RunId("daily-125m-2026-11-22")
 MONITOR = Monitor(product=PRODUCT, run=RUN, owner="ada", taken_at=START)

@@ -108,7 +108,7 @@ class Ferry(Section):
     a proposal considers.
     """
 
-    lane: Literal["daily", "canary"] = "daily"
+    form: Literal["daily", "canary"] = "daily"
     size: Slug = "run"
     seed: int = Field(default=0, ge=0)
     seeds: int = Field(default=1, ge=1, le=SEEDS_MAX)
@@ -143,9 +143,9 @@ class FerryDefinition(Definition):
 
     @model_validator(mode="after")
     def _changes_little(self) -> FerryDefinition:
-        if self.ferry.lane == "canary" and self.knobs:
+        if self.ferry.form == "canary" and self.knobs:
             raise ValueError(
-                "a canary runs one fixed config: move its knobs to [trainer] config, or use lane = 'daily'"
+                "a canary runs one fixed config: move its knobs to [trainer] config, or use form = 'daily'"
             )
         guards = [name for name, metric in self.metrics.items() if metric.guard or metric.no_worse_by is not None]
         if guards:

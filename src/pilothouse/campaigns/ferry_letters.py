@@ -35,9 +35,9 @@ class Sender:
         return self.definition.campaign.name
 
     @property
-    def lane(self) -> str:
-        """The lane, which is part of labels and seals."""
-        return self.definition.ferry.lane
+    def form(self) -> str:
+        """The form, which is part of labels and seals."""
+        return self.definition.ferry.form
 
     def letter(
         self, name: str, kind: Kind, body: Mapping[str, Json], *, about: str = "", channel: str = GITHUB
@@ -67,7 +67,7 @@ def proposal_letters(
     `revision` counts the proposals of the same ferry from 1; each is a pull request of its own, since what was seen and
     approved never changes. `record` is where the proposal's own text is kept in the repository.
     """
-    if sender.lane == "canary":
+    if sender.form == "canary":
         return []
     branch = branch_of(sender.run, revision)
     name = "proposal" if revision == 1 else f"proposal-{revision}"
@@ -84,25 +84,25 @@ def proposal_letters(
         sender.letter(
             name,
             Kind.PULL_REQUEST,
-            {"title": title, "text": text, "head": branch, "base": base, "labels": labels_of(sender.lane)},
+            {"title": title, "text": text, "head": branch, "base": base, "labels": labels_of(sender.form)},
         ),
     ]
 
 
 def launch_letters(sender: Sender, launched: pages.Launched) -> list[Letter]:
     """Return the run's issue on the forge and its thread in the chat; a canary that goes well opens neither."""
-    if sender.lane == "canary":
+    if sender.form == "canary":
         return []
     body: dict[str, Json] = {"title": pages.issue_title(launched), "text": pages.issue_text(launched)}
     return [
-        sender.letter("issue", Kind.ISSUE, {**body, "labels": labels_of(sender.lane)}),
+        sender.letter("issue", Kind.ISSUE, {**body, "labels": labels_of(sender.form)}),
         sender.letter("issue", Kind.ISSUE, body, channel=DISCORD),
     ]
 
 
 def status_letter(sender: Sender, text: str) -> list[Letter]:
     """Return the newest status block; it takes the place of the one before."""
-    return [] if sender.lane == "canary" else [sender.letter("status", Kind.STATUS, {"text": text}, about="issue")]
+    return [] if sender.form == "canary" else [sender.letter("status", Kind.STATUS, {"text": text}, about="issue")]
 
 
 def closing_letters(sender: Sender, ended: pages.Ended, *, entry: str, log: str, seal: str) -> list[Letter]:
@@ -112,10 +112,10 @@ def closing_letters(sender: Sender, ended: pages.Ended, *, entry: str, log: str,
     failed or was cancelled, in an issue that begins with its evidence.
     """
     failed = bool(ended.judged["failure"])
-    if sender.lane == "canary" and not failed:
+    if sender.form == "canary" and not failed:
         return []
     closing = pages.closing_text(ended)
-    if sender.lane == "canary":
+    if sender.form == "canary":
         title = f"[canary-{sender.campaign}] {sender.run} has not passed"
         body: dict[str, Json] = {"title": title, "text": closing}
         return [
@@ -126,8 +126,8 @@ def closing_letters(sender: Sender, ended: pages.Ended, *, entry: str, log: str,
     branch = f"ferry-log/{sender.run}"
     message = f"Record ferry {sender.run}"
     base = sender.definition.ferry.branch
-    kept = [*labels_of(sender.lane), *(["ferry-sealed"] if seal else []), *(["ferry-failed"] if failed else [])]
-    among: list[Json] = [*labels_of(sender.lane), "ferry-sealed", "ferry-failed"]
+    kept = [*labels_of(sender.form), *(["ferry-sealed"] if seal else []), *(["ferry-failed"] if failed else [])]
+    among: list[Json] = [*labels_of(sender.form), "ferry-sealed", "ferry-failed"]
     letters += [
         sender.letter("labels", Kind.LABELS, {"wanted": kept, "among": among}, about="issue"),
         sender.letter(
@@ -143,7 +143,7 @@ def closing_letters(sender: Sender, ended: pages.Ended, *, entry: str, log: str,
                 "text": entry,
                 "head": branch,
                 "base": base,
-                "labels": [*labels_of(sender.lane), "ferry-log-only"],
+                "labels": [*labels_of(sender.form), "ferry-log-only"],
             },
         ),
     ]
@@ -156,7 +156,7 @@ def closing_letters(sender: Sender, ended: pages.Ended, *, entry: str, log: str,
 
 def promotion_letters(sender: Sender, ended: pages.Ended, files: Mapping[str, str]) -> list[Letter]:
     """Return the pull request that makes the ferry's config the template's; `files` are the texts that change."""
-    if sender.lane == "canary" or not files:
+    if sender.form == "canary" or not files:
         return []
     branch = f"ferry-promotion/{sender.run}"
     base, title = sender.definition.ferry.branch, f"Promote ferry {sender.run} to the template"
@@ -169,21 +169,21 @@ def promotion_letters(sender: Sender, ended: pages.Ended, files: Mapping[str, st
         sender.letter(
             "promotion",
             Kind.PULL_REQUEST,
-            {"title": title, "text": text, "head": branch, "base": base, "labels": labels_of(sender.lane)},
+            {"title": title, "text": text, "head": branch, "base": base, "labels": labels_of(sender.form)},
         ),
     ]
 
 
-def seal_of(ferry: Ferry, *, lane: str, commit: str) -> str:
+def seal_of(ferry: Ferry, *, form: str, commit: str) -> str:
     """Return the tag of a ferry's seal, empty where the commit is none that could be tagged: changed files, no git."""
-    if lane == "canary" or len(commit) != SHA_CHARACTERS:
+    if form == "canary" or len(commit) != SHA_CHARACTERS:
         return ""
-    return f"ferry/{lane}/{ferry.drafted_at:%Y%m%d}/{ferry.run}"
+    return f"ferry/{form}/{ferry.drafted_at:%Y%m%d}/{ferry.run}"
 
 
-def labels_of(lane: str) -> list[Json]:
+def labels_of(form: str) -> list[Json]:
     """Return the labels by which ferries are found."""
-    return ["ferry", f"ferry-{lane}"]
+    return ["ferry", f"ferry-{form}"]
 
 
 def branch_of(run: str, revision: int) -> str:

@@ -106,7 +106,7 @@ def _may(definition: FerryDefinition, parent: Mapping[str, Json], candidate: Can
 def _identical(definition: FerryDefinition, window: Window) -> str:
     """Return why the same config runs again, empty when it need not."""
     last = window.last
-    if definition.ferry.lane == "canary":
+    if definition.ferry.form == "canary":
         return "a canary runs one fixed config, so that whatever changes is not the config"
     if last is None:
         return "the first ferry runs the template as it is, and every later one is compared from there on"

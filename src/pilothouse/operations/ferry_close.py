@@ -113,12 +113,12 @@ def close_ferry(
     )
     tx.campaigns.put_trial(judged)
     commit = proposal.subject.code_commit
-    lane = definition.ferry.lane
+    form = definition.ferry.form
     ferry = replace(
         open_ferry.ferry,
         judged=judgement.as_json(),
         closed_at=now,
-        seal="" if judgement.failure else seal_of(open_ferry.ferry, lane=lane, commit=commit),
+        seal="" if judgement.failure else seal_of(open_ferry.ferry, form=form, commit=commit),
     )
     tx.ferries.put(ferry)
     if not judgement.failure:

@@ -86,7 +86,7 @@ def tell_failure(
         answer=answer,
         evidence=evidence,
     )
-    if sender.lane != "canary":
+    if sender.form != "canary":
         post_all(tx, sender.said(f"incident-{len(failures)}", text, chat=True), now=now)
 
 

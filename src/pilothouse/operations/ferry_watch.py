@@ -47,10 +47,10 @@ def look_at(
     sender = sender_of(definition, campaign, run)
     post_all(tx, status_letter(sender, status_of(after, now=now)), now=now)
     values = {} if progress is None else {n: v for n, v in progress.values.items() if n in definition.metrics}
-    if values and sender.lane != "canary":
+    if values and sender.form != "canary":
         text = pages.first_values_text(run=run, progress=progress_words(after), values=values)
         post_all(tx, sender.said("first-evaluation", text, chat=True), now=now)
-    if after.state == Standing.DEGRADED.value != monitor.state and sender.lane != "canary":
+    if after.state == Standing.DEGRADED.value != monitor.state and sender.form != "canary":
         text = f"`{run}` is degraded, and has not failed: {after.detail}\n"
         post_all(tx, sender.said(f"degraded-{after.looks}", text, chat=True), now=now)
     return after
@@ -105,7 +105,7 @@ def own_monitor(
     )
     record_entry(tx, entry, product=product, thread=ferry.campaign, now=now)
     sender = sender_of(definition, campaign, run)
-    if sender.lane != "canary":
+    if sender.form != "canary":
         text = pages.handover_text(run=run, before=monitor.owner, after=owner, signal=signal)
         post_all(tx, sender.said(f"handover-{now:%Y%m%dT%H%M%SZ}", text), now=now)
         post_all(tx, status_letter(sender, status_of(after, now=now)), now=now)
