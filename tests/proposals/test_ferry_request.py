@@ -94,8 +94,11 @@ def test_the_text_says_everything_that_a_yes_rests_on_and_what_others_wrote_is_i
         request_text(request_of(PROPOSAL))
         == f"""\
 Proposal `proposal-1` for ferry 5 of campaign `daily`, run `daily-125m-2026-11-22`.
-Approve exactly this subject: `{SUBJECT.digest()}`
-(config, code commit, evaluation, cost ceiling and pool); any drift voids it.
+Approve exactly this subject (config, code commit, evaluation, cost ceiling, pool) by a comment of this line:
+
+    /pilothouse approve {SUBJECT.digest()}
+
+or with `pilothouse proposal approve proposal-1`; any drift voids it.
 
 ## Last ferry
 - ferry 4, run `daily-125m-2026-11-21`: inconclusive

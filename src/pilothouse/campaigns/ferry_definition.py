@@ -159,10 +159,8 @@ class FerryDefinition(Definition):
         return {name: self.metrics[name] for name in names}
 
     def may_approve(self, approver: str) -> bool:
-        """Whether this person's yes counts."""
-        return not self.ferry.approvers or approver.removeprefix("@") in {
-            name.removeprefix("@") for name in self.ferry.approvers
-        }
+        """Whether this person's yes counts; `ada`, `@ada` and, as a yes on the forge is kept, `ada@github` are one."""
+        return not self.ferry.approvers or _login(approver) in {_login(name) for name in self.ferry.approvers}
 
     def evaluation(self, golden: Mapping[str, str]) -> str:
         """Return the digest of what a run is held to; `golden` sets a ferry locks none."""
@@ -171,3 +169,7 @@ class FerryDefinition(Definition):
         bounds: dict[str, Json] = {name: each.model_dump() for name, each in self.ferry.validators.items()}
         smooth: dict[str, Json] = {name: each.model_dump() for name, each in self.ferry.reliability.items()}
         return digest({"metrics": asked, "validators": bounds, "reliability": smooth, "seeds": self.ferry.seeds})
+
+
+def _login(name: str) -> str:
+    return name.removeprefix("@").removesuffix("@github").casefold()

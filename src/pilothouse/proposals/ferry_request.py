@@ -41,8 +41,11 @@ def request_text(request: Request) -> str:
     proposal = request.proposal
     lines = [
         f"Proposal `{proposal.id}` for ferry {proposal.number} of campaign `{request.campaign}`, run `{request.run}`.",
-        f"Approve exactly this subject: `{proposal.subject.digest()}`",
-        "(config, code commit, evaluation, cost ceiling and pool); any drift voids it.",
+        "Approve exactly this subject (config, code commit, evaluation, cost ceiling, pool) by a comment of this line:",
+        "",
+        f"    /pilothouse approve {proposal.subject.digest()}",
+        "",
+        f"or with `pilothouse proposal approve {proposal.id}`; any drift voids it.",
         "",
         "## Last ferry",
         *_last(request.considered),

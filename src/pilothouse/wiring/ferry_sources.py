@@ -1,4 +1,4 @@
-"""Where a ferry's proposals find their material: the git repository of the working folder, and no forge yet."""
+"""Where a ferry's proposals find their material: the git repository of the working folder, and perhaps no forge."""
 
 from __future__ import annotations
 
