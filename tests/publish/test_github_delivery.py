@@ -269,6 +269,25 @@ def test_a_tag_never_moves(forge: FakeGithub, desk: Desk, connect: Connect) -> N
     assert "seals" in tag.last_error
 
 
+def test_a_seal_waits_for_its_commit_to_be_pushed(forge: FakeGithub, desk: Desk, connect: Connect) -> None:
+    """The launch commit is pushed by people; until it is, the seal waits and says so."""
+    state = forge.state
+    launched = state.add_commit(
+        tree=state.add_tree({"a": "b"}), parent=None, message="Launched", at=forge.clock.now(), author="octo"
+    )
+    del state.commits[launched.sha]
+    desk.post(replace(TAG, about="", body={**TAG.body, "commit": launched.sha}))
+    desk.turn(connect())
+    [letter] = desk.letters()
+    assert letter.state is LetterState.WAITING
+    assert "push it" in letter.last_error
+    state.commits[launched.sha] = launched
+
+    desk.deliver(connect())
+
+    assert state.tags[state.refs["tags/ferry/daily/20260102/run-1"]].target == launched.sha
+
+
 def test_a_branch_that_somebody_moves_meanwhile_is_built_upon(forge: FakeGithub, desk: Desk, connect: Connect) -> None:
     """Nothing of theirs is lost, since a branch is only ever moved forward."""
     state = forge.state

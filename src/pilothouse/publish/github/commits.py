@@ -9,13 +9,15 @@ from pilothouse.logbook import marks
 from pilothouse.logbook.letter import Posted
 from pilothouse.ports.channel import Delivered, Gate, Later, Outcome, Refused
 from pilothouse.publish import fields
-from pilothouse.publish.github.faults import Unacceptable
+from pilothouse.publish.github.faults import Missing, Unacceptable
 from pilothouse.publish.github.repository import Repository
 
 SHA = re.compile(r"^[0-9a-f]{40}$")
 LOOKED_AT = 50
 """So many of a branch's newest commits may be younger than one of ours whose outcome is not known."""
 OVERTAKEN_SECONDS = 5.0
+UNPUSHED_SECONDS = 60.0
+"""How soon it is looked again whether somebody has pushed the commit that is to be sealed."""
 
 
 def commit(repository: Repository, posted: Posted, gate: Gate) -> Outcome:
@@ -55,6 +57,11 @@ def tag(repository: Repository, posted: Posted, about: Posted | None, gate: Gate
         return Refused(why=f"the tag {name} seals no commit: {target[:60]!r}")
     there = repository.ref(f"tags/{name}")
     if there is None:
+        try:
+            repository.commit(target)
+        except Missing:
+            why = f"GitHub has no commit {target[:12]} to seal with {name}: push it"
+            return Later(seconds=UNPUSHED_SECONDS, why=why, alone=True)
         made = repository.create_tag(name, message=_tag_message(posted), commit=target, gate=gate)
         repository.create_ref(f"tags/{name}", made, gate)
         return _sealed(name, made, target)
