@@ -98,7 +98,9 @@ def test_gate_never_opens_without_a_valid_record(known: list[Approval]) -> None:
         return covers and one.approver != "" and one.granted_at <= NOW and (one.expires_at or NOW + HOUR) > NOW
 
     if any(holds(one) for one in known):
-        assert holds(admit(PROPOSAL, SUBJECT.digest(), known, now=NOW).by)
+        opened_by = admit(PROPOSAL, SUBJECT.digest(), known, now=NOW).by
+        assert isinstance(opened_by, Approval)
+        assert holds(opened_by)
     else:
         with pytest.raises(NotApproved):
             admit(PROPOSAL, SUBJECT.digest(), known, now=NOW)

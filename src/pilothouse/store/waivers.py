@@ -11,7 +11,7 @@ from pilothouse.ids import CampaignName, ProductId, ProposalId
 from pilothouse.proposals.proposal import Risk
 from pilothouse.proposals.waiver import Admission, Standing, Waiver
 from pilothouse.store import rows
-from pilothouse.store.connection import Connection
+from pilothouse.store.connection import Connection, Parameters
 from pilothouse.store.rows import Row, at, instant, maybe_at
 
 
@@ -44,7 +44,7 @@ class StoredWaivers:
 
     def end(self, product: ProductId, waiver: str, *, by: str, now: datetime) -> None:
         """End a waiver before its time, once."""
-        parameters = {"product": product, "id": waiver, "ended_at": instant(now), "ended_by": by}
+        parameters: Parameters = {"product": product, "id": waiver, "ended_at": instant(now), "ended_by": by}
         if self._connection.run(self._sql["end_waiver"], parameters) == 0:
             raise NotFound(f"no waiver has the id {waiver!r}", fix="`pilothouse proposal waive --json` lists them")
 
