@@ -126,6 +126,8 @@ def test_a_letter_is_shown_dropped_and_taken_up_again(say: Say) -> None:
 
     assert say("logbook", "outbox", "drop", "2", "--reason", "not this one")[0] == 0
     assert say("logbook", "outbox", "drop", "2")[0] == 6
+    waiting = json.loads(say("logbook", "outbox", "list", "--channel", GITHUB, "--state", "waiting", "--json")[1])
+    assert [each["last_error"] for each in waiting["letters"]] == ["waits for run-1/issue, which was dropped"]
     assert "not this one" in say("logbook", "outbox", "list", "--state", "dropped")[1]
     assert say("logbook", "outbox", "retry", "2")[0] == 0
     assert json.loads(say("logbook", "outbox", "show", "2", "--json")[1])["state"] == "waiting"

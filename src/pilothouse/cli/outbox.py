@@ -50,9 +50,8 @@ def list_letters(
         limit=limit,
     )
     with workspace.store.read() as tx:
-        letters = tx.outbox.listed(query)
+        rows = [_row(each) | _waits_for(tx, each) for each in tx.outbox.listed(query)]
         holds = [hold for name in CHANNELS if (hold := tx.outbox.hold(name)) is not None]
-    rows = [_row(each) for each in letters]
     if as_json:
         print_json({"letters": rows, "holds": [_hold_row(hold) for hold in holds]})
         return
@@ -157,6 +156,20 @@ def _row(posted: Posted) -> dict[str, Json]:
         "not_before": posted.not_before.isoformat(),
         "ended_at": None if posted.ended_at is None else posted.ended_at.isoformat(),
     }
+
+
+def _waits_for(tx: Transaction, posted: Posted) -> dict[str, Json]:
+    """Return what a letter waits for that has no trouble of its own: the letter that it is about."""
+    from pilothouse.logbook.letter import LetterState
+
+    letter = posted.letter
+    if posted.state is not LetterState.WAITING or not letter.about or posted.last_error:
+        return {}
+    about = tx.outbox.by_key(letter.product, letter.channel, letter.about)
+    if about is not None and about.remote:
+        return {}
+    dropped = about is not None and about.state is LetterState.DROPPED
+    return {"last_error": f"waits for {letter.about}" + (", which was dropped" if dropped else "")}
 
 
 def _hold_row(hold: Hold) -> dict[str, Json]:
