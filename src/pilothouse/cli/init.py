@@ -23,7 +23,7 @@ def init(
         str | None, typer.Option("--command", metavar="WORDS", help="How it is started; python SCRIPT if left out.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write; SCRIPT's name with .toml.")
+        Path | None, typer.Option("--output", metavar="FILE", help="Where to write; SCRIPT's name with .toml.")
     ] = None,
     run_help: Annotated[
         bool, typer.Option("--run-help", help="Start the command with --help, and read what it prints.")

@@ -93,12 +93,12 @@ def loss(weights, pairs):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--learning-rate", type=float, default=0.003, help="how far each step goes")
     parser.add_argument("--batch-size", type=int, default=8, help="points per step")
     parser.add_argument("--steps", type=int, default=300, help="steps of training")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output-dir", type=Path, default=Path("."))
+    parser.add_argument("--seed", type=int, default=0, help="decides everything that varies")
+    parser.add_argument("--output-dir", type=Path, default=Path("."), help="where summary.json goes")
     args = parser.parse_args()
 
     draw = random.Random(args.seed)
