@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -123,6 +124,16 @@ def test_a_deleted_webhook_closes_the_channel_once(chat: FakeDiscord, channel: D
     desk.deliver(channel)
 
     assert len(chat.messages) == 3
+
+
+def test_the_webhook_stands_in_no_log(channel: DiscordChannel, desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    """Not even in that of the library that asks, which tells every address."""
+    caplog.set_level(logging.DEBUG)
+    post_all(desk, 1)
+
+    desk.deliver(channel)
+
+    assert "s3cret" not in caplog.text
 
 
 def test_a_status_edits_the_first_message(chat: FakeDiscord, channel: DiscordChannel, desk: Desk) -> None:

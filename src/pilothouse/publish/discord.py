@@ -7,6 +7,7 @@ asked to name nobody (`allowed_mentions` is empty), whatever a text holds.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import assert_never
@@ -33,6 +34,19 @@ OF_A_LETTER = frozenset({10003, 10008})
 """Codes of 404 that speak of a thread or a message; any other says that the webhook itself is gone."""
 CLOSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _SAID_MAX = 200
+_LIBRARY = httpx2.__name__
+
+
+class _Hides(logging.Filter):
+    """Keeps lines with a secret out of a log: the library tells the address of each request."""
+
+    def __init__(self, secret: str) -> None:
+        super().__init__()
+        self._secret = secret
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the line may be logged."""
+        return self._secret not in record.getMessage()
 
 
 class DiscordChannel:
@@ -43,6 +57,8 @@ class DiscordChannel:
         self._host = shown(webhook)
         self._clock = clock
         self._free_at = 0.0
+        self._hides = _Hides(self._webhook)
+        logging.getLogger(_LIBRARY).addFilter(self._hides)
         self._client = httpx2.Client(
             timeout=httpx2.Timeout(ANSWER_SECONDS, connect=5.0),
             follow_redirects=False,
@@ -63,6 +79,7 @@ class DiscordChannel:
     def close(self) -> None:
         """Let connections go."""
         self._client.close()
+        logging.getLogger(_LIBRARY).removeFilter(self._hides)
 
     def deliver(self, posted: Posted, *, about: Posted | None, gate: Gate) -> Outcome:
         """Send one message, or edit the one that opened the thread."""
