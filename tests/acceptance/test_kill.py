@@ -15,8 +15,7 @@ import pytest
 
 from tests.acceptance.cli import Product, ended
 
-KILLS = 20
-TOY_CHANGES = (("config = {}", "config = { pause = 0.01 }"), ("iterations = 3", "iterations = 14"))
+TOY = "config = {}", "config = { pause = 0.03 }"
 REAL = Path(__file__).with_name("forty_two.toml")
 
 
@@ -45,10 +44,10 @@ def kill(process: subprocess.Popen[str], product: Product, *, how: str) -> None:
     process.communicate(timeout=30)
 
 
-def kill_at_random_moments(product: Product, file: Path, *, seed: int, seconds: tuple[float, float]) -> int:
-    """Start the campaign and kill it at random moments until it has died often enough; return how often it did."""
+def kill_at_random_moments(product: Product, file: Path, *, seed: int, kills: int, seconds: tuple[float, float]) -> int:
+    """Start the campaign and kill it at random moments until it has died so often or ended; return how often it did."""
     moments = random.Random(seed)
-    for kills in range(KILLS):
+    for killed in range(kills):
         process = product.start("campaign", "run", str(file))
         try:
             process.wait(timeout=moments.uniform(*seconds))
@@ -56,8 +55,8 @@ def kill_at_random_moments(product: Product, file: Path, *, seed: int, seconds: 
             kill(process, product, how=moments.choice(["alone", "power cut", "factory first"]))
             continue
         assert process.returncode == 0, ended(process)
-        return kills
-    return KILLS
+        return killed
+    return kills
 
 
 def checkpoint_of(product: Product, run: str) -> str:
@@ -97,17 +96,17 @@ def succeeded(product: Product) -> Sequence[int]:
     return [sum(attempt["outcome"] == "succeeded" for attempt in job["attempts"]) for job in jobs]
 
 
-def compare_calm_with_killed(tmp_path: Path, file: Path, *, seconds: tuple[float, float]) -> None:
+def compare_calm_with_killed(tmp_path: Path, file: Path, *, kills: int, seconds: tuple[float, float]) -> None:
     """Run the campaign once in peace and once under kills at moments of this range, and compare their stories."""
     calm, killed = Product(tmp_path / "calm" / "home"), Product(tmp_path / "killed" / "home")
     calm.home.parent.mkdir()
     killed.home.parent.mkdir()
     assert ended(calm.start("campaign", "run", str(file)), seconds=300).code == 0
 
-    kills = kill_at_random_moments(killed, file, seed=42, seconds=seconds)
+    struck = kill_at_random_moments(killed, file, seed=42, kills=kills, seconds=seconds)
     last = ended(killed.start("campaign", "run", str(file)), seconds=300)
 
-    assert kills == KILLS
+    assert struck == kills
     assert last.code == 0, last.err
     assert story(killed) == story(calm)
     assert set(succeeded(killed)) == {1}
@@ -115,15 +114,36 @@ def compare_calm_with_killed(tmp_path: Path, file: Path, *, seconds: tuple[float
     assert list(everything_of(killed)) == []
 
 
-@pytest.mark.timeout(600)
-def test_twenty_kills_change_nothing_but_the_time(tmp_path: Path) -> None:
-    """Same final checkpoint, same jobs, each done once, an unbroken chain, and no process left."""
-    file = Product(tmp_path / "home").file(*TOY_CHANGES)
+def real_file(tmp_path: Path, *, iterations: int) -> Path:
+    """Write the campaign of the real programs with so many iterations."""
+    text, wanted = REAL.read_text(encoding="utf-8"), "iterations = 2"
+    assert wanted in text
+    file = tmp_path / "real.toml"
+    file.write_text(text.replace(wanted, f"iterations = {iterations}"), encoding="utf-8")
+    return file
 
-    compare_calm_with_killed(tmp_path, file, seconds=(0.2, 3.5))
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("kills", "iterations"), [(4, 6), pytest.param(20, 20, marks=pytest.mark.soak)], ids=["quick", "soak"]
+)
+def test_kills_change_nothing_but_the_time(tmp_path: Path, kills: int, iterations: int) -> None:
+    """Same final checkpoint, same jobs, each done once, an unbroken chain, and no process left."""
+    file = Product(tmp_path / "home").file(TOY, ("iterations = 3", f"iterations = {iterations}"))
+
+    compare_calm_with_killed(tmp_path, file, kills=kills, seconds=(0.2, 2.5))
 
 
 @pytest.mark.timeout(900)
-def test_twenty_kills_of_the_real_programs_change_nothing_but_the_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kills", "iterations", "longest"),
+    [(2, 1, 3.0), pytest.param(20, 2, 6.0, marks=pytest.mark.soak)],
+    ids=["quick", "soak"],
+)
+def test_kills_of_the_real_programs_change_nothing_but_the_time(
+    tmp_path: Path, kills: int, iterations: int, longest: float
+) -> None:
     """The solver, the tokens and the JAX training come out the same bit for bit, wherever they were killed."""
-    compare_calm_with_killed(tmp_path, REAL, seconds=(0.5, 6.0))
+    file = real_file(tmp_path, iterations=iterations)
+
+    compare_calm_with_killed(tmp_path, file, kills=kills, seconds=(0.5, longest))
