@@ -105,8 +105,9 @@ def end_waiver(tx: Transaction, waiver: str, *, campaign: Campaign, by: str, now
 def scope_words(waiver: Waiver) -> str:
     """Return in words what a waiver covers."""
     named = [*waiver.knobs, *(f"bucket {bucket}" for bucket in waiver.buckets)]
+    noun = "proposal" if waiver.proposals == 1 else "proposals"
     return (
-        f"{waiver.proposals} {'proposal' if waiver.proposals == 1 else 'proposals'} that may move {', '.join(named) or 'any knob'} at a risk up to {waiver.risk.value}, "
+        f"{waiver.proposals} {noun} that may move {', '.join(named) or 'any knob'} at a risk up to {waiver.risk.value}, "
         f"until {waiver.expires_at.isoformat(timespec='seconds')}"
     )
 
