@@ -107,7 +107,7 @@ def scope_words(waiver: Waiver) -> str:
     named = [*waiver.knobs, *(f"bucket {bucket}" for bucket in waiver.buckets)]
     noun = "proposal" if waiver.proposals == 1 else "proposals"
     return (
-        f"{waiver.proposals} {noun} that may move {', '.join(named) or 'any knob'} at a risk up to {waiver.risk.value}, "
+        f"{waiver.proposals} {noun} that move {', '.join(named) or 'any knob'} at a risk up to {waiver.risk.value}, "
         f"until {waiver.expires_at.isoformat(timespec='seconds')}"
     )
 
