@@ -43,8 +43,8 @@ class Learnt(NamedTuple):
 class Pace(NamedTuple):
     """What a step is told by number rather than compiled in."""
 
-    rate: Array
-    decay: Array
+    rate: NDArray[np.float32]
+    decay: NDArray[np.float32]
 
 
 class Told(NamedTuple):
@@ -88,8 +88,8 @@ def mean_loss(learnt: Learnt) -> float:
 
 
 def pace(*, rate: float, decay: float) -> Pace:
-    """Turn two numbers into arguments of a step."""
-    return Pace(jnp.asarray(rate, jnp.float32), jnp.asarray(decay, jnp.float32))
+    """Turn two numbers into arguments of a step; NumPy's own, which every host can hand to all devices."""
+    return Pace(np.asarray(rate, np.float32), np.asarray(decay, np.float32))
 
 
 def compile_step(recipe: Recipe, placement: Placement, learnt: Learnt, tokens: Array) -> Step:

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
+from numpy.typing import NDArray
 
 from pilothouse.programs.language.model import Weights
 
+Scalar: TypeAlias = Array | NDArray[np.float32] | float
 _COEFFICIENTS: Final = (3.4445, -4.7750, 2.0315)
 _TURNS: Final = 5
 _LIKE_ADAM: Final = 0.2
@@ -57,7 +60,7 @@ def begin(weights: Weights, rule: Rule) -> Moments:
 
 
 def update(
-    gradient: Weights, moments: Moments, weights: Weights, rule: Rule, rate: Array, decay: Array
+    gradient: Weights, moments: Moments, weights: Weights, rule: Rule, rate: Scalar, decay: Scalar
 ) -> tuple[Weights, Moments, Array]:
     """Take one step against the gradient; also returns the gradient's norm before it is clipped."""
     named, steep = _by_name(weights), _by_name(gradient)

@@ -68,13 +68,15 @@ class Options:
     unroll: int = trainer.bounded(0, low=0, high=1000)
     """Layers laid out one after the other in each turn of the loop over layers; 0: chosen by the device."""
     micro_batch: int = trainer.bounded(0, low=0, high=1_000_000)
-    """Sequences a device takes at once; 0: all of its share."""
+    """Sequences a device takes at once; 0: chosen by the device."""
     loss_chunk: int = trainer.bounded(0, low=0, high=100_000_000)
     """Tokens whose logits are in memory at once; 0: chosen by the device."""
     checkpoint_writes: str = trainer.chosen("auto", "waiting", "beside")
     deterministic: bool = False
     devices: int = trainer.bounded(0, low=0, high=1_000_000)
     """How many of the devices to use; 0: all."""
+    distributed: bool = False
+    """Join the other hosts of this run first; each has a run folder of its own and writes the same files."""
     # ------------------------------------------------------------------ end of the edit surface
 
     # How large.

@@ -27,6 +27,8 @@ _LOSS_TOKENS: Final = 16_384
 """Tokens whose logits an accelerator has in memory at once: 2 GiB at 32,768 tokens of the vocabulary."""
 _LOSS_TOKENS_CPU: Final = 8192
 _FEW_LAYERS: Final = 4
+_DEVICE_TOKENS: Final = 65_536
+"""Tokens an accelerator takes at once: some 25 GB of activations for `daily-125m`, nothing computed again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +181,7 @@ def recipe_of(options: Options, preset: Preset, placement: Placement) -> Recipe:
         ),
         z_loss=options.z_loss,
         loss_tokens=options.loss_chunk or (_LOSS_TOKENS_CPU if on_cpu else _LOSS_TOKENS),
-        micro_batch=options.micro_batch,
+        micro_batch=_micro_batch(options, preset, placement),
     )
 
 
@@ -188,6 +190,15 @@ def _unroll(options: Options, preset: Preset, *, on_cpu: bool) -> int:
     layers = preset.shape.layers
     by_device = layers if on_cpu and layers <= _FEW_LAYERS else 1
     return min(options.unroll or by_device, layers)
+
+
+def _micro_batch(options: Options, preset: Preset, placement: Placement) -> int:
+    """Return how many sequences a device takes at once: what was asked, on a CPU all, else what memory bears."""
+    share = preset.batch // placement.count
+    if options.micro_batch or placement.platform == "cpu":
+        return options.micro_batch
+    bearable = max(1, _DEVICE_TOKENS // preset.sequence)
+    return max(size for size in range(1, min(share, bearable) + 1) if share % size == 0)
 
 
 def _check_micro_batch(options: Options, preset: Preset, placement: Placement) -> None:

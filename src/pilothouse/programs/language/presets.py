@@ -57,7 +57,7 @@ PRESETS: Final = {
         flops_target=5e11,
         learning_rate=6e-3,
         warmup=0.1,
-        eval_examples=64,
+        eval_examples=32,
         eval_bytes=1024,
         eval_rows=32,
     ),

@@ -17,7 +17,7 @@ from pilothouse.programs.compile_cache import keep_compiled
 from pilothouse.programs.language import batches, checkpoint, corpus, flops, learner, model
 from pilothouse.programs.language.batches import Batches
 from pilothouse.programs.language.corpus import Corpus
-from pilothouse.programs.language.devices import ask_for_same_bits
+from pilothouse.programs.language.devices import ask_for_same_bits, join_other_hosts
 from pilothouse.programs.language.examples import Measured, sample_columns
 from pilothouse.programs.language.learner import Learnt, Reader, Told
 from pilothouse.programs.language.measuring import Measurer, figures
@@ -58,6 +58,8 @@ def train_run(run: trainer.Run) -> None:
     keep_compiled(options.compile_cache)
     if options.deterministic:
         ask_for_same_bits()
+    if options.distributed:
+        join_other_hosts()
     preset = settled_preset(options)
     placement = place(options.devices, preset.batch)
     read = corpus.prepare(options, sizes_of(preset))
