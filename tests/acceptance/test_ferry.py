@@ -138,6 +138,7 @@ def test_a_small_bug_is_patched_proposed_again_and_goes_on_from_its_checkpoint(h
     assert f"{name}/incident-1" in letters(harbour)
 
 
+@pytest.mark.soak
 def test_a_cancelled_ferry_is_closed_with_its_evidence(harbour: Harbour) -> None:
     """Cancelled in the middle by somebody: an outcome of its own, told and recorded."""
     harbour.write(QUICK, WAIVED, ("config = {}", "config = { pause = 0.5, steps = 60 }"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from pilothouse.campaigns.action import Admit, Await, Submit
-from pilothouse.campaigns.ferry import Action, DraftFerry, FerryFacts, JudgeFerry, Rest, next_action
+from pilothouse.campaigns.ferry import DRIFT_MINUTES, Action, DraftFerry, FerryFacts, JudgeFerry, Rest, next_action
 from pilothouse.campaigns.ferry_definition import FerryDefinition
 from pilothouse.campaigns.ferry_failure import Failure, failure_of
 from pilothouse.campaigns.ferry_record import Ferry, job_name
@@ -93,6 +93,10 @@ class World:
             failures=self.failures,
             opened_at=START - timedelta(minutes=1),
             now=self.now,
+            drifts=sum(
+                each.refusal.startswith(DRIFTED) and each.created_at > self.now - timedelta(minutes=DRIFT_MINUTES)
+                for each in self.proposals
+            ),
             wait=self.wait,
         )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from pilothouse.campaigns.action import Admit, Await, Finished, Submit
 from pilothouse.campaigns.ferry import DraftFerry, JudgeFerry, Rest
 from pilothouse.campaigns.stop_rules import Stuck
@@ -63,6 +65,20 @@ def test_code_that_moves_between_the_yes_and_the_launch_is_proposed_anew() -> No
     assert redrafted == DraftFerry(number=1)
     world.sail()
     assert world.launches == [("daily-125m-1", "c1")]
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_a_folder_that_never_holds_still_is_not_proposed_for_ever(wait: bool) -> None:
+    """A log that grows in the repository voids every proposal: after three a person hears of it, or it rests."""
+    world = World(wait=wait)
+    for turn in range(20):
+        world.commit = f"c0+{turn}"
+        world.act()
+
+    assert len(world.drafts) == 3
+    assert isinstance(world.next(), Rest if wait else Stuck)
+    world.now += timedelta(minutes=11)
+    assert isinstance(world.next(), DraftFerry)
 
 
 def test_a_ferry_that_has_sailed_goes_on_whatever_is_committed_meanwhile() -> None:

@@ -34,6 +34,8 @@ from pilothouse.proposals.proposal import State
 
 RUN = "train"
 SAMPLES = "samples"
+DRIFTS_MAX, DRIFT_MINUTES = 3, 10
+"""Proposals that may drift within so many minutes; a folder that never holds still would be proposed for ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +43,8 @@ class FerryFacts(Facts):
     """What the ferry's loop needs to know besides.
 
     `commit` is that of the working folder now. `failures` holds, by step key, how its launches failed, oldest first.
-    `opened_at` is when the campaign was opened. `wait` says that the loop waits for ticks and for the gate instead of
-    leaving.
+    `opened_at` is when the campaign was opened. `drifts` counts the proposals that drifted within the last
+    `DRIFT_MINUTES`. `wait` says that the loop waits for ticks and for the gate instead of leaving.
     """
 
     commit: str
@@ -50,6 +52,7 @@ class FerryFacts(Facts):
     failures: Mapping[str, Sequence[Failure]]
     opened_at: datetime
     now: datetime
+    drifts: int = 0
     wait: bool = False
 
 
@@ -93,11 +96,22 @@ def next_action(definition: FerryDefinition, facts: FerryFacts) -> Action:
     """Return the one thing to do now; a budget that is used up lets nothing more begin."""
     running = next((trial for trial in facts.trials if trial.state is TrialState.RUNNING), None)
     action = _underway(definition, facts, running) if running is not None else _ashore(definition, facts)
+    if isinstance(action, DraftFerry) and facts.drifts >= DRIFTS_MAX:
+        return _restless(facts)
     if isinstance(action, Submit | Admit | DraftFerry):
         spent = spent_limit(definition, facts.spent_hours)
         if spent is not None and not _anything_runs(definition, facts, running):
             return Finished(reason=spent, final=True)
     return action
+
+
+def _restless(facts: FerryFacts) -> Rest | Stuck:
+    """Propose nothing while what a proposal is bound to changes faster than anybody could approve it."""
+    reason = f"{facts.drifts} proposals drifted within {DRIFT_MINUTES} minutes: the working folder does not hold still"
+    mend = "commit what changes, or let git ignore it (`git status` shows it; logs are the usual ones), and run again"
+    if facts.wait:
+        return Rest(until=None, why=f"{reason}; {mend}")
+    return Stuck(reason=reason, mend=mend)
 
 
 def ferry_step(definition: FerryDefinition, trial: Trial, ferry: Ferry, index: int) -> Step:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,13 @@ if TYPE_CHECKING:
     from pilothouse.campaigns.ferry_definition import FerryDefinition
     from pilothouse.canonical import Json
     from pilothouse.wiring.ferry_drafting import Drafted
+
+
+class Source(StrEnum):
+    """Who asks for a change, where the rules do not choose it."""
+
+    PERSON = "person"
+    AGENT = "agent"
 
 
 def draft(  # each option of the command is one argument
@@ -30,6 +38,7 @@ def draft(  # each option of the command is one argument
     identical: Annotated[
         str, typer.Option("--identical", metavar="REASON", help="Propose the same config again, for this reason.")
     ] = "",
+    source: Annotated[Source, typer.Option("--source", help="Who asks for what is set.")] = Source.PERSON,
     as_json: AsJson = False,
 ) -> None:
     """Draft the proposal of a ferry's next run: what has happened since the last one, what could change, what does.
@@ -57,7 +66,7 @@ def draft(  # each option of the command is one argument
         workspace,
         name=campaign,
         definition=definition,
-        asked=Asked(overrides=overrides, identical=identical),
+        asked=Asked(overrides=overrides, identical=identical, source=source.value),
         guidance=guidance,
     )
     if as_json:

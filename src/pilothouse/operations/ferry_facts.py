@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from pilothouse.campaigns.ferry import FerryFacts, steps_of
+from pilothouse.campaigns.ferry import DRIFT_MINUTES, FerryFacts, steps_of
 from pilothouse.campaigns.ferry_definition import FerryDefinition
 from pilothouse.campaigns.ferry_record import Ferry
 from pilothouse.campaigns.record import Campaign, TrialState
@@ -17,6 +17,7 @@ from pilothouse.operations.campaign_facts import SECONDS_PER_HOUR, Session, step
 from pilothouse.operations.ferry_runs import failures_of
 from pilothouse.ports.sources import History, Issues
 from pilothouse.ports.store import Transaction
+from pilothouse.proposals.gate import DRIFTED
 from pilothouse.proposals.proposal import Proposal, State
 from pilothouse.proposals.window import Commits, IncidentSeen, IssueSeen, LastFerry, Window
 
@@ -37,6 +38,7 @@ def ferry_facts(
     """Return the facts of a campaign as this transaction sees them; of several proposals of a ferry the last counts."""
     product, name = campaign.product, campaign.name
     trials, ferries = tx.campaigns.trials(product, name), tx.ferries.listed(product, name)
+    proposals = tx.proposals.listed(product, name)
     known = {ferry.number: ferry for ferry in ferries}
     running = [trial for trial in trials if trial.state is TrialState.RUNNING]
     keys = [step.key for trial in running for step in steps_of(definition, trial, known[trial.number])]
@@ -44,7 +46,7 @@ def ferry_facts(
         step=step_facts(tx, product),
         trials=trials,
         promotions=tx.campaigns.promotions(product, name),
-        proposals={each.number: each for each in tx.proposals.listed(product, name)},
+        proposals={each.number: each for each in proposals},
         spent_hours=tx.jobs.seconds_spent(product, campaign=name) / SECONDS_PER_HOUR,
         since=session.since,
         trials_max=session.trials_max,
@@ -54,8 +56,16 @@ def ferry_facts(
         failures={key: failures_of(tx, campaign, key) for key in keys},
         opened_at=campaign.created_at,
         now=moment.now,
+        drifts=sum(_drifted(each) and each.created_at > moment.now - _LATELY for each in proposals),
         wait=moment.wait,
     )
+
+
+_LATELY = timedelta(minutes=DRIFT_MINUTES)
+
+
+def _drifted(proposal: Proposal) -> bool:
+    return proposal.state is State.REJECTED and proposal.refusal.startswith(DRIFTED)
 
 
 def last_ferry(tx: Transaction, campaign: Campaign, *, before: int) -> LastFerry | None:
