@@ -94,7 +94,7 @@ from pilothouse.programs.language.optimiser import Rule
 from pilothouse.programs.language.placement import place
 from pilothouse.programs.language.presets import PRESETS
 
-rule = Rule(muon=False, beta1=0.9, beta2=0.95, epsilon=1e-8, momentum=0.95, clip_norm=1.0)
+rule = Rule(muon=True, beta1=0.9, beta2=0.95, epsilon=1e-8, momentum=0.95, clip_norm=1.0)
 shape = replace(PRESETS["tiny"].shape, layers=1)
 recipe = Recipe(shape=shape, rule=rule, arithmetic=Arithmetic(), z_loss=1e-4, loss_tokens=32, micro_batch=0)
 rows = np.random.default_rng(1).integers(0, 128, (4, 17)).astype(np.int32)

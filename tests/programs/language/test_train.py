@@ -132,7 +132,7 @@ def test_every_option_and_metric_stands_in_the_reference(whole: Path) -> None:
 
 @pytest.mark.parametrize(
     ("before", "least"),
-    [(_AT_STEP.format(step=8), 5), (_BEFORE_RENAME, 10)],
+    [pytest.param(_AT_STEP.format(step=8), 5, marks=pytest.mark.soak), (_BEFORE_RENAME, 10)],
     ids=["killed between checkpoints", "killed while saving"],
 )
 def test_a_killed_run_ends_with_the_same_bytes(
