@@ -149,6 +149,14 @@ def test_an_argument_is_taken_for_what_its_name_and_default_say(
         assert found.low <= default <= found.high > found.low
 
 
+def test_a_default_that_no_campaign_file_can_hold_is_left_to_the_script() -> None:
+    """Click hands over pairs, for one."""
+    for default in ({"a": 1}, [None], [[1, 2]]):
+        found = guess(Argument(name="pairs", option="--pairs", kind=Kind.TEXT, default=default))
+
+        assert (found.role, "no value of a campaign file" in found.why) == (Role.LEFT, True)
+
+
 def test_the_starter_is_a_campaign_whose_trainer_takes_its_values() -> None:
     text, trainer = starter(file="s.toml", script="s_train.py", name="s")
     definition = read_definition(text, name="s.toml")

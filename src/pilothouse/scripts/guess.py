@@ -177,8 +177,9 @@ _SWITCHES: Final = re.compile(
 def guess(argument: Argument) -> Guess:
     """Return what the argument is for."""
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[-.]", "_", argument.name).lower()
-    if argument.trouble:
-        return Guess(role=Role.LEFT, why=argument.trouble)
+    trouble = _trouble(argument)
+    if trouble:
+        return Guess(role=Role.LEFT, why=trouble)
     special = _special(name, argument)
     if special is not None:
         return special
@@ -189,6 +190,23 @@ def guess(argument: Argument) -> Guess:
     if argument.many:
         return Guess(role=Role.FIXED, why="a list is no knob")
     return _movable(name, argument)
+
+
+def _trouble(argument: Argument) -> str:
+    """Return why the argument cannot be handed over, empty where it can."""
+    if argument.trouble:
+        return argument.trouble
+    if not argument.option and argument.many:
+        return "it takes several words without an option; write them into the command"
+    return "" if _can_stand(argument) else f"its default {argument.default!r} is no value of a campaign file"
+
+
+def _can_stand(argument: Argument) -> bool:
+    """Return whether the default is a text, a number, a truth or, for an argument of several values, a list of them."""
+    default = argument.default
+    if isinstance(default, list | tuple):
+        return argument.many and all(isinstance(item, str | int | float) for item in default)
+    return default is None or isinstance(default, str | int | float)
 
 
 def _special(name: str, argument: Argument) -> Guess | None:
