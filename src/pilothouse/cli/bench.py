@@ -123,6 +123,7 @@ def bench_loop(
     systems: Annotated[
         str, typer.Option(help="Proposers with the judge, plain random and plain tpe without it, by commas.")
     ] = "plain random,plain tpe,one-axis,surrogate,tpe,hybrid",
+    shapes: Annotated[str, typer.Option(help="The surfaces by name and commas, or all.")] = "all",
     dims: Annotated[str, typer.Option(help="How many knobs the surfaces have, by commas.")] = "2,3,4,5",
     seeds: Annotated[int, typer.Option(min=1, help="Loop seeds, each with an instance of every surface.")] = 10,
     every: Annotated[bool, typer.Option("--every", help="Take each surface in all dims with every seed.")] = False,
@@ -133,11 +134,12 @@ def bench_loop(
     as_json: AsJson = False,
 ) -> None:
     """Measure the autopilot: regret on noisy surfaces, pauses between runs, and how soon injected faults are seen."""
-    from pilothouse.cli.bench_loop import LoopOrder, dims_of, measure, parts_of, show, words_of
+    from pilothouse.cli.bench_loop import LoopOrder, dims_of, measure, parts_of, shapes_of, show, words_of
 
     order = LoopOrder(
         parts=parts_of(parts),
         systems=words_of(systems),
+        shapes=shapes_of(shapes),
         dims=dims_of(dims),
         seeds=seeds,
         every=every,

@@ -31,6 +31,7 @@ class LoopOrder:
 
     parts: tuple[str, ...]
     systems: tuple[str, ...]
+    shapes: tuple[str, ...]
     dims: tuple[int, ...]
     seeds: int
     every: bool
@@ -65,13 +66,21 @@ def parts_of(text: str) -> tuple[str, ...]:
     return parts
 
 
+def shapes_of(text: str) -> tuple[str, ...]:
+    """Return the surfaces of a list; `all` is every one."""
+    shapes = every_shape() if text == "all" else words_of(text)
+    unknown = [shape for shape in shapes if shape not in every_shape()]
+    if unknown or not shapes:
+        named = ", ".join(unknown) or repr(text)
+        raise BadValue(f"there is no surface {named}", fix=f"choose from {', '.join(every_shape())}, or all")
+    return shapes
+
+
 def measure(settings: Settings, order: LoopOrder) -> dict[str, Json]:
     """Return every figure that was asked for, with the machine; what happens is told on standard error."""
     figures: dict[str, Json] = {"machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"}
     if "regret" in order.parts:
-        scope = Scope(
-            systems=order.systems, shapes=every_shape(), dims=order.dims, seeds=order.seeds, every=order.every
-        )
+        scope = Scope(systems=order.systems, shapes=order.shapes, dims=order.dims, seeds=order.seeds, every=order.every)
         figures["regret"] = measure_regret(scope, workers=order.workers, progress=note)
     if "gap" in order.parts:
         figures["gap"] = _gaps(settings)
