@@ -56,7 +56,7 @@ $(EXAMPLES)/.installed: $(STAMP) requirements-examples.txt
 
 lock: setup ## Choose the versions anew and write the requirements files
 	PATH="$(BIN):$$PATH" uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
-	  --no-annotate --all-extras --group dev pyproject.toml -o requirements.txt
+	  --no-annotate --extra bench --extra optuna --extra postgres --extra programs --group dev pyproject.toml -o requirements.txt
 	PATH="$(BIN):$$PATH" uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 	  --no-annotate --group peers -o requirements-peers.txt
 	PATH="$(BIN):$$PATH" uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
