@@ -67,7 +67,7 @@ def quick(pilot: Pilot, *words: str) -> Said:
 
 def pages(pilot: Pilot) -> Path:
     """Return the folder of the campaign's pages."""
-    return pilot.home / "campaigns/pilot"
+    return pilot.home / "campaigns/test/pilot"
 
 
 def read(path: Path) -> Any:

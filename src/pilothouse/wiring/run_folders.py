@@ -1,6 +1,6 @@
 """The folders of runs that people look into, one for each run that has ended.
 
-    <home>/campaigns/<campaign>/runs/<run id>/
+    <home>/campaigns/<product>/<campaign>/runs/<run id>/
         config.json  override.json  config_diff.json  summary.json  log.txt  metrics.jsonl
 
 They are views: the database and the blobs are the truth, and a folder that was thrown away is made again. A folder is

@@ -115,7 +115,7 @@ class Workspace:
 
     def pages(self, campaign: Campaign) -> Pages:
         """Return where the campaign's pages are."""
-        folder = self.home / "campaigns" / campaign.name
+        folder = self.home / "campaigns" / campaign.product / campaign.name
         return Pages(
             logbook=folder / "logbook.md",
             labbook=folder / "labbook.md",
