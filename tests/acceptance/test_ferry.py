@@ -51,6 +51,7 @@ def is_there(harbour: Harbour, mark: str) -> bool:
 
 def test_two_ferries_from_draft_to_seal_and_the_second_refers_to_the_first(harbour: Harbour) -> None:
     """Gate, launch under the day's name, verdict against the ferry before, record, closure, seal, promotion."""
+    harbour.write(QUICK, ("config = {}", "config = { pause = 0.5 }"))
     first = harbour.json("proposal", "draft", "--file", "daily.toml")
     refused = harbour.say("campaign", "run", "daily.toml", "--once")
     harbour.approve()
@@ -200,3 +201,19 @@ def test_killed_at_random_moments_a_ferry_comes_to_the_same_end(harbour: Harbour
 
     assert ran.code == 0, ran.err
     assert len(harbour.json("run", "list")) == len(harbour.json("campaign", "status")["iterations"])
+
+
+@pytest.mark.soak
+def test_the_demo_sails_two_ferries_and_the_second_refers_to_the_first(tmp_path: Path) -> None:
+    """In a repository of its own: pull requests, issue, branches and seals; a second demo goes on."""
+    harbour = Harbour(tmp_path)
+
+    shown = ended(harbour.start("demo", "ferry"), seconds=600)
+    again = ended(harbour.start("demo", "ferry", "--iterations", "1"), seconds=600)
+
+    assert shown.code == again.code == 0, (shown.err, again.err)
+    assert shown.out.count("--- pull request: ") == 2
+    assert "None: this is the first ferry." in shown.out
+    assert "- ferry 1, run `ferry-nano-" in shown.out
+    assert "- ferry 2, run `ferry-nano-" in again.out
+    assert "the record of ferry 3" in again.out
