@@ -292,7 +292,8 @@ def test_bad_options_are_named(run_folder: RunFolder, small_config: Config, chan
 
 _KILLS = 5
 _RUNS = 10
-_LONG = 120
+_PART = 40
+_LONG = (_KILLS + 1) * _PART
 _SOME_TIME_AFTER = """
 import os, signal, threading
 from pilothouse.trainer.run import Run
@@ -319,15 +320,14 @@ def test_fifty_kills_at_random_moments_change_no_bit(
     digests, kills, repeated = [], 0, []
     for number in range(_RUNS):
         folder = run_folder(f"killed-{number}", config)
-        least = 0
-        for _ in range(_KILLS):
-            moment = _SOME_TIME_AFTER.format(step=draw.randint(least + 1, _LONG - 1), seconds=draw.uniform(0, 0.02))
+        for part in range(_KILLS):
+            step = draw.randint(part * _PART + 1, (part + 1) * _PART)
+            moment = _SOME_TIME_AFTER.format(step=step, seconds=draw.uniform(0, 0.02))
             ended = program(folder, moment)
             assert ended.returncode in {0, -9}, ended.stderr
             kills += ended.returncode == -9
             reached = max(line["step"] for line in _lines(folder) if "loss" in line)
-            least = _resumed(run_folder, folder, config)
-            repeated.append(reached - least)
+            repeated.append(reached - _resumed(run_folder, folder, config))
         assert program(folder).returncode == 0
         digests.append(_final(folder))
 
