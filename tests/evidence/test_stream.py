@@ -34,6 +34,8 @@ def test_what_is_granted_never_exceeds_promise_and_refunds(confirmed: list[bool]
             refunded += level
 
         assert granted <= promised + refunded + 1e-9
+        assert book.charged_in_all == pytest.approx(granted)
+        assert book.given_back == pytest.approx(refunded)
         assert book.left >= -1e-12
 
 

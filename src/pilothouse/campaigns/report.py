@@ -59,6 +59,8 @@ def report_json(record: Record) -> dict[str, Json]:
         "alpha": {
             "mode": decision.mode,
             "promised": decision.promised if book is not None else decision.alpha,
+            "charged": book.charged_in_all if book is not None else None,
+            "given_back": book.given_back if book is not None else None,
             "spent": book.spent - book.regained if book is not None else None,
             "left": book.left if book is not None else None,
         },

@@ -55,8 +55,9 @@ def _show(values: Row) -> None:
         say(line)
     alpha, cost = cast("Row", values["alpha"]), cast("Row", values["cost"])
     if alpha["spent"] is not None:
-        spent, promised, left = (shown(alpha[word]) for word in ("spent", "promised", "left"))
-        say(f"alpha     {spent} spent of {promised} promised, {left} left")
+        told = {word: shown(alpha[word]) for word in ("charged", "given_back", "promised", "left")}
+        back = f", {told['given_back']} of it given back by confirmed promotions" if alpha["given_back"] else ""
+        say(f"alpha     {told['charged']} charged{back}; {told['left']} left of {told['promised']} promised")
     say(f"cost      {shown(cost['hours'])} h, {shown(cost['gpu_hours'])} GPU h, USD {shown(cost['usd'])}")
     say(f"plot      {values['plot']}")
     say("")

@@ -23,17 +23,26 @@ FIRST_SHARE = 0.9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
-    """What a campaign has spent of the false promotions that it may expect."""
+    """What a campaign has spent of the false promotions that it may expect.
+
+    `regained` is what confirmed changes gave back and no later level has used; `given_back` is all that they ever did.
+    """
 
     promised: float = PROMISED
     proposals: int = 0
     spent: float = 0.0
     regained: float = 0.0
+    given_back: float = 0.0
 
     @property
     def left(self) -> float:
         """What may still be spent."""
         return self.promised - self.spent + self.regained
+
+    @property
+    def charged_in_all(self) -> float:
+        """The sum of the levels at which proposals were judged, before anything was given back."""
+        return self.spent - self.regained + self.given_back
 
     def grant(self) -> float:
         """Return the level of the next proposal."""
@@ -54,7 +63,7 @@ class Ledger:
 
     def confirmed(self, level: float) -> Ledger:
         """Return the ledger after fresh runs confirmed the change that was promoted at this level."""
-        return replace(self, regained=self.regained + level)
+        return replace(self, regained=self.regained + level, given_back=self.given_back + level)
 
 
 def ledger(*, promised: float = PROMISED) -> Ledger:
