@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilothouse.campaigns.error_rate import grant_of
+from pilothouse.campaigns.error_rate import grant_of, grants_ahead
 from pilothouse.campaigns.record import Trial
 from pilothouse.campaigns.sections import Decision
 from pilothouse.proposals.promotion import Confirmation, Confirmed
@@ -52,3 +52,27 @@ def test_a_promise_that_is_lowered_later_leaves_nothing_and_breaks_nothing() -> 
 
     assert grant.level == 0.0
     assert grant.after(0.0)[1] == pytest.approx(0.0)
+
+
+@given(st.lists(st.sampled_from(["screened out", "judged", "confirmed"]), max_size=30))
+def test_whatever_a_trial_is_granted_was_named_ahead(outcomes: list[str]) -> None:
+    """While the trial before it was open, and while that one was being confirmed."""
+    decision, trials = Decision(), [values.make_trial(0, verdict=values.make_verdict())]
+    for number, outcome in enumerate(outcomes, start=1):
+        level = grant_of(decision, trials, number=number).level
+        open_ones = [*trials, values.make_trial(number)]
+        named = {grant.level for grant in grants_ahead(decision, open_ones)}
+        assert level in named
+        while_judged = [*trials, judged(number, 0.0 if outcome == "screened out" else level)]
+        named_later = {grant.level for grant in grants_ahead(decision, while_judged)}
+        trials.append(judged(number, 0.0 if outcome == "screened out" else level, kept=outcome == "confirmed"))
+
+        after = grant_of(decision, trials, number=number + 1).level
+        assert after in named
+        assert after in named_later
+
+
+def test_a_question_of_its_own_has_one_level() -> None:
+    single = Decision(mode="single")
+
+    assert [grant.level for grant in grants_ahead(single, [values.make_trial(0), values.make_trial(1)])] == [0.05]

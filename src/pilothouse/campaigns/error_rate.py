@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pilothouse.campaigns.record import Trial
+from pilothouse.campaigns.record import Trial, TrialState
 from pilothouse.campaigns.sections import Decision
 from pilothouse.evidence.stream import Ledger, ledger
 from pilothouse.proposals.promotion import Confirmation
@@ -55,6 +55,27 @@ def grant_of(decision: Decision, trials: Sequence[Trial], *, number: int) -> Gra
             book = book.confirmed(spent)
     # Rounded down, so that the grants of one block are one design: each new level takes a second to work out.
     return Grant(level=_rounded(book.grant()), book=book)
+
+
+def grants_ahead(decision: Decision, trials: Sequence[Trial]) -> tuple[Grant, ...]:
+    """Return the grants that may be asked for next: the open trial's, and the next one's whatever comes of this.
+
+    `trials` end with the one that is open, or that was judged last and may still be confirmed.
+    """
+    if not trials:
+        return (grant_of(decision, trials, number=1),)
+    last = trials[-1]
+    is_open = last.state is TrialState.RUNNING
+    now = grant_of(decision, trials, number=last.number if is_open else last.number + 1)
+    if now.book is None or now.spent():
+        return (now,)
+    if is_open:
+        charged = now.book.charged(now.level)
+        books = [now.book, charged, charged.confirmed(now.level)]
+    else:
+        books = [now.book, now.book.confirmed(0.0 if last.verdict is None else last.verdict.alpha)]
+    found = {level: Grant(level=level, book=book) for book in books if (level := _rounded(book.grant())) > 0}
+    return tuple(found.values())
 
 
 def _rounded(level: float) -> float:

@@ -16,6 +16,7 @@ from pilothouse.campaigns.steps import StepFact
 from pilothouse.campaigns.stop_rules import Stuck
 from pilothouse.engine.campaign_loop import CampaignLoop, Ending
 from pilothouse.engine.curve_watch import CurveWatch
+from pilothouse.engine.design_ahead import DesignAhead
 from pilothouse.engine.loop_events import (
     AgentAsked,
     BaselineKept,
@@ -59,11 +60,13 @@ class AutopilotLoop(CampaignLoop[AutopilotDefinition, Action]):
     _calibrated: Conditions | None = None
     _floors_read: bool = False
     _curves: CurveWatch = field(init=False)
+    _designs: DesignAhead = field(init=False)
     _stop_event: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         """Begin with no curve seen."""
         self._curves = CurveWatch(self.definition, self.parts.blobs)
+        self._designs = DesignAhead(self.definition.decision)
 
     def run(self, stop: threading.Event) -> Ending:
         """Advance as every loop does; an agent that is being asked hears of the stop as well."""
@@ -74,10 +77,11 @@ class AutopilotLoop(CampaignLoop[AutopilotDefinition, Action]):
         """Return the autopilot's next action."""
         self._present_commit()
         with self.parts.engine.read() as tx:
-            return next_action(
-                self.definition,
-                autopilot_facts(tx, self.definition, self.campaign, self.session, self._moment(tx)),
-            )
+            facts = autopilot_facts(tx, self.definition, self.campaign, self.session, self._moment(tx))
+            action = next_action(self.definition, facts)
+        if isinstance(action, Await):
+            self._designs.look(facts.trials)
+        return action
 
     def act(self, action: Action, seen: int) -> Finished | None:
         """Act on one decision; return it when it was the last."""
