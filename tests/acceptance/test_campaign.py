@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 
@@ -12,6 +13,19 @@ from tests.acceptance.cli import Product, ended, until_training
 
 SLOW = ("config = {}", "config = { pause = 0.2 }")
 """Makes a training last six seconds, so that it can be met while it runs."""
+
+
+def held(product: Product) -> tuple[tuple[str, str], ...]:
+    """Return what holds a training at its first checkpoint until it is stopped: its file never comes.
+
+    However slow this machine is, whatever meets the training meanwhile does not come too late.
+    """
+    never = product.home.parent / "never"
+    return (
+        ("config = {}", f"config = {{ held_until = {json.dumps(str(never))} }}"),
+        ('silent_after = "3s"', 'silent_after = "2m"'),
+        ('timeout = "60s"', 'timeout = "5m"'),
+    )
 
 
 def wait_for_line(process: subprocess.Popen[str], words: str) -> None:
@@ -77,7 +91,7 @@ def test_the_second_iteration_starts_from_the_first_checkpoint(product: Product)
 
 def test_a_second_run_on_the_same_campaign_names_the_owner(product: Product) -> None:
     """Exit 6, with the pid of the process that holds it."""
-    file = str(product.file(SLOW))
+    file = str(product.file(*held(product)))
     first = product.start("campaign", "run", file, "--once")
     until_training(product)
 
@@ -114,7 +128,7 @@ def test_a_signal_stops_where_the_campaign_can_go_on(product: Product, number: s
 
 def test_stop_ends_a_running_campaign(product: Product) -> None:
     """`campaign stop` waits until the owner has gone; a second one has nothing to do."""
-    file = str(product.file(SLOW))
+    file = str(product.file(*held(product)))
     first = product.start("campaign", "run", file, "--once")
     wait_for_line(first, "untrained model")
 

@@ -42,6 +42,13 @@ def behave(run: trainer.Run, step: int) -> None:
         threading.Event().wait(600)
 
 
+def wait(run: trainer.Run) -> None:
+    """Wait until the file that the config names is there, or until the run is asked to leave."""
+    held, look = run.config.get("held_until"), threading.Event()
+    while held is not None and not Path(str(held)).exists() and not run.stopping:
+        look.wait(0.02)
+
+
 with trainer.start() as run:
     rows = [row[1] for folder in run.inputs["tokens"] for row in json.loads((folder / "rows.json").read_text())]
     weight, first = 1.0, 0
@@ -62,6 +69,7 @@ with trainer.start() as run:
         pause.wait(number(run, "pause", 0.0))
         if step % 5 == 0 or run.stopping:
             run.checkpoint(step, save)
+            wait(run)
         if run.stopping:
             run.leave()
     # Noise that differs by seed, where a test wants some.
