@@ -39,15 +39,17 @@ class Said:
 
 @dataclass(frozen=True)
 class Product:
-    """The product with a home of its own."""
+    """The product with a home of its own, in the folder that its code is said to lie in."""
 
     home: Path
+    folder: Path = ROOT
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start a command in a session of its own, as a terminal would."""
         return subprocess.Popen(
             [sys.executable, "-m", "pilothouse", "--home", str(self.home), *words],
-            cwd=ROOT,
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

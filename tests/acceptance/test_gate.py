@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+from pathlib import Path
+
+import pytest
 
 from tests.acceptance.cli import Product, ended, until_training
 
+GIT_DIGITS = 40
 GATED = ('approval = "waived"\nwaived_by = "the test"\nreason = "nothing is at stake"', 'approval = "required"')
+
+
+@pytest.fixture(name="product")
+def _product(tmp_path: Path) -> Product:
+    """Return a product in a repository of its own: an approval is bound to the code, which nobody edits there."""
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "code.py").write_text("1\n", encoding="utf-8")
+    author = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
+    for words in (("init", "--quiet"), ("add", "."), (*author, "commit", "--quiet", "--no-verify", "-m", "begin")):
+        subprocess.run(["git", *words], cwd=code, check=True)
+    return Product(tmp_path / "home", folder=code)
 
 
 def test_a_required_approval_holds_the_launch_until_it_is_given(product: Product) -> None:
@@ -21,6 +38,7 @@ def test_a_required_approval_holds_the_launch_until_it_is_given(product: Product
 
     assert refused.code == 3
     assert proposal in refused.err
+    assert len(product.json("proposal", "show", proposal)["subject"]["code_commit"]) == GIT_DIGITS
     assert proposal in status["next_action"]
     assert status["state"] == "ready"
     assert approved.code == 0, approved.err
