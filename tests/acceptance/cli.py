@@ -17,6 +17,7 @@ from typing import Any
 from typer.testing import CliRunner
 
 from pilothouse.cli.main import app
+from pilothouse.settings import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 CAMPAIGN = Path(__file__).with_name("campaign.toml")
@@ -49,7 +50,7 @@ class Product:
         return subprocess.Popen(
             [sys.executable, "-m", "pilothouse", "--home", str(self.home), *words],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**environment(), "PYTHONPATH": str(ROOT)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

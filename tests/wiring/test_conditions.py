@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from tests.wiring.conftest import Repository
 
+from pilothouse.errors import OperationFailed
+from pilothouse.wiring import conditions
 from pilothouse.wiring.conditions import code_commit
 from pilothouse.wiring.repository import commit_file
 
@@ -72,6 +74,50 @@ def test_from_a_folder_within_the_whole_repository_counts(at: Repository, monkey
     at.write("code.py", "changed\n")
 
     assert commit_of(at) != before
+
+
+def test_a_program_that_shows_changes_otherwise_hides_none(at: Repository) -> None:
+    """Nor a filter for texts: what they print may be the same for every change."""
+    for setting in ("diff.external", "diff.same.textconv"):
+        at.git("config", setting, "true")
+    at.commit("texts are shown otherwise", __gitattributes="*.py diff=same\n")
+    clean = commit_of(at)
+
+    seen = []
+    for text in ("2\n", "3\n"):
+        at.write("code.py", text)
+        seen.append(commit_of(at))
+
+    assert len({clean, *seen}) == 3
+
+
+def test_the_home_is_no_code_by_whatever_way_it_is_named(at: Repository, tmp_path: Path) -> None:
+    """Through a link as well: what the campaign itself writes there changes all the time."""
+    (tmp_path / "link").symlink_to(at.folder)
+    before = commit_of(at)
+
+    at.write(".pilothouse/pilothouse.db", "grows")
+
+    assert code_commit(tmp_path / "link/.pilothouse") == before
+
+
+def test_a_git_that_does_not_tell_the_changes_is_not_taken_for_none(at: Repository) -> None:
+    """An approval of the clean tree would cover whatever has changed."""
+    at.write("code.py", "changed\n")
+    at.git("config", "diff.algorithm", "nonsense")
+
+    with pytest.raises(OperationFailed, match="what has changed"):
+        commit_of(at)
+
+
+def test_a_git_that_takes_too_long_is_not_taken_for_a_missing_one(
+    at: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy disk does not make the code another one."""
+    monkeypatch.setattr(conditions, "LOOK_SECONDS", 0.0)
+
+    with pytest.raises(OperationFailed, match="longer than"):
+        commit_of(at)
 
 
 def test_outside_a_repository_there_is_no_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

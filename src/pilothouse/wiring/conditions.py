@@ -8,8 +8,11 @@ import platform
 from pathlib import Path
 
 from pilothouse.campaigns.applied import SUFFIX
-from pilothouse.wiring.repository import git
+from pilothouse.errors import OperationFailed
+from pilothouse.wiring.repository import TOO_LATE, Ended, git
 
+LOOK_SECONDS = 60.0
+"""How long git may take to tell what the code is: on a busy disk a large tree takes its time."""
 UNTRACKED_BYTES_MAX = 1 << 20
 CODE = (":/", f":(top,exclude,glob)**/*{SUFFIX}", f":(top,exclude,glob)**/.*{SUFFIX}.tmp")
 """Everything but the files in which a campaign records what it has applied: they say what came of the code."""
@@ -24,16 +27,19 @@ def code_commit(home: Path) -> str:
     """Return the commit of the working folder, or `unversioned`; a changed tree adds a hash of its changes.
 
     It is the newest commit in which any code has changed, so that one which only records an applied config is none.
-    Untracked files count, but for those that git ignores and those in `home`, which a campaign writes itself.
+    Untracked files count, but for those that git ignores and those in `home`, which a campaign writes itself. Raises
+    `OperationFailed` where git knows the commit and does not tell what has changed since: that is never no change.
     """
-    head = _git("rev-list", "-1", "HEAD", "--", *CODE) or _git("rev-parse", "--verify", "HEAD")
-    if head is None:
+    head = _asked("rev-list", "-1", "HEAD", "--", *CODE).out or _asked("rev-parse", "--verify", "HEAD").out
+    if not head:
         return "unversioned"
-    digest = hashlib.sha256((_git("diff", "HEAD", "--binary", "--", *CODE) or "").encode("utf-8", "surrogateescape"))
-    untracked = (_git("ls-files", "--others", "--exclude-standard", "-z", "--full-name", *CODE) or "").split("\0")
-    top = Path(_git("rev-parse", "--show-toplevel") or ".")
+    # What a person has set to show changes by might show the same for any two of them.
+    changes = _told("diff", "HEAD", "--binary", "--no-ext-diff", "--no-textconv", "--", *CODE)
+    digest = hashlib.sha256(changes.encode("utf-8", "surrogateescape"))
+    untracked = _told("ls-files", "--others", "--exclude-standard", "-z", "--full-name", *CODE).split("\0")
+    top, own = Path(_told("rev-parse", "--show-toplevel")), home.resolve()
     for path in sorted(top / name for name in untracked if name):
-        if not path.is_relative_to(home):
+        if not path.is_relative_to(own):
             digest.update(str(path.relative_to(top)).encode("utf-8", "surrogateescape"))
             digest.update(_fingerprint(path))
     clean = hashlib.sha256().hexdigest()
@@ -51,6 +57,21 @@ def _fingerprint(path: Path) -> bytes:
         return b""
 
 
-def _git(*words: str) -> str | None:
-    ended = git(*words)
-    return ended.out if ended.code == 0 else None
+def _told(*words: str) -> str:
+    """Return what git says, which it must."""
+    ended = _asked(*words)
+    if ended.code != 0:
+        why = (ended.err.splitlines() or ["no word of why"])[0]
+        raise OperationFailed(f"git does not tell what has changed: {why}", fix=f"see why `git {words[0]}` fails here")
+    return ended.out
+
+
+def _asked(*words: str) -> Ended:
+    """Return how git ended, with no output where it failed; one that takes too long is an `OperationFailed`."""
+    ended = git(*words, seconds=LOOK_SECONDS)
+    if ended.code == TOO_LATE:
+        raise OperationFailed(
+            f"git took longer than {LOOK_SECONDS:g} s to tell what the code is",
+            fix="let git ignore large folders that are no code, or begin from a smaller tree",
+        )
+    return ended if ended.code == 0 else Ended(code=ended.code, out="", err=ended.err)

@@ -14,6 +14,8 @@ from pilothouse.trainer.errors import StorageFailed as WritingFailed
 
 GIT_SECONDS = 10.0
 _NOT_STARTED = 127
+TOO_LATE = 124
+"""The code of a command that took longer than it may."""
 _UNDERWAY = {
     "MERGE_HEAD": "a merge",
     "CHERRY_PICK_HEAD": "a cherry-pick",
@@ -48,8 +50,8 @@ class Ended:
     err: str
 
 
-def git(*words: str, folder: Path | None = None, stdin: str | None = None) -> Ended:
-    """Return how `git WORDS` ended in a folder; one that cannot be started or takes too long ended with 127."""
+def git(*words: str, folder: Path | None = None, stdin: str | None = None, seconds: float | None = None) -> Ended:
+    """Return how `git WORDS` ended in a folder; one that cannot be started ended with 127, a late one with 124."""
     # Without optional locks a look never stands in the way of a commit.
     command = ["git", "--no-optional-locks", *(("-C", str(folder)) if folder is not None else ()), *words]
     try:
@@ -58,10 +60,12 @@ def git(*words: str, folder: Path | None = None, stdin: str | None = None) -> En
             capture_output=True,
             encoding="utf-8",
             errors="surrogateescape",
-            timeout=GIT_SECONDS,
+            timeout=GIT_SECONDS if seconds is None else seconds,
             check=False,
             input=stdin if stdin is not None else "",
         )
+    except subprocess.TimeoutExpired as error:
+        return Ended(code=TOO_LATE, out="", err=str(error))
     except (OSError, subprocess.SubprocessError) as error:
         return Ended(code=_NOT_STARTED, out="", err=str(error))
     return Ended(code=done.returncode, out=done.stdout.removesuffix("\n"), err=done.stderr.strip())
