@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -131,10 +131,10 @@ def test_a_rejection_is_kept_taught_and_final(gate: Gate) -> None:
         approve(gate, proposal)
 
 
-def approve(gate: Gate, proposal: Proposal) -> None:
+def approve(gate: Gate, proposal: Proposal, *, at: datetime = START) -> None:
     """Say yes for a day."""
     request = ApprovalRequest(proposal=proposal.id, approver="ada", reason="fine", expires_in="1d")
-    approve_proposal(gate.tx, request, product=proposal.product, now=START)
+    approve_proposal(gate.tx, request, product=proposal.product, now=at)
 
 
 @pytest.mark.parametrize("reason", ["", " \n ", "x" * 2001])
@@ -162,6 +162,67 @@ def test_what_was_rejected_meanwhile_does_not_launch(gate: Gate) -> None:
     assert gate.admits(proposal) is None
     assert [trial.number for trial in gate.trials_stored()] == [0]
     assert gate.tx.waivers.admission(proposal.product, proposal.id) is None
+
+
+def test_a_no_takes_back_the_yes_that_was_given_before(gate: Gate) -> None:
+    """Whoever proposes the very same again needs another yes, and one that was given after it opens the gate."""
+    first = gate.asks({"lr": 0.2})
+    approve(gate, first)
+    reject_proposal(gate.tx, Rejection(proposal=first.id, by="eve", reason="no"), product=first.product, now=START)
+    gate.now = START + HOUR / 2
+    again = gate.asks({"lr": 0.2})
+
+    assert again.subject == first.subject
+    with pytest.raises(NotApproved, match="not approved"):
+        gate.admits(again)
+    approve(gate, again, at=START + HOUR / 2)
+    assert gate.admits(again) is not None
+
+
+def test_a_waiver_looks_at_the_risk_that_the_file_states_now(gate: Gate) -> None:
+    """A knob that was found to be dangerous is so for what had been proposed before, too."""
+    gate.waives()
+    proposal = gate.asks({"lr": 0.2})
+    gate.definition = pilot_definition((BUCKETS[0], BUCKETS[1].replace("medium", "high")))
+
+    with pytest.raises(NotApproved, match="this one is high"):
+        gate.admits(proposal)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (("default = 0.1\nmin = 1e-6\nmax = 1e6", "default = 0.1\nmin = 1e-6\nmax = 0.15"), "0.15"),
+        (("[knobs.lr]", "[knobs.rate]"), "no knob any more"),
+    ],
+)
+def test_what_the_file_allows_no_more_does_not_launch(gate: Gate, change: tuple[str, str], why: str) -> None:
+    """It was narrowed after the draft: the proposal is refused, whoever has said yes to it."""
+    proposal = gate.asks({"lr": 0.2})
+    approve(gate, proposal)
+    gate.definition = pilot_definition(change)
+
+    assert gate.admits(proposal) is None
+    stored = gate.tx.proposals.get(proposal.product, proposal.id)
+    assert stored is not None
+    assert stored.state is State.REJECTED
+    assert why in stored.refusal
+
+
+@pytest.mark.parametrize(
+    ("changed", "mend"),
+    [({"approver": " "}, "--by"), ({"expires_in": "99999999d"}, "366d"), ({"expires_in": "x"}, "12h")],
+)
+def test_an_approval_names_who_and_until_when(gate: Gate, changed: dict[str, Any], mend: str) -> None:
+    """Otherwise nothing is approved, and nothing is noted."""
+    proposal = gate.asks({"lr": 0.2})
+    request = ApprovalRequest(proposal=proposal.id, approver="ada", reason="fine", expires_in="1d")
+
+    with pytest.raises(BadValue) as refused:
+        approve_proposal(gate.tx, replace(request, **changed), product=proposal.product, now=START)
+
+    assert mend in refused.value.fix
+    assert gate.labels() == []
 
 
 def test_an_approval_is_noted_and_the_admission_names_it(gate: Gate) -> None:

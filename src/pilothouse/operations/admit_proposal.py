@@ -8,10 +8,14 @@ from pilothouse.campaigns.definition import Definition
 from pilothouse.campaigns.record import Campaign, Trial, TrialState
 from pilothouse.campaigns.wanted import applied_config
 from pilothouse.canonical import digest
-from pilothouse.operations.draft_proposal import subject_of
+from pilothouse.errors import BadValue, OutOfRange
+from pilothouse.knobs.delta import Change
+from pilothouse.knobs.knob import check
+from pilothouse.operations.draft_proposal import risk_of, subject_of
+from pilothouse.operations.reject_proposal import BY_A_PERSON
 from pilothouse.ports.store import Transaction
 from pilothouse.proposals.gate import DRIFTED, EVERY_SUBJECT, Admitted, admit, drift
-from pilothouse.proposals.proposal import Approval, Proposal, State, Subject
+from pilothouse.proposals.proposal import Approval, Proposal, Risk, State, Subject
 from pilothouse.proposals.waiver import Admission, Moves, Terms, Waiver
 
 
@@ -23,18 +27,15 @@ def admit_proposal(
     A proposal that somebody has rejected meanwhile begins nothing. Who opened the gate is kept with the trial.
     The subject is taken anew at this moment. If it is not the one that was proposed, the proposal is rejected with
     what has drifted, None is returned, and the loop drafts another: an approval never covers what nobody has seen.
+    So is one whose values the file no longer allows.
     """
     stored = tx.proposals.get(campaign.product, proposal.id)
     if stored is None or stored.state is not State.OPEN:
         return None
     subject = subject_of(tx, definition, campaign, config=proposal.config, code_commit=code_commit)
-    if reject_drifted(tx, proposal, subject):
+    if reject_drifted(tx, proposal, subject) or _reject_forbidden(tx, proposal, definition):
         return None
-    given = [
-        each
-        for each in tx.proposals.approvals(campaign.product, campaign.name)
-        if definition.may_approve(each.approver)
-    ]
+    given = [each for each in _given(tx, proposal, subject.digest()) if definition.may_approve(each.approver)]
     approvals = [*given, *_waiver(definition, campaign, now)]
     admitted = admit(
         proposal.id,
@@ -90,10 +91,46 @@ def reject_drifted(tx: Transaction, proposal: Proposal, subject: Subject) -> boo
     return bool(drifted)
 
 
+def _reject_forbidden(tx: Transaction, proposal: Proposal, definition: Definition) -> bool:
+    """Reject the proposal if the file does not allow one of its values any more; say whether it was so."""
+    refusal = next((why for change in proposal.changes if (why := _forbidden(definition, change))), "")
+    if refusal:
+        tx.proposals.move(proposal.product, proposal.id, state=State.REJECTED, refusal=refusal)
+    return bool(refusal)
+
+
+def _forbidden(definition: Definition, change: Change) -> str:
+    """Return why the file does not allow the value any more, empty if it does."""
+    rule = definition.knob_rules().get(change.knob)
+    if rule is None:
+        return f"{change.knob} is no knob any more"
+    try:
+        check(rule, change.after)
+    except (BadValue, OutOfRange) as error:
+        return error.message
+    return ""
+
+
+def _given(tx: Transaction, proposal: Proposal, subject_digest: str) -> list[Approval]:
+    """Return the campaign's approvals; once a person has said no to this very subject, those given since it came again.
+
+    What was approved and then rejected has been taken back, whoever proposes it anew.
+    """
+    given = tx.proposals.approvals(proposal.product, proposal.campaign)
+    refused = any(
+        each.state is State.REJECTED
+        and each.refusal.startswith(BY_A_PERSON)
+        and each.subject.digest() == subject_digest
+        for each in tx.proposals.listed(proposal.product, proposal.campaign)
+    )
+    return [each for each in given if not refused or each.granted_at >= proposal.created_at]
+
+
 def moves_of(definition: Definition, proposal: Proposal, subject: Subject) -> Moves:
     """Return what a waiver looks at in a proposal whose subject is this one now."""
     buckets = {change.knob: definition.knobs[change.knob].bucket for change in proposal.changes}
-    return Moves(buckets=buckets, risk=proposal.risk, terms=terms_of(definition, subject))
+    risk = max(proposal.risk, risk_of(definition, proposal.changes), key=list(Risk).index)
+    return Moves(buckets=buckets, risk=risk, terms=terms_of(definition, subject))
 
 
 def terms_of(definition: Definition, subject: Subject) -> Terms:

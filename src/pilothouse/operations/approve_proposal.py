@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pilothouse.errors import BadValue, Conflict, NotFound
-from pilothouse.fleet.duration import parse_duration
 from pilothouse.ids import ProductId, ProposalId
 from pilothouse.operations.note_gate import note_decision
 from pilothouse.ports.store import Transaction
+from pilothouse.proposals.lasting import lasting
 from pilothouse.proposals.proposal import Approval, Proposal, State
 
 
@@ -32,17 +32,15 @@ def find_proposal(tx: Transaction, product: ProductId, proposal: str) -> Proposa
 
 
 def approve_proposal(tx: Transaction, request: ApprovalRequest, *, product: ProductId, now: datetime) -> Approval:
-    """Return the approval as recorded; one of a proposal that is not open is refused."""
+    """Return the approval as recorded; a proposal that is not open is a `Conflict`, no name or end a `BadValue`."""
     proposal = find_proposal(tx, product, request.proposal)
     if proposal.state is not State.OPEN:
         raise Conflict(
             f"proposal {proposal.id} is {proposal.state.value} already",
             fix="approve an open one: `pilothouse proposal list`",
         )
-    try:
-        seconds = parse_duration(request.expires_in)
-    except ValueError as error:
-        raise BadValue(str(error), fix="write --expires-in 12h, for example") from error
+    if not request.approver.strip():
+        raise BadValue("an approval needs the name of who gives it", fix="write --by NAME")
     approval = Approval(
         product=product,
         campaign=proposal.campaign,
@@ -51,7 +49,7 @@ def approve_proposal(tx: Transaction, request: ApprovalRequest, *, product: Prod
         waiver=False,
         reason=request.reason,
         granted_at=now,
-        expires_at=now + timedelta(seconds=seconds),
+        expires_at=now + lasting(request.expires_in, what="an approval"),
     )
     tx.proposals.approve(approval)
     until = approval.expires_at.isoformat(timespec="seconds") if approval.expires_at is not None else ""

@@ -13,6 +13,8 @@ from pilothouse.ports.store import Transaction
 from pilothouse.proposals.proposal import Proposal, State
 
 REASON_CHARACTERS = 2000
+BY_A_PERSON = "rejected by "
+"""How the refusal begins of a proposal to which a person has said no."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +40,7 @@ def reject_proposal(tx: Transaction, rejection: Rejection, *, product: ProductId
             f"proposal {proposal.id} is {proposal.state.value} already",
             fix="only an open one can be rejected; end a running campaign with `pilothouse campaign stop`",
         )
-    refusal = f"rejected by {rejection.by}: {reason}"
+    refusal = f"{BY_A_PERSON}{rejection.by}: {reason}"
     tx.proposals.move(product, proposal.id, state=State.REJECTED, refusal=refusal)
     note_decision(tx, proposal, decided="rejected", by=rejection.by, why=reason, evidence={}, now=now)
     return proposal

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pilothouse.campaigns.kinds import definition_of
 from pilothouse.campaigns.record import Campaign
 from pilothouse.errors import BadValue, Conflict, NotFound
-from pilothouse.fleet.duration import parse_duration
 from pilothouse.knobs.config import nearest
 from pilothouse.operations.admit_proposal import terms_of
 from pilothouse.operations.draft_proposal import subject_of
 from pilothouse.operations.note_gate import note_waiver
 from pilothouse.ports.store import Transaction
+from pilothouse.proposals.lasting import lasting
 from pilothouse.proposals.proposal import Risk
 from pilothouse.proposals.waiver import Waiver
 
 PROPOSALS_MOST = 10_000
-DAYS_MOST = 366
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +61,7 @@ def waive_gate(
         proposals=request.proposals,
         terms=terms_of(definition, subject),
         granted_at=now,
-        expires_at=now + _lasting(request.expires_in),
+        expires_at=now + lasting(request.expires_in, what="a waiver"),
     )
     tx.waivers.grant(waiver)
     note_waiver(
@@ -110,16 +109,6 @@ def scope_words(waiver: Waiver) -> str:
         f"{waiver.proposals} {noun} that move {', '.join(named) or 'any knob'} at a risk up to {waiver.risk.value}, "
         f"until {waiver.expires_at.isoformat(timespec='seconds')}"
     )
-
-
-def _lasting(text: str) -> timedelta:
-    try:
-        seconds = parse_duration(text)
-    except ValueError as error:
-        raise BadValue(str(error), fix="write --expires-in 12h, for example") from error
-    if not 0 < seconds <= DAYS_MOST * 86400:
-        raise BadValue(f"a waiver for {text}", fix=f"give it an end within {DAYS_MOST}d")
-    return timedelta(seconds=seconds)
 
 
 def _check_known(what: str, named: Sequence[str], known: Iterable[str]) -> None:
