@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 from tests.proposals.searches import TRAINING, search_of
 
-from pilothouse.errors import BadValue, OperationFailed
+from pilothouse.errors import BadValue, OperationFailed, StorageFailed
 from pilothouse.proposals.one_axis import OneAxis
 from pilothouse.proposals.random_search import RandomSearch
 from pilothouse.proposals.search import Search, Suggestion
@@ -86,6 +86,15 @@ def test_the_base_stands_in_and_the_reason_is_kept(overriding: Silent | Broken, 
     assert suggestion.source == "one-axis"
     assert "agent was asked first" in suggestion.rationale
     assert reason in suggestion.rationale
+
+
+def test_a_disk_that_fails_is_no_answer_of_the_agent() -> None:
+    """What the agent has cost could not be kept: the base does not stand in, or nobody would be charged for it."""
+    full = StorageFailed("the record cannot be written", fix="free space")
+    hybrid = Hybrid(base=OneAxis(), overriding=Broken(full), share=1)
+
+    with pytest.raises(StorageFailed):
+        hybrid.answer(search_of(TRAINING))
 
 
 def test_nothing_from_both_is_nothing() -> None:

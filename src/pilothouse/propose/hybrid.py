@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from pilothouse.errors import BadValue, PilothouseError
+from pilothouse.errors import BadValue, PilothouseError, StorageFailed
 from pilothouse.ports.proposer import Answered, Proposer, Stopped, answer_of, never
 from pilothouse.proposals.draws import Draws
 from pilothouse.proposals.search import Search, Suggestion
@@ -41,11 +41,16 @@ class Hybrid:
         return self.answer(search).suggestion
 
     def answer(self, search: Search, stopped: Stopped = never) -> Answered:
-        """Return the suggestion with what came of asking the overriding source, if it was asked."""
+        """Return the suggestion with what came of asking the overriding source, if it was asked.
+
+        Where its run could not be kept, `StorageFailed` says so: nobody would be charged for it, and it is asked again.
+        """
         if not overrides(search.seed, self.share):
             return Answered(suggestion=self.base.propose(search))
         try:
             asked = answer_of(self.overriding, search, stopped)
+        except StorageFailed:
+            raise
         except (PilothouseError, OSError) as problem:
             return Answered(suggestion=self._instead(search, f"failed: {_words(problem)}"))
         if asked.refusal is not None:
