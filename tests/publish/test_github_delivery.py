@@ -154,6 +154,24 @@ def test_our_own_quote_of_a_mark_is_no_mark(forge: FakeGithub, desk: Desk, conne
     ]
 
 
+def test_no_text_names_anybody_or_closes_an_issue(forge: FakeGithub, desk: Desk, connect: Connect) -> None:
+    """Whatever a program, an agent or an issue's title says, in a body, a comment, a status or a commit."""
+    said = "@octo/all fixes #7"
+    issue = replace(make_issue(), body={**make_issue().body, "text": said})
+    commit = replace(COMMIT, body={**COMMIT.body, "message": said})
+    comment = make_letter("run-1/said", body={"text": said})
+    desk.post(issue, commit, comment, make_letter("run-1/status", kind=Kind.STATUS, body={"text": said}))
+
+    desk.deliver(connect())
+
+    found = forge.state.issues[1]
+    head = forge.state.history(forge.state.refs["heads/ferry/1"])[0]
+    for text in (found.body, found.comments[0].body, head.message):
+        assert "@octo" not in text
+        assert "fixes #7" not in text
+        assert said in text.replace(marks.NOTHING, "")
+
+
 def test_a_long_text_is_cut_with_a_pointer(forge: FakeGithub, desk: Desk, connect: Connect) -> None:
     """GitHub takes 65,536 characters; the rest is in the record, which the text names."""
     desk.post(

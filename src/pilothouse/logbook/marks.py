@@ -6,6 +6,8 @@ in what our own account has written. Marks in texts that come from outside are t
 
 from __future__ import annotations
 
+import re
+
 from pilothouse.logbook.letter import Letter
 
 MARK = "<!-- pilothouse:"
@@ -18,7 +20,15 @@ STATUS_LEAST = 1_000
 """Where there is less room than this, no status block is written."""
 STATUS_MAX = 16_384
 """The most characters of a status block, so that there is always room for it beside the text."""
+NOTHING = "\u200b"
+"""A character that nobody sees, which parts what a forge would take for one word."""
 _NOTE_MAX = 300
+_NAMED = re.compile(r"(?<![A-Za-z0-9_])@(?=[A-Za-z0-9])|&(?=#0*64\b|#x0*40\b|commat\b)", re.IGNORECASE)
+"""An `@` before a name, and the entities that are shown as one."""
+_CLOSING = re.compile(
+    r"\b(close[sd]?|fix(?:e[sd])?|resolve[sd]?)(?=:?\s+(?:[\w./-]*#\d|GH-\d|https?://))", re.IGNORECASE
+)
+"""The words by which a merged text closes an issue, where one is named behind them."""
 
 
 def mark(letter: Letter) -> str:
@@ -33,7 +43,16 @@ def trailer(letter: Letter) -> str:
 
 def unmarked(text: str) -> str:
     """Return the text without anything that could be taken for a mark of ours, and with plain line ends."""
-    return text.replace("\r\n", "\n").replace(MARK, "<!-- ").replace(TRAILER, "Letter:")
+    text = text.replace("\r\n", "\n")
+    # What stands around a mark may be another one as soon as the first is gone.
+    while MARK in text or TRAILER in text:
+        text = text.replace(MARK, "<!-- ").replace(TRAILER, "Letter:")
+    return text
+
+
+def quiet(text: str) -> str:
+    """Return the text so that it names nobody on the far side and closes no issue there, in code as well as outside."""
+    return _CLOSING.sub(rf"\1{NOTHING}", _NAMED.sub(rf"\g<0>{NOTHING}", text))
 
 
 def length(text: str) -> int:

@@ -40,8 +40,8 @@ class AppriseChannel:
         if posted.letter.kind not in {Kind.ISSUE, Kind.PULL_REQUEST, Kind.COMMENT}:
             return Refused(why=f"a notification knows no {posted.letter.kind}")
         source = posted if about is None else about
-        title = " ".join(fields.text(source.letter.body, "title").split()) or posted.letter.key
-        text = marks.unmarked(fields.text(posted.letter.body, "text"))
+        title = marks.quiet(" ".join(fields.text(source.letter.body, "title").split())) or posted.letter.key
+        text = marks.quiet(marks.unmarked(fields.text(posted.letter.body, "text")))
         gate.pass_one()
         try:
             sent = self._sender.notify(

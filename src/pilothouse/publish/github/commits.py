@@ -33,7 +33,7 @@ def commit(repository: Repository, posted: Posted, gate: Gate) -> Outcome:
     tree = repository.create_tree(
         fields.text(repository.commit(parent), "tree", "sha"), _files(fields.table(body, "files")), gate
     )
-    message = f"{marks.unmarked(fields.text(body, 'message')).rstrip()}\n\n{marks.trailer(posted.letter)}"
+    message = _message(posted)
     made = fields.text(repository.create_commit(message, tree=tree, parent=parent, gate=gate), "sha")
     try:
         if head is None:
@@ -62,7 +62,7 @@ def tag(repository: Repository, posted: Posted, about: Posted | None, gate: Gate
         except Missing:
             why = f"GitHub has no commit {target[:12]} to seal with {name}: push it"
             return Later(seconds=UNPUSHED_SECONDS, why=why, alone=True)
-        made = repository.create_tag(name, message=_tag_message(posted), commit=target, gate=gate)
+        made = repository.create_tag(name, message=_message(posted), commit=target, gate=gate)
         repository.create_ref(f"tags/{name}", made, gate)
         return _sealed(name, made, target)
     sha = fields.text(there, "sha")
@@ -77,8 +77,10 @@ def _sealed(name: str, made: str, target: str) -> Delivered:
     return Delivered(remote=name, answer={"tag": name, "object": made, "commit": target})
 
 
-def _tag_message(posted: Posted) -> str:
-    return f"{marks.unmarked(fields.text(posted.letter.body, 'message')).rstrip()}\n\n{marks.trailer(posted.letter)}"
+def _message(posted: Posted) -> str:
+    """Return the message of a commit or a tag, which names nobody and closes nothing, with the letter's trailer."""
+    text = marks.quiet(marks.unmarked(fields.text(posted.letter.body, "message")))
+    return f"{text.rstrip()}\n\n{marks.trailer(posted.letter)}"
 
 
 def _ours(repository: Repository, posted: Posted, branch: str) -> str:

@@ -165,7 +165,7 @@ class GithubChannel:
         room = marks.BODY_MAX - marks.length(marks.with_status(before, ""))
         if room < marks.STATUS_LEAST:
             return Refused(why=f"the body of #{number} is so long that no status block has room in it")
-        text = marks.unmarked(fields.text(posted.letter.body, "text"))
+        text = marks.quiet(marks.unmarked(fields.text(posted.letter.body, "text")))
         block = marks.fitted(text, limit=min(marks.STATUS_MAX, room), record=marks.record_of(posted.number))
         after = marks.with_status(before, block)
         if after != before:
@@ -265,5 +265,5 @@ def _title(posted: Posted) -> str:
 def _text(posted: Posted, *, limit: int) -> str:
     """Return the text under the letter's mark, cut with a pointer to the record where it is too long."""
     head = f"{marks.mark(posted.letter)}\n"
-    text = marks.unmarked(fields.text(posted.letter.body, "text"))
+    text = marks.quiet(marks.unmarked(fields.text(posted.letter.body, "text")))
     return head + marks.fitted(text, limit=limit - marks.length(head), record=marks.record_of(posted.number))
