@@ -47,7 +47,9 @@ class Open:
         """Note nothing."""
 
 
-def posted(identity: str, *, tries: int = 1, ok: bool = True, metrics: str | None = "m.jsonl") -> Posted:
+def posted(
+    identity: str, *, tries: int = 1, ok: bool = True, metrics: str | None = "m.jsonl", campaign: str = "pilot"
+) -> Posted:
     """Return the letter of a run."""
     body: dict[str, Json] = {
         "id": identity,
@@ -63,7 +65,7 @@ def posted(identity: str, *, tries: int = 1, ok: bool = True, metrics: str | Non
     }
     if metrics is not None:
         body["metrics"] = metrics
-    letter = Letter(product=ProductId("p"), campaign="pilot", channel="wandb", key=identity, kind=Kind.RUN, body=body)
+    letter = Letter(product=ProductId("p"), campaign=campaign, channel="wandb", key=identity, kind=Kind.RUN, body=body)
     check_letter(letter)
     return Posted(
         number=1, letter=letter, revision=1, state=LetterState.WAITING, tries=tries, posted_at=NOW, not_before=NOW,
@@ -73,11 +75,23 @@ def posted(identity: str, *, tries: int = 1, ok: bool = True, metrics: str | Non
 
 @contextmanager
 def channel(
-    home: Path, name: str = "wandb", *, options: Mapping[str, Json] = WANDB, seconds: float = 20.0
+    home: Path,
+    name: str = "wandb",
+    *,
+    options: Mapping[str, Json] = WANDB,
+    others: Mapping[str, Mapping[str, Json] | None] | None = None,
+    seconds: float = 20.0,
 ) -> Iterator[TrackerChannel]:
-    """Return a channel whose home holds a metrics file."""
+    """Return a channel whose home holds a metrics file; `others` are the options of other campaigns, by name."""
     (home / "m.jsonl").write_text("\n".join(CURVE) + "\n")
-    made = TrackerChannel(name=name, options=options, home=home, folder=home / "trackers", answer_seconds=seconds)
+    known = {"pilot": options, **(others or {})}
+    made = TrackerChannel(
+        name=name,
+        options=lambda letter: known[letter.campaign],
+        home=home,
+        folder=home / "trackers",
+        answer_seconds=seconds,
+    )
     try:
         yield made
     finally:
@@ -115,6 +129,24 @@ def test_a_run_reaches_wandb_whole(tmp_path: Path) -> None:
     assert first["tags"] == ["pilot", "candidate"]
     assert first["settings"]["disable_git"] is first["settings"]["x_disable_meta"] is True
     assert (first["exit_code"], second["exit_code"]) == (0, 1)
+
+
+@pytest.mark.usefixtures("fakes")
+def test_a_run_goes_where_its_own_campaign_wants_it(tmp_path: Path) -> None:
+    """What another campaign's loop has left in the outbox is not mixed into this one's project."""
+    other = {**WANDB, "project": "days"}
+    with channel(tmp_path, others={"other": other, "gone": None}) as wandb:
+        outcomes = [
+            wandb.deliver(posted(f"good-{place}", campaign=name), about=None, gate=Open())
+            for place, name in enumerate(("pilot", "other", "pilot", "gone"))
+        ]
+
+    assert [(run["id"], run["project"]) for run in told(tmp_path)] == [
+        ("good-0", "nights"),
+        ("good-1", "days"),
+        ("good-2", "nights"),
+    ]
+    assert outcomes[3] == Refused(why="campaign gone names no wandb any more")
 
 
 @pytest.mark.usefixtures("fakes")

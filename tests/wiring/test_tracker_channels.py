@@ -14,6 +14,7 @@ from tests.campaigns.pilot_world import pilot_definition
 from pilothouse.canonical import Json
 from pilothouse.ids import ProductId
 from pilothouse.logbook.letter import WANDB, Kind, Letter
+from pilothouse.operations.open_campaign import open_campaign
 from pilothouse.ports.outbox import Hold
 from pilothouse.settings import load_settings
 from pilothouse.wiring.trackers import settle, tracker_channels, tracker_names
@@ -41,11 +42,15 @@ def _workspace(tmp_path: Path) -> Iterator[Workspace]:
     workspace.store.close()
 
 
+def letter(*, product: str = "p", campaign: str = "c") -> Letter:
+    """Return a run's letter."""
+    return Letter(product=ProductId(product), campaign=campaign, channel=WANDB, key="k", kind=Kind.RUN, body=BODY)
+
+
 def post(workspace: Workspace) -> None:
     """Post a run's letter that nobody delivers."""
-    letter = Letter(product=ProductId("p"), campaign="c", channel=WANDB, key="k", kind=Kind.RUN, body=BODY)
     with workspace.store.write() as tx:
-        tx.outbox.post(letter, now=workspace.clock.now())
+        tx.outbox.post(letter(), now=workspace.clock.now())
 
 
 def test_a_file_that_names_no_tracker_has_none(workspace: Workspace) -> None:
@@ -63,10 +68,14 @@ def test_a_channel_for_each_whose_library_is_there(workspace: Workspace, monkeyp
     said: list[str] = []
 
     channels = tracker_channels(workspace, pilot_definition(extra=BOTH), warn=said.append)
+    own = letter(product="default", campaign="pilot")
+    with workspace.store.write() as tx:
+        open_campaign(tx, pilot_definition(extra=BOTH), now=workspace.clock.now())
 
     assert [channel.name for channel in channels] == ["wandb", "mlflow"]
-    assert channels[0].options == {"project": "n", "entity": None, "mode": "offline"}
-    assert channels[1].options == {"uri": "runs", "experiment": "e"}
+    assert channels[0].options(own) == {"project": "n", "entity": None, "mode": "offline"}
+    assert channels[1].options(own) == {"uri": "runs", "experiment": "e"}
+    assert channels[0].options(letter(product="other", campaign="pilot")) is None
     assert channels[0].folder == workspace.home / "trackers/wandb"
     assert said == []
 

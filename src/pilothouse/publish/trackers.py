@@ -13,13 +13,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pilothouse.canonical import Json
-from pilothouse.logbook.letter import Kind, Posted
+from pilothouse.logbook.letter import Kind, Letter, Posted
 from pilothouse.logbook.pace import Pace
 from pilothouse.ports.channel import Delivered, Gate, Later, Outcome, Refused
 
@@ -33,15 +33,20 @@ MODULE = "pilothouse.publish.tracker_process"
 
 @dataclass(kw_only=True)
 class TrackerChannel:
-    """`ports.channel.Channel` for a tracker. `home` holds the metrics files, `folder` is the library's own."""
+    """`ports.channel.Channel` for a tracker. `home` holds the metrics files, `folder` is the library's own.
+
+    `options` tells where the letter's own campaign wants its runs, None where it names this tracker no more: a home has
+    letters of several campaigns and products, and whoever delivers them is the loop of one.
+    """
 
     name: str
-    options: Mapping[str, Json]
+    options: Callable[[Letter], Mapping[str, Json] | None]
     home: Path
     folder: Path
     interpreter: str = sys.executable
     answer_seconds: float = ANSWER_SECONDS
     _child: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _child_options: Mapping[str, Json] | None = field(default=None, init=False)
 
     @property
     def pace(self) -> Pace:
@@ -53,12 +58,15 @@ class TrackerChannel:
         del about
         if posted.letter.kind is not Kind.RUN:
             return Refused(why=f"{self.name} takes runs, and no {posted.letter.kind.value}")
+        options = self.options(posted.letter)
+        if options is None:
+            return Refused(why=f"campaign {posted.letter.campaign} names no {self.name} any more")
         body = dict(posted.letter.body)
         metrics = body.pop("metrics", None)
         curve = None if metrics is None else str(self.home / str(metrics))
         gate.pass_one()
         try:
-            said = self._ask({"run": body, "curve": curve, "again": posted.tries > 1})
+            said = self._ask({"run": body, "curve": curve, "again": posted.tries > 1}, options)
         except (OSError, ValueError) as error:
             self.close()
             return Later(seconds=AGAIN_SECONDS, why=f"{self.name}: {error}", limited=True)
@@ -88,16 +96,18 @@ class TrackerChannel:
         if child.stdout is not None:
             child.stdout.close()
 
-    def _ask(self, question: dict[str, Json]) -> Mapping[str, Json]:
-        child = self._child if self._child is not None and self._child.poll() is None else self._start()
+    def _ask(self, question: dict[str, Json], options: Mapping[str, Json]) -> Mapping[str, Json]:
+        serves = self._child is not None and self._child.poll() is None and self._child_options == options
+        child = self._child if self._child is not None and serves else self._start(options)
         self._write(child, question)
         said = json.loads(self._read_line(child))
         if not isinstance(said, dict):
             raise ValueError(f"it answered {said!r}")  # noqa: TRY004  a bad answer, whatever its type
         return said
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self, options: Mapping[str, Json]) -> subprocess.Popen[bytes]:
         self.close()
+        self._child_options = dict(options)
         self._child = child = subprocess.Popen(  # noqa: S603  our own module, no shell
             [self.interpreter, "-m", MODULE],
             stdin=subprocess.PIPE,
@@ -105,7 +115,7 @@ class TrackerChannel:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        self._write(child, {"tracker": self.name, "options": dict(self.options), "folder": str(self.folder)})
+        self._write(child, {"tracker": self.name, "options": dict(options), "folder": str(self.folder)})
         return child
 
     @staticmethod

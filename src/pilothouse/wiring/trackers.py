@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
 
 from pilothouse.campaigns.definition import Definition
+from pilothouse.campaigns.kinds import definition_of
 from pilothouse.campaigns.records_section import Mlflow, Wandb
+from pilothouse.canonical import Json
 from pilothouse.errors import PilothouseError
-from pilothouse.logbook.letter import MLFLOW, WANDB, LetterState
+from pilothouse.ids import CampaignName
+from pilothouse.logbook.letter import MLFLOW, WANDB, Letter, LetterState
 from pilothouse.publish.trackers import TrackerChannel
 from pilothouse.wiring.workspace import Workspace
 
@@ -40,12 +44,20 @@ def tracker_channels(
         channels.append(
             TrackerChannel(
                 name=name,
-                options=table.model_dump(mode="json"),
+                options=partial(_options_of, workspace, name),
                 home=workspace.home,
                 folder=workspace.home / FOLDER / name,
             )
         )
     return channels
+
+
+def _options_of(workspace: Workspace, name: str, letter: Letter) -> dict[str, Json] | None:
+    """Return where the letter's own campaign has its runs mirrored now, None where it names the tracker no more."""
+    with workspace.store.read() as tx:
+        campaign = tx.campaigns.get(letter.product, CampaignName(letter.campaign))
+    table = None if campaign is None else _tables(definition_of(campaign.definition))[name]
+    return None if table is None else table.model_dump(mode="json")
 
 
 def _tables(definition: Definition) -> dict[str, Wandb | Mlflow | None]:
