@@ -9,9 +9,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from pilothouse.canonical import Json
+from pilothouse.ids import CampaignName, ProductId
 from pilothouse.logbook.letter import GITHUB, Kind
 from pilothouse.ports.outbox import LetterQuery
 from tests.acceptance.cli import ended, kill_session
@@ -21,6 +24,7 @@ WATCHED = "first = '0.1s'\nthen = '0.3s'\ndegraded_after = 999"
 BOUND = "\n[ferry.validators.eval_loss]"
 QUICK = (BOUND, f"\nown_repository = true\n\n[ferry.watch]\n{WATCHED}\n{BOUND}")
 WAIVED = ('approval = "required"', 'approval = "waived"\nwaived_by = "ada"\nreason = "a toy"')
+SEEDS = 'size = "toy"\nseeds = 2'
 SECONDS_MAX = 90.0
 
 
@@ -115,6 +119,23 @@ def test_a_ferry_that_did_no_work_has_failed(harbour: Harbour) -> None:
     assert f"{harbour.json('run', 'list')[0]['run']}/close" not in letters(harbour)
     assert following["changes"] == []
     assert following["why_not_identical"].startswith("regression confirmation: ferry 1 failed")
+
+
+def test_a_ferry_of_two_seeds_has_failed_when_one_of_them_did_no_work(harbour: Harbour) -> None:
+    """The seed that worked speaks for itself: neither its steps nor its measures stand in for the other's."""
+    bounds = ("[ferry.validators.steps]", "[ferry.validators.mfu_p50]\nat_least = 1.0\n\n[ferry.validators.steps]")
+    harbour.write(QUICK, WAIVED, ("config = {}", "config = { idle_seed = 1 }"), ('size = "toy"', SEEDS), bounds)
+
+    ran = harbour.say("campaign", "run", "daily.toml", "--once")
+
+    assert ran.code == 1
+    assert "did no work" in ran.err
+    with harbour.store.read() as tx:
+        (ferry,) = tx.ferries.listed(ProductId("test"), CampaignName("daily"))
+    assert ferry.judged is not None
+    checks = {check["name"]: check["actual"] for check in cast("list[dict[str, Json]]", ferry.judged["checks"])}
+    assert checks["mfu_p50"] is checks["steps"] is None
+    assert checks["eval_loss"] is not None
 
 
 def test_a_small_bug_is_patched_proposed_again_and_goes_on_from_its_checkpoint(harbour: Harbour) -> None:

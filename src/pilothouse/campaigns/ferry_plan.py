@@ -17,18 +17,23 @@ from pilothouse.proposals.window import Window
 SHOWN = 8
 """Ranked candidates that a proposal shows."""
 
+RULES = "rules"
+"""The source of what nobody asked for."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """What somebody asks for besides the rules: values by knob, an identical rerun with its reason, or a relaunch.
 
-    `source` names who asks, when it is not the rules.
+    `source` names who asks, when it is not the rules, and `why` says what for. A relaunch with `overrides` goes on with
+    the very change that the ferry sailed with.
     """
 
     overrides: Mapping[str, Json] | None = None
     identical: str = ""
     patch: str = ""
     source: str = "person"
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,29 +60,30 @@ class Plan:
 def plan(definition: FerryDefinition, window: Window, parent: Mapping[str, Json], asked: Asked) -> Plan:
     """Return what the next ferry changes.
 
-    A person's wish comes first, a regression is confirmed before anything else is changed, and the rules choose the
-    rest. Guidance that asks for a value that may not be raises the error that says why.
+    A person's wish comes first, a failure is confirmed before anything else is changed, and the rules choose the rest.
+    Guidance that asks for a value that may not be raises the error that says why.
     """
     ground = Ground(parent=parent, knobs=definition.knob_rules())
     possible = [each for each in candidates_of(window, ground) if _may(definition, parent, each)]
     ranked = rank(possible, definition.ferry.ranking.model_dump())
-    identical = asked.patch or asked.identical
-    if not identical and asked.overrides is None:
+    named = any("person" in each.candidate.sources for each in ranked)
+    identical = asked.identical if asked.overrides else asked.patch or asked.identical
+    if not identical and asked.overrides is None and not named:
         identical = _identical(definition, window)
     if identical:
-        source = asked.source if asked.identical else "rules"
+        source = asked.source if asked.identical else RULES
         return Plan(overrides={}, identical=identical, rationale=identical, source=source, ranked=ranked, chosen=())
     if asked.overrides is not None:
-        why = window.guidance or f"asked for by {asked.source}"
+        why = asked.patch or asked.why or window.guidance or f"asked for by {asked.source}"
         return Plan(
             overrides=asked.overrides, identical="", rationale=why, source=asked.source, ranked=ranked, chosen=()
         )
     chosen = choose(ranked, definition.change_budget.budget())
     if not chosen:
         why = "no candidate change promises a signal in one run: the same config confirms that nothing has regressed"
-        return Plan(overrides={}, identical=why, rationale=why, source="rules", ranked=ranked, chosen=())
+        return Plan(overrides={}, identical=why, rationale=why, source=RULES, ranked=ranked, chosen=())
     overrides = {knob: value for each in chosen for knob, value in each.candidate.overrides.items()}
-    source = "person" if any("person" in each.candidate.sources for each in chosen) else "rules"
+    source = "person" if any("person" in each.candidate.sources for each in chosen) else RULES
     return Plan(
         overrides=overrides, identical="", rationale=_why(chosen, window), source=source, ranked=ranked, chosen=chosen
     )

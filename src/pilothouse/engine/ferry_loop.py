@@ -96,6 +96,7 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
             template=self.history.read(ferry.template) if ferry.template else None,
             code_commit=self._commit,
             identity=ProposalId(self.mint("proposal")),
+            again=True,
         )
         now = self.parts.clock.now()
         drafted: DraftedFerry = self.parts.engine.apply(

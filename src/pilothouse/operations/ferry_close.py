@@ -30,13 +30,14 @@ from pilothouse.campaigns.ferry_watch import Standing
 from pilothouse.campaigns.record import Campaign, Promotion, Trial, TrialState
 from pilothouse.canonical import Json
 from pilothouse.evidence.verdict import Verdict
+from pilothouse.fleet.stages import Stage
 from pilothouse.logbook import ferry_pages as pages
 from pilothouse.logbook.entry import NewEntry
 from pilothouse.operations.ferry_compare import Sides, compare_ferries
 from pilothouse.operations.ferry_facts import admitted, links_of
 from pilothouse.operations.ferry_launch import status_of, tell_failure, underway
 from pilothouse.operations.ferry_post import post_all, sender_of
-from pilothouse.operations.ferry_runs import FerryRuns, failures_of, runs_of
+from pilothouse.operations.ferry_runs import FerryRuns, runs_of
 from pilothouse.operations.judge_trial import Judged, config_words
 from pilothouse.operations.record_entry import record_entry
 from pilothouse.ports.blobs import Blobs
@@ -203,16 +204,8 @@ def _publish(
 ) -> None:
     sender = sender_of(definition, campaign, ferry.run)
     if action.failure is not None:
-        key = action.facts[-1][0].key
-        tell_failure(
-            tx,
-            sender,
-            campaign,
-            failures_of(tx, campaign, key) or (action.failure,),
-            key=key,
-            answer=action.why,
-            now=now,
-        )
+        failed = next(fact for _, fact in action.facts if fact.stage is not Stage.SHIPPED)
+        tell_failure(tx, sender, campaign, action.failure, ferry=ferry, job=failed.job, answer=action.why, now=now)
     monitor = tx.ferries.monitor(campaign.product, ferry.run)
     if monitor is not None:
         last = replace(monitor, state=Standing.ENDED.value, detail=pages.verdict_word(ended.judged), looked_at=now)

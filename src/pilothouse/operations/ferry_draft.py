@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from pilothouse.campaigns.ferry_definition import FerryDefinition
 from pilothouse.campaigns.ferry_letters import proposal_letters, record_path
-from pilothouse.campaigns.ferry_plan import Asked, Plan, plan
+from pilothouse.campaigns.ferry_plan import RULES, Asked, Plan, plan
 from pilothouse.campaigns.ferry_record import Ferry, numbered, run_name
 from pilothouse.campaigns.ferry_schedule import Due
 from pilothouse.campaigns.ferry_template import with_defaults
@@ -15,19 +15,24 @@ from pilothouse.campaigns.record import Campaign, TrialState
 from pilothouse.errors import Conflict
 from pilothouse.ids import JobId, ProposalId, RunId
 from pilothouse.operations.draft_proposal import changes_words, put_proposal, risk_of, subject_of
-from pilothouse.operations.ferry_facts import Material, window_of
+from pilothouse.operations.ferry_facts import Material, admitted, window_of
+from pilothouse.operations.ferry_launch import underway
 from pilothouse.operations.ferry_post import post_all, sender_of
 from pilothouse.ports.store import Transaction
 from pilothouse.proposals.draft import Draft, Drafted, draft
 from pilothouse.proposals.ferry_request import Request
-from pilothouse.proposals.proposal import Proposal
+from pilothouse.proposals.gate import DRIFTED
+from pilothouse.proposals.proposal import Proposal, State
 from pilothouse.proposals.search import Suggestion
 from pilothouse.proposals.window import Window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drafting:
-    """What a draft is made from besides the store. `template` is the template's text, None where there is none."""
+    """What a draft is made from besides the store. `template` is the template's text, None where there is none.
+
+    With `again`, what was asked for in a proposal that has drifted since is asked for again.
+    """
 
     number: int
     due: Due | None
@@ -36,6 +41,7 @@ class Drafting:
     template: str | None
     code_commit: str
     identity: ProposalId
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +80,12 @@ def draft_ferry(
 ) -> DraftedFerry:
     """Store and return the proposal and its ferry, and post its pull request; what a guardrail refuses stores nothing.
 
-    An open proposal of the same ferry gives way to it, and the ferry keeps the name of its run.
+    An open proposal of the same ferry gives way to it, and the ferry keeps the name of its run. A ferry that sails
+    already keeps its config as well: what it was approved with is proposed anew, on the code as it is now.
     """
+    asked = _asked(tx, campaign, drafting)
     window = window_of(tx, campaign, drafting.material, number=drafting.number)
-    chosen = plan(definition, window, campaign.config, drafting.asked)
+    chosen = plan(definition, window, campaign.config, asked)
     made = draft(
         Draft(
             parent=campaign.config,
@@ -93,7 +101,7 @@ def draft_ferry(
     proposal = put_proposal(
         tx,
         campaign,
-        _suggestion(definition, chosen, made, window),
+        _suggestion(definition, chosen, made, window, patch=asked.patch),
         made,
         number=drafting.number,
         subject=subject_of(tx, definition, campaign, config=made.config, code_commit=drafting.code_commit),
@@ -106,7 +114,29 @@ def draft_ferry(
     return DraftedFerry(proposal=proposal, ferry=ferry)
 
 
-def _suggestion(definition: FerryDefinition, chosen: Plan, made: Drafted, window: Window) -> Suggestion:
+def _asked(tx: Transaction, campaign: Campaign, drafting: Drafting) -> Asked:
+    """Return what is asked for; the config of a ferry that sails stays, and so does a wish that has only drifted."""
+    asked, number = drafting.asked, drafting.number
+    earlier = [each for each in tx.proposals.listed(campaign.product, campaign.name) if each.number == number]
+    if asked.overrides is not None or asked.identical or not earlier:
+        return asked
+    if underway(tx, campaign) is not None:
+        last = admitted(tx, campaign, number)
+    else:
+        last = earlier[-1]
+        drifted = last.state is State.REJECTED and last.refusal.startswith(DRIFTED)
+        if not (drafting.again and drifted and last.source != RULES):
+            return asked
+    return Asked(
+        overrides={change.knob: change.after for change in last.changes} or None,
+        identical="" if last.changes else asked.patch or last.why_not_identical,
+        patch=asked.patch,
+        source=last.source,
+        why=last.rationale,
+    )
+
+
+def _suggestion(definition: FerryDefinition, chosen: Plan, made: Drafted, window: Window, *, patch: str) -> Suggestion:
     primary, metric = definition.primary()
     moved = changes_words(made.changes)
     before = f"ferry {window.last.number}'s" if window.last is not None else "the template's"
@@ -118,7 +148,7 @@ def _suggestion(definition: FerryDefinition, chosen: Plan, made: Drafted, window
         hypothesis=f"{primary} gets {better} than {before}"
         if moved
         else f"the whole of it still works, and {primary} is what it was",
-        why_not_identical=moved or chosen.identical,
+        why_not_identical=f"{patch}; {moved}" if patch and moved else moved or chosen.identical,
         risk=risk_of(definition, made.changes),
         rollback=_rollback(made),
     )

@@ -13,10 +13,11 @@ from pilothouse.campaigns.ferry_letters import Sender, launch_letters, status_le
 from pilothouse.campaigns.ferry_record import Ferry, Monitor, job_name
 from pilothouse.campaigns.record import Campaign, Trial, TrialState
 from pilothouse.fleet.job import Job
+from pilothouse.ids import JobId
 from pilothouse.logbook import ferry_pages as pages
 from pilothouse.operations.ferry_facts import admitted
 from pilothouse.operations.ferry_post import post_all, sender_of
-from pilothouse.operations.ferry_runs import evidence_of, failures_of
+from pilothouse.operations.ferry_runs import evidence_of, failed_jobs, failures_of, runs_of
 from pilothouse.operations.submit_step import submit_step
 from pilothouse.ports.store import Transaction
 
@@ -48,8 +49,7 @@ def launch_ferry(
     assert open_ferry is not None, f"a step of {campaign.name} is launched without an admitted ferry"
     ferry, trial = open_ferry.ferry, open_ferry.trial
     keys = [step.key for step in steps_of(definition, trial, ferry)]
-    name = job_name(ferry.run, index=keys.index(action.step.key), generation=action.generation)
-    job = submit_step(tx, action, campaign=campaign, job=name, now=now)
+    job = submit_step(tx, action, campaign=campaign, job=_free_name(tx, ferry, action, keys), now=now)
     sender = sender_of(definition, campaign, ferry.run)
     if tx.ferries.monitor(campaign.product, ferry.run) is None:
         monitor = Monitor(product=campaign.product, run=ferry.run, owner=watcher, taken_at=now)
@@ -58,36 +58,47 @@ def launch_ferry(
         post_all(tx, launch_letters(sender, launched), now=now)
         post_all(tx, status_letter(sender, status_of(monitor, now=now)), now=now)
     elif action.generation > 0:
-        failures = failures_of(tx, campaign, action.step.key)
-        tell_failure(tx, sender, campaign, failures, key=action.step.key, answer=f"launched again as `{name}`", now=now)
+        failed, key = failed_jobs(tx, campaign, action.step.key)[-1], action.step.key
+        answer = f"launched again as `{job.id}`"
+        tell_failure(
+            tx, sender, campaign, failures_of(tx, campaign, key)[-1], ferry=ferry, job=failed.id, answer=answer, now=now
+        )
     return job
+
+
+def _free_name(tx: Transaction, ferry: Ferry, action: Submit, keys: list[str]) -> JobId:
+    """Return the name of a launch; a patch in the file itself makes another step, whose first is a later launch."""
+    index, generation = keys.index(action.step.key), action.generation
+    while tx.jobs.by_id(name := job_name(ferry.run, index=index, generation=generation)) is not None:
+        generation += 1
+    return name
 
 
 def tell_failure(
     tx: Transaction,
     sender: Sender,
     campaign: Campaign,
-    failures: tuple[Failure, ...],
+    failure: Failure,
     *,
-    key: str,
+    ferry: Ferry,
+    job: JobId,
     answer: str,
     now: datetime,
 ) -> None:
-    """Post the newest failure of a step with its evidence, once; it is a major incident, so the chat hears of it."""
-    jobs = list(tx.jobs.keys_like(campaign.product, f"{key}#"))
+    """Post how a job of the ferry failed, with its evidence, once; it is a major incident, so the chat hears of it."""
+    if sender.form == "canary":
+        return
     incidents = tx.campaigns.incidents(campaign.product, campaign.name)
-    evidence = next((found for job in reversed(jobs) if (found := evidence_of(incidents, job))), "")
-    last = failures[-1]
     text = pages.incident_text(
         run=sender.run,
-        kind=last.kind.value,
-        signature=last.signature,
-        detail=last.detail,
+        kind=failure.kind.value,
+        signature=failure.signature,
+        detail=failure.detail,
         answer=answer,
-        evidence=evidence,
+        evidence=evidence_of(incidents, job),
     )
-    if sender.form != "canary":
-        post_all(tx, sender.said(f"incident-{len(failures)}", text, chat=True), now=now)
+    launch = runs_of(tx, campaign, ferry.number).jobs.index(job) + 1
+    post_all(tx, sender.said(f"incident-{launch}", text, chat=True), now=now)
 
 
 def status_of(monitor: Monitor, *, now: datetime) -> str:

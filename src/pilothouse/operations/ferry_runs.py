@@ -38,36 +38,51 @@ def runs_of(tx: Transaction, campaign: Campaign, number: int) -> FerryRuns:
     jobs = {run.job: tx.jobs.by_id(run.job) for run in found}
     facts = {run.job: step_fact(tx, job) for run in found if (job := jobs[run.job]) is not None}
     shipped = {run.seed: facts[run.job] for run in found if facts[run.job].stage is Stage.SHIPPED}
+    # What one seed lacks is missing: a mean over the others would tell of a ferry that nobody has sailed.
     names = dict.fromkeys(name for fact in shipped.values() for name in fact.metrics)
-    metrics = {name: fmean([fact.metrics[name] for fact in shipped.values() if name in fact.metrics]) for name in names}
-    return FerryRuns(
-        shipped=shipped, jobs=tuple(facts), measured=Measured(metrics=metrics, own=_own(tx, campaign, facts))
-    )
+    metrics = {
+        name: fmean([fact.metrics[name] for fact in shipped.values()])
+        for name in names
+        if all(name in fact.metrics for fact in shipped.values())
+    }
+    seeds = {run.job: run.seed for run in found}
+    own = _own(tx, campaign, facts, seeds)
+    return FerryRuns(shipped=shipped, jobs=tuple(facts), measured=Measured(metrics=metrics, own=own))
 
 
 def failures_of(tx: Transaction, campaign: Campaign, key: str) -> tuple[Failure, ...]:
     """Return how the launches of a step have failed, oldest first."""
-    jobs = sorted(tx.jobs.keys_like(campaign.product, f"{key}#"), key=lambda job: job.number)
     incidents = tx.campaigns.incidents(campaign.product, campaign.name)
     return tuple(
-        failure_of(step_fact(tx, job), evidence_of(incidents, job))
-        for job in jobs
-        if job.stage in ENDS and job.stage is not Stage.SHIPPED
+        failure_of(step_fact(tx, job), evidence_of(incidents, job.id)) for job in failed_jobs(tx, campaign, key)
     )
 
 
-def evidence_of(incidents: Sequence[Incident], job: Job) -> str:
+def failed_jobs(tx: Transaction, campaign: Campaign, key: str) -> list[Job]:
+    """Return the launches of a step that have failed, oldest first."""
+    jobs = sorted(tx.jobs.keys_like(campaign.product, f"{key}#"), key=lambda job: job.number)
+    return [job for job in jobs if job.stage in ENDS and job.stage is not Stage.SHIPPED]
+
+
+def evidence_of(incidents: Sequence[Incident], job: JobId) -> str:
     """Return the end of the log of a job's last incident, empty without one."""
-    return next((each.evidence for each in reversed(incidents) if each.job == job.id), "")
+    return next((each.evidence for each in reversed(incidents) if each.job == job), "")
 
 
-def _own(tx: Transaction, campaign: Campaign, facts: Mapping[JobId, StepFact]) -> dict[str, float]:
-    """Return what the platform itself has seen; a run that never reported a step has no `steps`."""
-    attempts = [attempt for job in facts for attempt in tx.jobs.attempts(job)]
-    steps = [each.progress.step for each in attempts if each.progress is not None and each.progress.step is not None]
+def _own(
+    tx: Transaction, campaign: Campaign, facts: Mapping[JobId, StepFact], seeds: Mapping[JobId, int]
+) -> dict[str, float]:
+    """Return what the platform itself has seen; `steps` are those of the seed that came least far, if each has any."""
+    tried = {job: tx.jobs.attempts(job) for job in facts}
+    attempts = [attempt for each in tried.values() for attempt in each]
+    furthest: dict[int, int] = {}
+    for job, each in tried.items():
+        told = [one.progress.step for one in each if one.progress is not None and one.progress.step is not None]
+        if told:
+            furthest[seeds[job]] = max(*told, furthest.get(seeds[job], 0))
     own = {
         "seconds": sum(fact.seconds for fact in facts.values()),
         "attempts": float(len(attempts)),
         "incidents": float(sum(each.job in facts for each in tx.campaigns.incidents(campaign.product, campaign.name))),
     }
-    return {**own, "steps": float(max(steps))} if steps else own
+    return {**own, "steps": float(min(furthest.values()))} if furthest.keys() == {*seeds.values()} != set() else own
