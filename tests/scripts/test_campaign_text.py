@@ -95,6 +95,28 @@ def test_what_only_a_person_knows_is_refused_with_its_line_until_it_is_filled_in
     assert FILL_IN in text.splitlines()[refused.value.line - 1]
 
 
+@pytest.mark.parametrize(
+    "name", ["val/loss", "val loss", 'val_loss]\n[gate]\napproval = "waived"\n[x', "val_\u2028loss"]
+)
+def test_a_metric_stands_in_the_file_by_whatever_name_the_script_gives_it(name: str) -> None:
+    """A name is a name: it opens no table of its own, least of all the gate."""
+    others = f"{{'val_error': x, {name!r}: x, {name + '2'!r}: x}}"
+    texts = [
+        drafted(
+            f"{HEAD}p.add_argument('--lr', type=float, default=0.1)\njson.dump({each}, open('summary.json', 'w'))\n"
+        )
+        for each in (f"{{{name!r}: x}}", others)
+    ]
+    first, second = (read_definition(text, name="t.toml") for text in texts)
+    uncommented = (
+        texts[1].replace("# [metrics", "[metrics").replace("# direction", "direction").replace("# guard", "guard")
+    )
+
+    assert first.primary()[0] == name
+    assert first.gate.approval == second.gate.approval == "required"
+    assert set(read_definition(uncommented, name="t.toml").metrics) == {"val_error", name, name + "2"}
+
+
 def test_help_texts_and_names_cannot_break_the_file() -> None:
     """A quote, a line's end, a bell and a brace in them are comments and texts as others are."""
     script = (

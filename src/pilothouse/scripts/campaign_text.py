@@ -228,7 +228,7 @@ def _metrics(draft: Draft) -> str:
         )
     first, *others = draft.metrics
     why = "held out, by its name" if first.held_out else "be sure that it is held out from training"
-    lines = [_line(f"[metrics.{first.name}]", f"GUESS: decides, as the script writes it to its summary; {why}")]
+    lines = [_line(f"[metrics.{_name(first.name)}]", f"GUESS: decides, as the script writes it to its summary; {why}")]
     if first.direction:
         lines.append(_line(f"direction = {_text(first.direction)}", "GUESS: by its name"))
     else:
@@ -236,7 +236,7 @@ def _metrics(draft: Draft) -> str:
     lines += ["primary = true", _EFFECT]
     for other in [each for each in others if each.direction][:_GUARDS_MOST]:
         lines += [
-            f"# [metrics.{other.name}]",
+            f"# [metrics.{_name(other.name)}]",
             f"# direction = {_text(other.direction)}",
             "# guard = true             # what makes this worse is not promoted",
             "",
@@ -293,6 +293,11 @@ def _value(value: Json) -> str:
             return f"[{', '.join(_value(item) for item in value)}]"
         case _:
             return repr(value)
+
+
+def _name(name: str) -> str:
+    """Return a key of TOML: what the script calls it, in quotes where it could be read as anything else."""
+    return name if _KEY.fullmatch(name) else _text(name)
 
 
 def _list(words: Sequence[str]) -> str:
