@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from tests.publish.conftest import Desk
 
+from pilothouse.canonical import Json
 from pilothouse.engine.postman import Postman
 from pilothouse.errors import BadValue
 from pilothouse.logbook.letter import DISCORD, Kind, LetterState
@@ -93,6 +95,20 @@ def test_a_limit_is_waited_for(chat: FakeDiscord, channel: DiscordChannel, desk:
 
     assert len(chat.messages) == 3
     assert chat.statuses.count(429) == 2
+
+
+@pytest.mark.parametrize("seconds", [math.inf, math.nan, 1e300, -5.0, True, 10**400])
+def test_a_wait_that_cannot_be_ends_no_postman(
+    chat: FakeDiscord, channel: DiscordChannel, desk: Desk, seconds: Json
+) -> None:
+    """A number that no time can be made of is no number; the header tells it then."""
+    chat.limits, chat.strange_wait = ["user"], seconds
+    post_all(desk, 1)
+
+    desk.deliver(channel)
+
+    assert len(chat.messages) == 2
+    assert chat.statuses.count(429) == 1
 
 
 def test_a_failing_chat_is_tried_again(chat: FakeDiscord, channel: DiscordChannel, desk: Desk) -> None:

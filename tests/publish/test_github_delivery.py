@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from tests.publish.conftest import Desk
 
 from pilothouse.canonical import Json
+from pilothouse.engine.postman import Postman
 from pilothouse.logbook import marks
 from pilothouse.logbook.letter import GITHUB, Kind, Letter, LetterState
+from pilothouse.ports.outbox import Hold
 from pilothouse.publish.github.delivery import GithubChannel
 from pilothouse.publish.github.faults import Strange
 from pilothouse.testing.clock import FrozenClock
@@ -374,3 +377,28 @@ def test_pages_are_followed_and_never_to_another_server(forge: FakeGithub, conne
     forge.url = "http://evil.test"
     with pytest.raises(Strange, match="evil"):
         list(fresh.issues(state="all"))
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_clock_that_is_set_back_holds_nothing_up(desk: Desk, connect: Connect, *, restarts: bool) -> None:
+    """Neither what was written by the wrong clock nor what was put off by it is waited for, and the pace holds."""
+    clock, channel = desk.books.clock, connect()
+    begin = clock.now()
+    clock.set_wall(begin + timedelta(days=9))
+    desk.post(make_issue("before"))
+    desk.deliver(channel)
+    postman = Postman(desk.books, channel, wait=desk.books.wait)
+    postman.open()
+    with desk.books.store.write() as tx:
+        tx.outbox.put_hold(Hold(channel=GITHUB, until=clock.now() + timedelta(minutes=5), why="limit"))
+
+    clock.set_wall(begin)
+    desk.post(*(make_issue(f"after-{number}") for number in range(3)))
+    since = clock.monotonic()
+    if restarts:
+        desk.deliver(connect())
+    for _ in range(20):
+        desk.books.wait(postman.turn())
+
+    assert not desk.waiting(GITHUB)
+    assert 3 <= clock.monotonic() - since < 300

@@ -22,7 +22,7 @@ from pilothouse.errors import PilothouseError, StorageFailed
 from pilothouse.logbook.letter import Posted
 from pilothouse.logbook.pace import earliest
 from pilothouse.ports.channel import Channel, Delivered, Gate, Later, NotNow, Outcome, Refused
-from pilothouse.ports.outbox import Hold
+from pilothouse.ports.outbox import HOLD_MAX, PUT_OFF_MAX, Hold
 from pilothouse.ports.store import Transaction
 
 LOOK_SECONDS = 1.0
@@ -31,7 +31,7 @@ PATIENCE_SECONDS = 5.0
 """How long a delivery waits for its next write, before it is put off."""
 DOUBT_SECONDS = 60.0
 """When a delivery that failed in a way nobody foresaw is tried again."""
-WAIT_SECONDS_MAX = 3600.0
+WAIT_SECONDS_MAX = PUT_OFF_MAX.total_seconds()
 LIMIT_SECONDS_LEAST = 60.0
 """The least wait after a limit that does not say for how long it holds."""
 LEAVE_SECONDS = 10.0
@@ -68,11 +68,12 @@ class Postman(Gate):
         self._channel = channel
         self._wait = wait
         self._last_ended: datetime | None = None
+        self._latest: datetime | None = None
         self._passed = 0
 
     def open(self) -> None:
         """Begin anew: a channel that was closed may be set otherwise now, and a write may have ended just before."""
-        self._last_ended = self._books.now()
+        self._last_ended = self._now()
         with self._books.read() as tx:
             hold = tx.outbox.hold(self._channel.name)
         if hold is not None and hold.closed:
@@ -95,7 +96,7 @@ class Postman(Gate):
 
     def turn(self) -> float:
         """Deliver one letter that is due; return after how many seconds there may be more to do, 0 for at once."""
-        name, now = self._channel.name, self._books.now()
+        name, now = self._channel.name, self._now()
         with self._books.read() as tx:
             hold = tx.outbox.hold(name)
             posted = tx.outbox.due(name, now=now)
@@ -117,7 +118,7 @@ class Postman(Gate):
         while (ahead := self._seconds_to_wait()) > 0:
             if ahead > PATIENCE_SECONDS or self._wait(ahead):
                 raise NotNow(max(ahead, LOOK_SECONDS))
-        pace, name, now = self._channel.pace, self._channel.name, self._books.now()
+        pace, name, now = self._channel.pace, self._channel.name, self._now()
         self._passed += 1
         if pace.limits or pace.apart_seconds:
             forget = now - timedelta(seconds=pace.memory_seconds)
@@ -125,10 +126,19 @@ class Postman(Gate):
 
     def passed(self) -> None:
         """Note that the write has had its answer, or never will."""
-        self._last_ended = self._books.now()
+        self._last_ended = self._now()
+
+    def _now(self) -> datetime:
+        """Return the present; where it lies before one that was seen, or before any, no time to come is heeded."""
+        now, name = self._books.now(), self._channel.name
+        if self._latest is None or now < self._latest:
+            self._books.apply(lambda tx: tx.outbox.set_back(name, now=now))
+            self._last_ended = None if self._last_ended is None else min(self._last_ended, now)
+        self._latest = now
+        return now
 
     def _seconds_to_wait(self) -> float:
-        pace, now = self._channel.pace, self._books.now()
+        pace, now = self._channel.pace, self._now()
         if not pace.limits and not pace.apart_seconds:
             return 0.0
         with self._books.read() as tx:
@@ -201,7 +211,8 @@ class Postman(Gate):
             strikes = (hold.strikes if hold is not None else 0) + 1
             doublings = min(strikes - 1, _DOUBLINGS_MAX)
             seconds = min(max(seconds, LIMIT_SECONDS_LEAST) * 2**doublings, WAIT_SECONDS_MAX)
-        now = self._books.now()
+        seconds = min(seconds, HOLD_MAX.total_seconds())
+        now = self._now()
         self._keep_hold(
             begun,
             Hold(channel=self._channel.name, until=now + timedelta(seconds=seconds), why=outcome.why, strikes=strikes),

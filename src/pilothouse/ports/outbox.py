@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from pilothouse.canonical import Json
 from pilothouse.ids import ProductId
 from pilothouse.logbook.letter import Kind, Letter, LetterState, Posted
+
+PUT_OFF_MAX = timedelta(hours=1)
+"""No letter is put off for longer."""
+HOLD_MAX = timedelta(hours=25)
+"""No channel is held for longer, but for one that is closed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +99,14 @@ class Outbox(Protocol):
 
     def note_write(self, channel: str, *, at: datetime, forget_before: datetime) -> None:
         """Keep when a write is begun, and forget those before a time."""
+        ...
+
+    def set_back(self, channel: str, *, now: datetime) -> None:
+        """Heed that the clock may have been set back: nothing of the channel is to wait until it has caught up.
+
+        Writes of a time to come count as of now. What waits longer than `HOLD_MAX`, or a letter than `PUT_OFF_MAX`, was
+        told its time by another clock, and waits no more.
+        """
         ...
 
     def receive(self, source: str, delivery: str, *, now: datetime, forget_before: datetime) -> bool:

@@ -28,6 +28,7 @@ THREAD_NAME_MAX = 100
 ANSWER_SECONDS = 15.0
 SILENT_SECONDS = 15.0
 AILING_SECONDS = 10.0
+SECONDS_MAX = 86_400.0
 NO_FORUM = 220003
 """Discord's word for a channel in which a webhook can open no thread."""
 OF_A_LETTER = frozenset({10003, 10008})
@@ -159,8 +160,8 @@ class DiscordChannel:
         if answer.is_success:
             return body
         if status == HTTPStatus.TOO_MANY_REQUESTS:
-            told = body.get("retry_after")
-            seconds = float(told) if isinstance(told, int | float) else _seconds(answer.headers.get("retry-after"))
+            seconds = _seconds(body.get("retry_after"))
+            seconds = _seconds(answer.headers.get("retry-after")) if seconds is None else seconds
             return Later(seconds=(seconds or 0) + 0.5, why=why, limited=seconds is None)
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return Later(seconds=AILING_SECONDS, why=why, alone=True)
@@ -186,9 +187,12 @@ def _content(posted: Posted, *, before: str = "", limit: int = CONTENT_MAX) -> s
     return (before + marks.fitted(text, limit=room, record=marks.record_of(posted.number))).strip() or "…"
 
 
-def _seconds(told: str | None) -> float | None:
-    try:
-        found = float(told) if told is not None else None
-    except ValueError:
+def _seconds(told: Json) -> float | None:
+    """Return the seconds that a header or a body tells, None where that is no time of at most a day."""
+    if isinstance(told, bool) or not isinstance(told, int | float | str):
         return None
-    return found if found is not None and 0 <= found <= 86_400 else None
+    try:
+        found = float(told)
+    except (ValueError, OverflowError):
+        return None
+    return found if 0 <= found <= SECONDS_MAX else None

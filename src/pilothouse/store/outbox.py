@@ -10,7 +10,7 @@ from pilothouse.canonical import Json
 from pilothouse.errors import Conflict, KeyReused
 from pilothouse.ids import ProductId
 from pilothouse.logbook.letter import COALESCING, Kind, Letter, LetterState, Posted, check_letter
-from pilothouse.ports.outbox import Hold, LetterQuery
+from pilothouse.ports.outbox import HOLD_MAX, PUT_OFF_MAX, Hold, LetterQuery
 from pilothouse.store.connection import Connection, Parameters
 from pilothouse.store.rows import Row, at, instant, maybe_at, strict_json
 
@@ -167,6 +167,13 @@ class StoredOutbox:
         """Keep when a write is begun, and forget those before a time."""
         self._connection.run(self._sql["note_write"], {"channel": channel, "at": instant(at)})
         self._connection.run(self._sql["forget_writes"], {"channel": channel, "before": instant(forget_before)})
+
+    def set_back(self, channel: str, *, now: datetime) -> None:
+        """Heed that the clock may have been set back: nothing of the channel is to wait until it has caught up."""
+        self._connection.run(self._sql["set_writes_back"], {"channel": channel, "now": instant(now)})
+        for name, longest in (("set_hold_back", HOLD_MAX), ("set_letters_back", PUT_OFF_MAX)):
+            parameters: Parameters = {"channel": channel, "now": instant(now), "latest": instant(now + longest)}
+            self._connection.run(self._sql[name], parameters)
 
     # --- hooks
 

@@ -239,6 +239,32 @@ class OutboxConformance:
             assert list(tx.outbox.writes(GITHUB, since=BEGIN)) == [SOON, LATER, LATER]
             assert list(tx.outbox.writes(DISCORD, since=BEGIN)) == [LATER]
 
+    def test_a_clock_that_is_set_back_is_not_waited_for(self, store: Store) -> None:
+        """Times that cannot be are taken for the present, channel by channel; all others stay."""
+        ahead = BEGIN + timedelta(days=9)
+        with store.write() as tx:
+            for channel in (GITHUB, DISCORD):
+                for when in (BEGIN, ahead):
+                    tx.outbox.note_write(channel, at=when, forget_before=BEGIN)
+                tx.outbox.put_hold(Hold(channel=channel, until=ahead, why="limit"))
+                for key, until in (("far", ahead), ("near", LATER)):
+                    posted = tx.outbox.post(make_issue(key, channel=channel), now=BEGIN)
+                    tx.outbox.put_off(posted, until=until, why="ill")
+
+            def told(channel: str) -> tuple[object, ...]:
+                hold = tx.outbox.hold(channel)
+                letters = [tx.outbox.by_key(PRODUCT, channel, key) for key in ("far", "near")]
+                waits = [each.not_before for each in letters if each is not None]
+                return list(tx.outbox.writes(channel, since=BEGIN)), hold and hold.until, waits
+
+            tx.outbox.set_back(GITHUB, now=SOON)
+
+            assert told(GITHUB) == ([BEGIN, SOON], SOON, [SOON, LATER])
+            assert told(DISCORD) == ([BEGIN, ahead], ahead, [ahead, LATER])
+            tx.outbox.put_hold(Hold(channel=GITHUB, until=LATER, why="limit"))
+            tx.outbox.set_back(GITHUB, now=SOON)
+            assert told(GITHUB)[1] == LATER
+
     def test_a_hook_is_received_once(self, store: Store) -> None:
         """And again only when it was forgotten."""
         with store.write() as tx:

@@ -113,6 +113,19 @@ INSERT INTO channel_writes (channel, at) VALUES (:channel, :at);
 -- Forgets the writes to a channel before a time.
 DELETE FROM channel_writes WHERE channel = :channel AND at < :before;
 
+-- name: set_writes_back
+-- Takes the writes to a channel that are said to lie ahead for writes of this moment.
+UPDATE channel_writes SET at = :now WHERE channel = :channel AND at > :now;
+
+-- name: set_hold_back
+-- Ends a hold that lasts longer than any does.
+UPDATE channel_holds SET until = :now WHERE channel = :channel AND until > :latest;
+
+-- name: set_letters_back
+-- Lets the letters that were put off for longer than any is be tried now.
+UPDATE letters SET not_before = :now
+WHERE channel = :channel AND state = 'waiting' AND not_before > :latest;
+
 -- name: receive_hook
 -- Keeps that a hook came, unless it came before.
 INSERT INTO hook_deliveries (source, delivery, received_at) VALUES (:source, :delivery, :now)

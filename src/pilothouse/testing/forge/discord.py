@@ -28,13 +28,17 @@ class Message:
 
 @dataclass(kw_only=True)
 class FakeDiscord:
-    """The chat; `limits` are the next requests to be put off, as `global`, `shared` or `user`."""
+    """The chat; `limits` are the next requests to be put off, as `global`, `shared` or `user`.
+
+    `strange_wait` stands in their answers for the seconds to wait, which no Discord would write.
+    """
 
     clock: Clock
     is_forum: bool = True
     is_deleted: bool = False
     failing: int = 0
     limits: list[str] = field(default_factory=list)
+    strange_wait: Json = None
     messages: list[Message] = field(default_factory=list)
     threads: dict[str, str] = field(default_factory=dict)
     mentions: list[Json] = field(default_factory=list)
@@ -87,6 +91,8 @@ class FakeDiscord:
         seconds = max(self._fills_at - self.clock.monotonic(), 0.65)
         body: dict[str, Json] = {"message": "You are being rate limited.", "retry_after": seconds}
         headers = {"Retry-After": str(int(seconds) + 1), "X-RateLimit-Scope": scope}
+        if self.strange_wait is not None:
+            body["retry_after"] = self.strange_wait
         return Answered(status=429, body={**body, "global": scope == "global"}, headers=headers)
 
     def _take(self, asked: Asked) -> Answered:
