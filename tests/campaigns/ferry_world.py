@@ -67,6 +67,7 @@ class World:
     definition: FerryDefinition = field(default_factory=definition_of)
     now: datetime = START
     commit: str = "c0"
+    ceiling: str = ""
     since: datetime = START
     wait: bool = False
     trials_max: int | None = None
@@ -88,7 +89,7 @@ class World:
             spent_hours=0.0,
             since=self.since,
             trials_max=self.trials_max,
-            commit=self.commit,
+            drifted=bool(self.trials) and self._subject() != self._newest(max(self.trials)).subject,
             ferries=[self.ferries[number] for number in sorted(self.ferries)],
             failures=self.failures,
             opened_at=START - timedelta(minutes=1),
@@ -179,9 +180,7 @@ class World:
                 risk=Risk.LOW,
                 rollback="",
                 source="rules",
-                subject=Subject(
-                    config_digest="c", code_commit=self.commit, evaluation_digest="e", cost_ceiling="", pool="local"
-                ),
+                subject=self._subject(),
                 state=State.OPEN,
                 created_at=self.now,
                 refusal="",
@@ -190,7 +189,7 @@ class World:
 
     def _admit(self, proposal: Proposal) -> None:
         place = self.proposals.index(proposal)
-        if proposal.subject.code_commit != self.commit:
+        if proposal.subject != self._subject():
             self.proposals[place] = replace(proposal, state=State.REJECTED, refusal=f"{DRIFTED}: code_commit")
             return
         self.proposals[place] = replace(proposal, state=State.ADMITTED)
@@ -207,6 +206,19 @@ class World:
             metrics={},
             seconds={},
         )
+
+    def _subject(self) -> Subject:
+        """Return what a proposal would be bound to now."""
+        return Subject(
+            config_digest="c",
+            code_commit=self.commit,
+            evaluation_digest="e",
+            cost_ceiling=self.ceiling,
+            pool="local",
+        )
+
+    def _newest(self, number: int) -> Proposal:
+        return next(each for each in reversed(self.proposals) if each.number == number)
 
     def _submit(self, action: Submit) -> None:
         jobs = self.jobs.setdefault(action.step.key, [])

@@ -67,6 +67,17 @@ def test_code_that_moves_between_the_yes_and_the_launch_is_proposed_anew() -> No
     assert world.launches == [("daily-125m-1", "c1")]
 
 
+def test_a_launch_wants_all_that_was_approved_and_not_the_code_alone() -> None:
+    """Killed between the yes and the launch, started again with another ceiling in the file: it is proposed anew."""
+    world = World()
+    world.act()
+    world.act()
+    world.ceiling = "usd=1000"
+
+    assert world.act() == DraftFerry(number=1)
+    assert world.launches == []
+
+
 @pytest.mark.parametrize("wait", [False, True])
 def test_a_folder_that_never_holds_still_is_not_proposed_for_ever(wait: bool) -> None:
     """A log that grows in the repository voids every proposal: after three a person hears of it, or it rests."""

@@ -42,12 +42,13 @@ DRIFTS_MAX, DRIFT_MINUTES = 3, 10
 class FerryFacts(Facts):
     """What the ferry's loop needs to know besides.
 
-    `commit` is that of the working folder now. `failures` holds, by step key, how its launches failed, oldest first.
-    `opened_at` is when the campaign was opened. `drifts` counts the proposals that drifted within the last
+    `drifted` says that the open ferry's proposal is bound to another subject than the present one: config, code commit,
+    evaluation, cost ceiling or pool have changed since. `failures` holds, by step key, how its launches failed, oldest
+    first. `opened_at` is when the campaign was opened. `drifts` counts the proposals that drifted within the last
     `DRIFT_MINUTES`. `wait` says that the loop waits for ticks and for the gate instead of leaving.
     """
 
-    commit: str
+    drifted: bool
     ferries: Sequence[Ferry]
     failures: Mapping[str, Sequence[Failure]]
     opened_at: datetime
@@ -254,7 +255,7 @@ def _patched(facts: FerryFacts, trial: Trial, again: Submit, failure: Failure) -
     proposal = facts.proposals[trial.number]
     if proposal.why_not_identical.startswith(relaunch_words(again.generation)):
         return _launch(facts, trial, again)
-    if proposal.subject.code_commit != facts.commit:
+    if facts.drifted:
         return DraftFerry(
             number=trial.number, patch=f"{relaunch_words(again.generation)} for this failure: {failure.signature}"
         )
@@ -265,11 +266,11 @@ def _patched(facts: FerryFacts, trial: Trial, again: Submit, failure: Failure) -
 
 
 def _launch(facts: FerryFacts, trial: Trial, action: Submit) -> Action:
-    """Launch what the gate has let through; code that has moved since is proposed anew."""
+    """Launch what the gate has let through; what has drifted since is proposed anew."""
     proposal = facts.proposals[trial.number]
     if proposal.state is State.OPEN:
         return Admit(proposal=proposal)
-    if proposal.state is State.REJECTED or proposal.subject.code_commit != facts.commit:
+    if proposal.state is State.REJECTED or facts.drifted:
         before = proposal.why_not_identical
         patch = before if before.startswith(relaunch_words(action.generation)) else ""
         return DraftFerry(number=trial.number, patch=patch)

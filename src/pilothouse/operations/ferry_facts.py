@@ -14,10 +14,11 @@ from pilothouse.campaigns.record import Campaign, TrialState
 from pilothouse.errors import PilothouseError
 from pilothouse.logbook.letter import GITHUB
 from pilothouse.operations.campaign_facts import SECONDS_PER_HOUR, Session, step_facts
+from pilothouse.operations.draft_proposal import subject_of
 from pilothouse.operations.ferry_runs import failures_of
 from pilothouse.ports.sources import History, Issues
 from pilothouse.ports.store import Transaction
-from pilothouse.proposals.gate import DRIFTED
+from pilothouse.proposals.gate import DRIFTED, drift
 from pilothouse.proposals.proposal import Proposal, State
 from pilothouse.proposals.window import Commits, IncidentSeen, IssueSeen, LastFerry, Window
 
@@ -39,6 +40,7 @@ def ferry_facts(
     product, name = campaign.product, campaign.name
     trials, ferries = tx.campaigns.trials(product, name), tx.ferries.listed(product, name)
     proposals = tx.proposals.listed(product, name)
+    newest = {each.number: each for each in proposals}
     known = {ferry.number: ferry for ferry in ferries}
     running = [trial for trial in trials if trial.state is TrialState.RUNNING]
     keys = [step.key for trial in running for step in steps_of(definition, trial, known[trial.number])]
@@ -46,12 +48,12 @@ def ferry_facts(
         step=step_facts(tx, product),
         trials=trials,
         promotions=tx.campaigns.promotions(product, name),
-        proposals={each.number: each for each in proposals},
+        proposals=newest,
         spent_hours=tx.jobs.seconds_spent(product, campaign=name) / SECONDS_PER_HOUR,
         since=session.since,
         trials_max=session.trials_max,
         moved=moment.moved,
-        commit=moment.commit,
+        drifted=any(_has_drifted(tx, definition, campaign, newest[trial.number], moment) for trial in running),
         ferries=ferries,
         failures={key: failures_of(tx, campaign, key) for key in keys},
         opened_at=campaign.created_at,
@@ -59,6 +61,13 @@ def ferry_facts(
         drifts=sum(_drifted(each) and each.created_at > moment.now - _LATELY for each in proposals),
         wait=moment.wait,
     )
+
+
+def _has_drifted(
+    tx: Transaction, definition: FerryDefinition, campaign: Campaign, proposal: Proposal, moment: FerryMoment
+) -> bool:
+    now = subject_of(tx, definition, campaign, config=proposal.config, code_commit=moment.commit)
+    return bool(drift(proposal.subject, now))
 
 
 _LATELY = timedelta(minutes=DRIFT_MINUTES)
