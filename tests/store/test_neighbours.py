@@ -17,17 +17,25 @@ from pilothouse.fleet.factory import Factory, FactoryState
 from pilothouse.fleet.job import Placed
 from pilothouse.fleet.stages import Stage
 from pilothouse.ids import JobId, ProductId, ProposalId
+from pilothouse.logbook.letter import GITHUB, Kind, Letter, Posted
+from pilothouse.ports.outbox import LetterQuery
 from pilothouse.ports.store import Store, Transaction
+from pilothouse.proposals.agent_run import AgentIncident, AgentRun
 from pilothouse.proposals.proposal import State
+from pilothouse.proposals.waiver import Standing
 from pilothouse.store.postgres.store import PostgresStore
 from pilothouse.store.sqlite.store import SqliteStore
 from pilothouse.testing import values
 from pilothouse.testing.clock import BEGIN
+from pilothouse.testing.ferries_conformance import CLOSED, FERRY, MONITOR, RUN
+from pilothouse.testing.gate_conformance import WAIVER, admission
+from pilothouse.testing.outbox_conformance import make_issue, make_letter
 from pilothouse.testing.values import BOOT, CAMPAIGN, FACTORY
 
 ONE, OTHER = ProductId("demo"), ProductId("other")
 LATER = BEGIN + timedelta(seconds=1)
 CONTENT = values.make_digest("weights")
+AT: Mapping[str, Any] = {"campaign": CAMPAIGN, "at": BEGIN}
 
 
 @pytest.fixture(name="store", params=["sqlite", "postgres"])
@@ -63,6 +71,41 @@ def fill(tx: Transaction, product: ProductId) -> None:
     tx.proposals.approve(values.make_approval(product=product))
     for thread in (CAMPAIGN, f"notes-{product}"):
         tx.entries.append(values.make_entry(product=product, thread=thread))
+    fill_gate(tx, product)
+    tx.ferries.put(replace(FERRY, product=product))
+    tx.ferries.put_monitor(replace(MONITOR, product=product))
+    issue = tx.outbox.post(make_issue(product=product), now=BEGIN)
+    tx.outbox.sent(issue, remote="7", answer={}, now=BEGIN)
+    tx.outbox.post(status_of(product, "begun"), now=BEGIN)
+
+
+def fill_gate(tx: Transaction, product: ProductId) -> None:
+    """Store how the product's proposal came about and passed the gate."""
+    proposal = proposal_of(product)
+    tx.waivers.grant(replace(WAIVER, product=product))
+    tx.waivers.admit(replace(admission(1, waiver=WAIVER.id), product=product, proposal=proposal))
+    tx.agents.keep(AgentRun(product=product, proposal=proposal, charged_usd=0.5, record={}, **AT))
+    tx.agents.note(
+        AgentIncident(
+            product=product, proposal=proposal, diagnosis="file", evidence="open", occurrences=1, response="held", **AT
+        )
+    )
+
+
+def status_of(product: ProductId, text: str) -> Letter:
+    """Return the status of the product's issue."""
+    return replace(make_letter("run-1/status", kind=Kind.STATUS, body={"text": text}), product=product)
+
+
+def product_of(row: Any) -> ProductId:
+    """Return whose row it is."""
+    match row:
+        case Posted():
+            return row.letter.product
+        case Standing():
+            return row.waiver.product
+    owner: ProductId = row.product
+    return owner
 
 
 def told(tx: Transaction, product: ProductId) -> Mapping[str, list[Any]]:
@@ -91,6 +134,15 @@ def told(tx: Transaction, product: ProductId) -> Mapping[str, list[Any]]:
         "jobs of the campaign": list(tx.jobs.listed(product, campaign=CAMPAIGN, limit=9)),
         "jobs by keys": list(tx.jobs.by_keys(product, ["step/1"])),
         "jobs like": list(tx.jobs.keys_like(product, "step/")),
+        "waivers": list(tx.waivers.standing(product, CAMPAIGN)),
+        "admission": [tx.waivers.admission(product, proposal_of(product))],
+        "agent's runs": list(tx.agents.runs(product, CAMPAIGN)),
+        "agent's incidents": list(tx.agents.incidents(product, CAMPAIGN)),
+        "ferry": [tx.ferries.by_run(product, RUN)],
+        "ferries": list(tx.ferries.listed(product, CAMPAIGN)),
+        "monitor": [tx.ferries.monitor(product, RUN)],
+        "letter": [tx.outbox.by_key(product, GITHUB, "run-1/status")],
+        "letters": list(tx.outbox.listed(LetterQuery(product=product, kind=Kind.STATUS))),
     }
 
 
@@ -103,6 +155,10 @@ def change(tx: Transaction, product: ProductId) -> None:
     tx.campaigns.put_trial(values.make_trial(1, product=product, verdict=values.make_verdict()))
     tx.campaigns.count_look(product, CAMPAIGN, "golden", published=0.5)
     tx.proposals.move(product, proposal_of(product), state=State.REJECTED, refusal="no")
+    tx.waivers.end(product, WAIVER.id, by="bob", now=LATER)
+    tx.ferries.put_monitor(replace(MONITOR, product=product, owner="bob"))
+    tx.ferries.put(replace(CLOSED, product=product))
+    tx.outbox.post(status_of(product, "ended"), now=LATER)
     session = tx.factories.last_session(product, FACTORY)
     assert session is not None
     tx.factories.close_session(session.session.number, now=LATER, why="it goes")
@@ -121,8 +177,9 @@ def test_what_is_read_of_one_product_is_its_own(store: Store, first: ProductId, 
         assert told(tx, first) == alone
         for product in (first, second):
             for what, rows in told(tx, product).items():
-                assert [each.product for each in rows if each is not None] == [product], what
+                assert [product_of(each) for each in rows if each is not None] == [product], what
             assert tx.jobs.seconds_spent(product, campaign=CAMPAIGN) == 2.5
+            assert [each.used for each in tx.waivers.standing(product, CAMPAIGN)] == [1]
             assert set(tx.entries.threads(product)) == {CAMPAIGN, f"notes-{product}"}
 
 
@@ -143,6 +200,7 @@ def test_what_is_changed_of_one_product_is_its_own(store: Store) -> None:
         after = told(tx, ONE)
         changed = {what for what in mine if mine[what] != after[what]}
         assert changed >= {"campaign", "trials", "golden sets", "proposal", "factory", "factories"}
+        assert changed >= {"waivers", "ferry", "ferries", "monitor", "letter", "letters"}
 
 
 def test_no_proposal_is_found_or_moved_under_another_product(store: Store) -> None:
@@ -152,5 +210,22 @@ def test_no_proposal_is_found_or_moved_under_another_product(store: Store) -> No
         fill(tx, OTHER)
 
         assert tx.proposals.get(OTHER, proposal_of(ONE)) is None
+        assert tx.waivers.admission(OTHER, proposal_of(ONE)) is None
         with pytest.raises(NotFound):
             tx.proposals.move(OTHER, proposal_of(ONE), state=State.REJECTED, refusal="no")
+
+
+def test_a_letter_waits_for_those_of_its_own_product_only(store: Store) -> None:
+    """Neither for a neighbour's comment on an issue of the same key, nor is one due because the neighbour's arrived."""
+    with store.write() as tx:
+        other = tx.outbox.post(make_issue(product=OTHER), now=BEGIN)
+        tx.outbox.sent(other, remote="7", answer={}, now=BEGIN)
+        mine = tx.outbox.post(make_issue(product=ONE), now=LATER)
+        comment = tx.outbox.post(replace(make_letter("a"), product=ONE), now=BEGIN)
+        assert tx.outbox.due(GITHUB, now=BEGIN) is None
+
+        tx.outbox.sent(mine, remote="8", answer={}, now=BEGIN)
+        assert tx.outbox.due(GITHUB, now=BEGIN) == comment
+        tx.outbox.put_off(comment, until=LATER, why="ill")
+        theirs = tx.outbox.post(replace(make_letter("a"), product=OTHER), now=BEGIN)
+        assert tx.outbox.due(GITHUB, now=BEGIN) == theirs
