@@ -14,13 +14,14 @@ from pilothouse.campaigns.ferry_definition import FerryDefinition
 from pilothouse.campaigns.ferry_plan import Asked
 from pilothouse.campaigns.record import Campaign
 from pilothouse.fleet.job import Job
-from pilothouse.ids import CampaignName, ProductId, ProposalId
+from pilothouse.ids import CampaignName, ProductId, ProposalId, RunId
 from pilothouse.operations.admit_proposal import admit_proposal
 from pilothouse.operations.approve_proposal import ApprovalRequest, approve_proposal
 from pilothouse.operations.cancel import cancel
 from pilothouse.operations.ferry_draft import Drafting, draft_ferry
 from pilothouse.operations.ferry_facts import Material
 from pilothouse.operations.ferry_launch import launch_ferry, underway
+from pilothouse.operations.ferry_watch import own_monitor
 from pilothouse.operations.open_campaign import open_campaign
 from pilothouse.ports.store import Transaction
 from pilothouse.proposals.proposal import Proposal
@@ -104,6 +105,9 @@ def test_a_relaunch_of_a_ferry_that_sails_proposes_the_very_change_that_was_appr
     assert again.why_not_identical.startswith(patch)
     assert relaunched.id == f"{job.id}-r2"
     assert relaunched.key.rpartition("#")[0] == job.key.rpartition("#")[0]
+    with store.write() as tx:
+        taken = own_monitor(tx, PRODUCT, RunId(relaunched.id), owner="grace", given_by="ada", now=START)
+    assert (taken.run, taken.owner) == (job.id, "grace")
 
 
 def test_a_relaunch_whose_step_is_another_one_has_a_name_of_its_own(store: SqliteStore) -> None:

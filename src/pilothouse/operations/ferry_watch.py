@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pilothouse.campaigns.ferry_definition import FerryDefinition
 from pilothouse.campaigns.ferry_letters import status_letter
-from pilothouse.campaigns.ferry_record import Monitor
+from pilothouse.campaigns.ferry_record import Ferry, Monitor
 from pilothouse.campaigns.ferry_watch import Seen, Standing, is_due, is_stale, look, progress_words
 from pilothouse.campaigns.kinds import definition_of
 from pilothouse.campaigns.record import Campaign
@@ -17,6 +17,7 @@ from pilothouse.logbook import ferry_pages as pages
 from pilothouse.logbook.entry import NewEntry
 from pilothouse.operations.ferry_launch import status_of, underway
 from pilothouse.operations.ferry_post import post_all, sender_of
+from pilothouse.operations.ferry_runs import RUNS_READ
 from pilothouse.operations.record_entry import record_entry
 from pilothouse.ports.store import Transaction
 
@@ -71,11 +72,13 @@ def own_monitor(
     A run is watched by one owner. Another one takes over by naming whom from, or when nobody has looked for long;
     otherwise it is `Conflict`.
     """
-    ferry, monitor = tx.ferries.by_run(product, run), tx.ferries.monitor(product, run)
+    ferry = tx.ferries.by_run(product, run) or _ferry_of_launch(tx, product, run)
+    monitor = None if ferry is None else tx.ferries.monitor(product, ferry.run)
     if ferry is None or monitor is None:
         raise NotFound(
             f"no ferry's run is named {run!r}", fix="`pilothouse run list` shows the runs; a ferry's is watched"
         )
+    run = ferry.run
     campaign = tx.campaigns.get(product, ferry.campaign)
     assert campaign is not None, f"ferry {run} has no campaign"
     definition = definition_of(campaign.definition)
@@ -110,3 +113,11 @@ def own_monitor(
         post_all(tx, sender.said(f"handover-{now:%Y%m%dT%H%M%SZ}", text), now=now)
         post_all(tx, status_letter(sender, status_of(after, now=now)), now=now)
     return after
+
+
+def _ferry_of_launch(tx: Transaction, product: ProductId, run: RunId) -> Ferry | None:
+    """Return the ferry that was launched again under this name."""
+    known = tx.campaigns.runs(product, campaign=None, limit=RUNS_READ)
+    launch = next((each for each in known if each.id == run), None)
+    ferries = () if launch is None else tx.ferries.listed(product, launch.campaign)
+    return next((each for each in ferries if launch is not None and each.number == launch.trial), None)
