@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pilothouse.canonical import Json
 from pilothouse.errors import ArtifactDamaged
+from pilothouse.factory.plain_file import open_plain
 from pilothouse.fleet.job import Artifact, Cost
 from pilothouse.fleet.wire import finite, number_from_json
 from pilothouse.monitoring.quoted import storable
@@ -39,13 +40,10 @@ class Summary:
 def read_summary(folder: Path) -> Summary | None:
     """Read the summary, or None if the program has left none."""
     for name in SUMMARIES:
-        path = folder / name
-        if not path.exists():
-            continue
         try:
-            if path.is_symlink() or path.stat().st_size > _SUMMARY_BYTES_MAX:
-                return Summary(problem=f"{name} is a link, or larger than {_SUMMARY_BYTES_MAX} bytes")
-            return _parse(name, json.loads(path.read_bytes()))
+            return _parse(name, json.loads(_content(folder / name)))
+        except FileNotFoundError:
+            continue
         except (OSError, ValueError, RecursionError) as error:
             return Summary(problem=f"{name} cannot be read: {error}")
     return None
@@ -57,17 +55,23 @@ def program_summary(folder: Path) -> Json:
     A number that JSON does not know comes as its text.
     """
     for name in SUMMARIES:
-        path = folder / name
-        if not path.exists():
-            continue
         try:
-            if path.is_symlink() or path.stat().st_size > _SUMMARY_BYTES_MAX:
-                return None
-            document = finite(json.loads(path.read_bytes()))
+            document = finite(json.loads(_content(folder / name)))
+        except FileNotFoundError:
+            continue
         except (OSError, ValueError, RecursionError):
             return None
         return document if isinstance(document, dict) else None
     return None
+
+
+def _content(path: Path) -> bytes:
+    """Return what stands in the summary; what is no plain file, or too large, is an `OSError` or a `ValueError`."""
+    with open_plain(path) as file:
+        content = file.read(_SUMMARY_BYTES_MAX + 1)
+    if len(content) > _SUMMARY_BYTES_MAX:
+        raise ValueError(f"it is larger than {_SUMMARY_BYTES_MAX} bytes")
+    return content
 
 
 class PromiseBroken(Exception):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pilothouse.canonical import Json
+from pilothouse.factory.plain_file import NotPlain, open_plain
 from pilothouse.fleet.job import Progress
 from pilothouse.fleet.wire import number_from_json
 from pilothouse.monitoring.divergence import Course, course_of, is_loss
@@ -53,13 +54,13 @@ class Metrics:
     def read(self) -> bool:
         """Take in what was appended since the last call, and say whether there was anything."""
         try:
-            with self.path.open("rb") as stream:
+            with open_plain(self.path) as stream:
                 if os.fstat(stream.fileno()).st_size < self._offset:
                     # The file was made anew; what it says from its start on is news.
                     self._offset, self._partial = 0, b""
                 stream.seek(self._offset)
                 return self._take_all(stream.read)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotPlain):
             return False
 
     def _take_all(self, read: Callable[[int], bytes]) -> bool:

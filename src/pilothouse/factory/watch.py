@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pilothouse.factory.heart import Hold
 from pilothouse.factory.metrics import Metrics
+from pilothouse.factory.plain_file import open_plain
 from pilothouse.fleet.job import Progress
 from pilothouse.monitoring.quoted import plain
 from pilothouse.ports.launcher import Handle
@@ -137,7 +138,7 @@ def watch(
 def tail(path: Path, *, bytes_max: int = 64 << 10) -> str:
     """Return the last part of a log as text; empty if there is none."""
     try:
-        with path.open("rb") as stream:
+        with open_plain(path) as stream:
             stream.seek(max(0, os.fstat(stream.fileno()).st_size - bytes_max))
             return stream.read(bytes_max).decode("utf-8", errors="replace")
     except OSError:
