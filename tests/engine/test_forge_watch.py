@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import pytest
@@ -62,6 +62,34 @@ class Watched:
         )
         self.deliver()
 
+    def publish_another(self, *, meanwhile: Callable[[str], None] = lambda _: None) -> None:
+        """Open a newer pull request for the same proposal; `meanwhile` comes between it and its branch."""
+        branch = "ferry/2"
+        self.post_again("run-1/commit", {"branch": branch})
+        meanwhile(branch)
+        self.post_again("run-1/pull", {"head": branch})
+
+    def post_again(self, key: str, other: Mapping[str, Json]) -> None:
+        """Post a letter again under a key of its own, with another branch, and let it arrive."""
+        with self.engine.read() as tx:
+            posted = tx.outbox.by_key(PRODUCT, GITHUB, key)
+        assert posted is not None
+        letter = replace(posted.letter, key=f"{key}-2", body={**posted.letter.body, **other})
+        self.engine.apply(lambda tx: tx.outbox.post(letter, now=self.clock.now()))
+        self.deliver()
+
+    def sneak(self, branch: str = "ferry/1") -> None:
+        """Push to the branch as somebody else."""
+        state = self.forge.state
+        commit = state.add_commit(
+            tree=state.add_tree({"daily.toml": "lr = 2\n"}),
+            parent=state.refs[f"heads/{branch}"],
+            message="Sneaky",
+            at=self.clock.now(),
+            author="mallory",
+        )
+        state.refs[f"heads/{branch}"] = commit.sha
+
     def deliver(self) -> None:
         """Let every letter arrive."""
 
@@ -83,11 +111,11 @@ class Watched:
         """The pull request on the forge."""
         return self.forge.state.issues[1]
 
-    def say(self, text: str, login: str = "alice") -> None:
+    def say(self, text: str, login: str = "alice", *, on: int = 1) -> None:
         """Comment on it."""
         self.clock.advance(5)
         account = self.forge.state.account(login)
-        self.forge.state.add_comment(self.pull, account, text, now=self.clock.now())
+        self.forge.state.add_comment(self.forge.state.issues[on], account, text, now=self.clock.now())
 
     def approvals(self) -> list[Approval]:
         """Return what was recorded."""
@@ -167,18 +195,31 @@ def test_a_command_that_does_not_count_is_answered_once(watched: Watched) -> Non
 
 def test_a_push_by_somebody_else_voids_the_word(watched: Watched) -> None:
     """What was proposed is what may be approved."""
-    state = watched.forge.state
-    commit = state.add_commit(
-        tree=state.add_tree({"daily.toml": "lr = 2\n"}),
-        parent=state.refs["heads/ferry/1"],
-        message="Sneaky",
-        at=watched.clock.now(),
-        author="mallory",
-    )
-    state.refs["heads/ferry/1"] = commit.sha
+    watched.sneak()
     watched.say(f"/pilothouse approve {watched.proposal.subject.digest()}")
 
     assert watched.watch.look() == 0
+
+
+def test_a_push_between_commit_and_pull_request_voids_the_word_too(watched: Watched) -> None:
+    """What was proposed is the commit of ours, and not what the branch held when the pull request was opened."""
+    watched.publish_another(meanwhile=watched.sneak)
+    watched.forge.state.issues[1].state = "closed"
+    number = max(watched.forge.state.issues)
+    watched.say(f"/pilothouse approve {watched.proposal.subject.digest()}", on=number)
+
+    assert watched.watch.look() == 0
+    assert not watched.approvals()
+
+
+def test_a_pull_request_that_is_gone_keeps_no_other_from_being_read(watched: Watched) -> None:
+    """The word on the older one counts, and the missing one is told once."""
+    watched.publish_another()
+    newest = max(watched.forge.state.issues)
+    watched.forge.state.issues[newest].deleted = True
+    watched.say(f"/pilothouse approve {watched.proposal.subject.digest()}")
+
+    assert [watched.watch.look() for _ in range(2)] == [1, 0]
 
 
 def test_a_proposal_that_moved_on_is_not_looked_at(watched: Watched) -> None:

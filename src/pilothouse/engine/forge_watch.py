@@ -38,10 +38,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """A pull request of ours, and the open proposals of its campaign."""
+    """A pull request of ours, the open proposals of its campaign, and the commit that was proposed by it."""
 
     letter: Posted
     proposals: Sequence[Proposal]
+    head: str
 
 
 class Bell:
@@ -94,25 +95,27 @@ class ForgeWatch:
         number = opened.letter.answer.get("number")
         assert isinstance(number, int), f"a pull request that was opened has a number: {opened.letter.answer}"
         seen = self._forge.pull_request(number, worth_reading=[COMMAND])
+        if seen is None:
+            self._tell_gone(opened.letter)
+            return 0
         if not seen.is_open:
             return 0
         recorded = 0
         for remark in seen.remarks:
             proposal = _meant(remark, opened.proposals)
-            ruling = rule(remark, self._subject(proposal, opened.letter, seen.head))
+            ruling = rule(remark, self._subject(proposal, opened, seen.head))
             if isinstance(ruling, Granted):
                 recorded += self._record(proposal, ruling)
             elif isinstance(ruling, NotCounted):
                 self._tell(opened.letter, remark, ruling)
         return recorded
 
-    def _subject(self, proposal: Proposal, letter: Posted, head: str) -> Subject:
-        proposed = letter.answer.get("head")
+    def _subject(self, proposal: Proposal, opened: Opened, head: str) -> Subject:
         return Subject(
             digest=proposal.subject.digest(),
             head=head,
-            proposed_head=proposed if isinstance(proposed, str) else "",
-            proposed_at=letter.posted_at,
+            proposed_head=opened.head,
+            proposed_at=opened.letter.posted_at,
             approvers=self._forge.approvers,
         )
 
@@ -134,6 +137,11 @@ class ForgeWatch:
             return self._engine.apply(act)
         except (Conflict, NotFound):
             return 0
+
+    def _tell_gone(self, letter: Posted) -> None:
+        if letter.remote not in self._told:
+            self._told.add(letter.remote)
+            _log.warning("pull request %s is not there any more", letter.remote, extra={"action": "forge_unread"})
 
     def _tell(self, letter: Posted, remark: Remark, ruling: NotCounted) -> None:
         """Tell once why a command does not count: in the log, and where its author may write, on the pull request."""
@@ -176,8 +184,20 @@ def open_pull_requests(tx: Transaction) -> Sequence[Opened]:
         text = str(posted.letter.body.get("text", ""))
         opened = [each for each in proposals if each.state is State.OPEN and each.subject.digest() in text]
         if opened:
-            found.append(Opened(letter=posted, proposals=opened))
+            found.append(Opened(letter=posted, proposals=opened, head=_proposed_head(tx, posted)))
     return found
+
+
+def _proposed_head(tx: Transaction, posted: Posted) -> str:
+    """Return our newest commit on the pull request's branch; without one of ours, the head that it was opened with.
+
+    Between the two somebody may have pushed, and what the forge called the head is theirs then.
+    """
+    letter = posted.letter
+    query = LetterQuery(product=letter.product, channel=letter.channel, state=LetterState.SENT, kind=Kind.COMMIT)
+    commits = [each for each in tx.outbox.listed(query) if each.letter.body.get("branch") == letter.body.get("head")]
+    told = commits[0].answer.get("sha") if commits else posted.answer.get("head")
+    return told if isinstance(told, str) else ""
 
 
 @contextmanager

@@ -28,9 +28,9 @@ class Forge(Protocol):
         """The logins whose word counts, in lower case."""
         ...
 
-    def pull_request(self, number: int, *, worth_reading: Sequence[str]) -> PullRequestSeen:
+    def pull_request(self, number: int, *, worth_reading: Sequence[str]) -> PullRequestSeen | None:
         """Return a pull request with those of its comments and reviews that hold one of these words.
 
-        `OperationFailed` when the forge does not answer.
+        None where it is gone. `OperationFailed` when the forge does not answer.
         """
         ...

@@ -9,6 +9,7 @@ from pilothouse.ports.forge import PullRequestSeen
 from pilothouse.proposals.forge_approval import Remark
 from pilothouse.proposals.window import SHOWN_MAX, IssueSeen
 from pilothouse.publish import fields
+from pilothouse.publish.github.faults import Gone, Missing
 from pilothouse.publish.github.repository import Repository, Table, stamp
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -61,9 +62,12 @@ class GithubForge:
         """The logins whose word counts, in lower case."""
         return self._approvers
 
-    def pull_request(self, number: int, *, worth_reading: Sequence[str]) -> PullRequestSeen:
-        """Return a pull request with those of its comments and reviews that hold one of these words."""
-        told = self._repository.pull_request(number)
+    def pull_request(self, number: int, *, worth_reading: Sequence[str]) -> PullRequestSeen | None:
+        """Return a pull request with those of its comments and reviews that hold one of these words; None if gone."""
+        try:
+            told = self._repository.pull_request(number)
+        except (Missing, Gone):
+            return None
         said = [*self._repository.comments(number), *self._repository.reviews(number)]
         worth = [each for each in said if any(word in fields.text(each, "body") for word in worth_reading)]
         # One who is not listed is refused anyway: no request is spent on them.
