@@ -258,17 +258,22 @@ def test_unknown_cost_is_not_zero(tmp_path: Path) -> None:
     ("name", "output", "usage"),
     [
         ("codex", lines(CODEX), Usage(turns=2, tokens_in=12, tokens_cached=2, tokens_out=3, session="t1")),
+        (
+            "codex",
+            lines([*CODEX, {"type": "turn.completed", "usage": {"input_tokens": 1}}]),
+            Usage(turns=3, tokens_in=13, session="t1"),
+        ),
         ("codex", b"no json at all", Usage()),
         ("claude", json.dumps({**CLAUDE, "total_cost_usd": "free"}).encode(), None),
         ("claude", b"", Usage()),
         ("claude", json.dumps({"total_cost_usd": -1, "num_turns": True, "usage": []}).encode(), Usage()),
         ("opencode", lines(OPENCODE), Usage(turns=2, tokens_in=10, tokens_cached=2, tokens_out=3, cost_usd=0.03)),
-        ("opencode", lines([*OPENCODE, {"type": "step_finish", "part": {}}]), None),
+        ("opencode", lines([*OPENCODE, {"type": "step_finish", "part": {}}]), Usage(turns=3)),
         ("aider", b"Cost: $0.02", Usage()),
     ],
 )
 def test_usage_is_what_was_told_and_no_more(name: str, output: bytes, usage: Usage | None) -> None:
-    """A cost that is missing, or no number, is unknown."""
+    """A cost or a count that is missing once, or no number, is unknown as a whole, and never zero."""
     found = preset(name).usage(output)
 
     assert found == usage if usage is not None else found.cost_usd is None

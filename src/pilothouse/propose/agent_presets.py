@@ -99,24 +99,22 @@ def _aider(setting: Setting) -> Sequence[str]:
 
 def _codex_usage(output: bytes) -> Usage:
     """Read Codex's lines of JSON: it tells tokens, and no money."""
-    turns, tokens, session = 0, dict.fromkeys(("input_tokens", "cached_input_tokens", "output_tokens"), 0), ""
+    told, session = [], ""
     for line in _lines(output):
         match line.get("type"):
             case "thread.started":
                 session = _text(line.get("thread_id"))
             case "turn.completed":
-                turns += 1
-                told = _table(line.get("usage"))
-                tokens = {name: count + (_count(told.get(name)) or 0) for name, count in tokens.items()}
+                told.append(_table(line.get("usage")))
             case _:
                 continue
-    if turns == 0:
+    if not told:
         return Usage(session=session)
     return Usage(
-        turns=turns,
-        tokens_in=tokens["input_tokens"],
-        tokens_cached=tokens["cached_input_tokens"],
-        tokens_out=tokens["output_tokens"],
+        turns=len(told),
+        tokens_in=_sum(_count(each.get("input_tokens")) for each in told),
+        tokens_cached=_sum(_count(each.get("cached_input_tokens")) for each in told),
+        tokens_out=_sum(_count(each.get("output_tokens")) for each in told),
         session=session,
     )
 
@@ -234,5 +232,7 @@ def _money(value: Json) -> float | None:
 
 
 def _sum(counts: Iterator[int | None]) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None
+    """Return the sum, None where one of them is not known."""
+    every = list(counts)
+    known = [count for count in every if count is not None]
+    return sum(known) if len(known) == len(every) else None
