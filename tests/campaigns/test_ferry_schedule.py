@@ -6,8 +6,11 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from pilothouse.campaigns.ferry_letters import seal_of
+from pilothouse.campaigns.ferry_record import Ferry, numbered, run_name
 from pilothouse.campaigns.ferry_schedule import MISSED_MAX, Due, Schedule
 from pilothouse.errors import BadValue
+from pilothouse.ids import CampaignName, ProductId, RunId
 
 BERLIN = Schedule.read("30 2 * * *", zone="Europe/Berlin")
 
@@ -76,3 +79,22 @@ def test_what_is_no_schedule_is_refused_with_its_mend(cron: str, zone: str, said
     """The message names the value."""
     with pytest.raises(BadValue, match=said):
         Schedule.read(cron, zone=zone)
+
+
+@pytest.mark.parametrize("number", [1, 2, 13])
+def test_a_seal_carries_the_day_of_its_run_and_not_that_of_another_zone_or_draft(number: int) -> None:
+    """06:00 in Tokyo is the evening before in UTC, and a proposal may be drafted anew on a later day."""
+    table = Schedule.read("0 6 * * *", zone="Asia/Tokyo")
+    tick = table.upcoming(utc(11, 21, 12), count=1)[0]
+    ferry = Ferry(
+        product=ProductId("default"),
+        campaign=CampaignName("daily"),
+        number=1,
+        run=RunId(numbered(run_name(campaign="daily", size="125m", day=table.day(tick)), number)),
+        tick=tick,
+        drafted_at=tick,
+        considered={},
+    )
+
+    assert seal_of(ferry, form="daily", commit="c" * 40) == f"ferry/daily/20261122/{ferry.run}"
+    assert ferry.run.startswith("daily-125m-2026-11-22")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pilothouse.campaigns.ferry_definition import FerryDefinition
-from pilothouse.campaigns.ferry_record import Ferry
+from pilothouse.campaigns.ferry_record import Ferry, day_of
 from pilothouse.canonical import Json
 from pilothouse.ids import ProductId
 from pilothouse.logbook import ferry_pages as pages
@@ -178,7 +178,7 @@ def seal_of(ferry: Ferry, *, form: str, commit: str) -> str:
     """Return the tag of a ferry's seal, empty where the commit is none that could be tagged: changed files, no git."""
     if form == "canary" or len(commit) != SHA_CHARACTERS:
         return ""
-    return f"ferry/{form}/{ferry.drafted_at:%Y%m%d}/{ferry.run}"
+    return f"ferry/{form}/{day_of(ferry.run):%Y%m%d}/{ferry.run}"
 
 
 def labels_of(form: str) -> list[Json]:

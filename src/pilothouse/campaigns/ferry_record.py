@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
 from pilothouse.canonical import Json
 from pilothouse.ids import CampaignName, JobId, ProductId, RunId
+
+_STAMP = re.compile(r"-(\d{4}-\d\d-\d\d)(?:-\d+)?$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,13 @@ def run_name(*, campaign: str, size: str, day: date) -> str:
     """Return the date-stamped name, such as `daily-125m-2026-11-22`; the size is not said twice."""
     stem = campaign if campaign.endswith(f"-{size}") else f"{campaign}-{size}"
     return f"{stem}-{day.isoformat()}"
+
+
+def day_of(run: RunId) -> date:
+    """Return the date that a run's name is stamped with: that of its tick where the schedule lives."""
+    found = _STAMP.search(run)
+    assert found is not None, f"{run} is no name of a ferry's run"
+    return date.fromisoformat(found[1])
 
 
 def numbered(name: str, number: int) -> str:
