@@ -114,6 +114,9 @@ def test_the_recipe_s_own_block_is_replaced_and_no_other() -> None:
         (('size = "125m"', 'size = "125m"\n[ferry.schedule]\ncron = "0 25 * * *"'), "Bad hour"),
         (('size = "125m"', 'size = "125m"\n[ferry.schedule]\ncron = "0 2 * * *"\nzone = "Moon"'), "no time zone"),
         (('size = "125m"', 'size = "12 5"'), "size"),
+        (('size = "125m"', 'size = "125m"\ntemplate = "../daily.toml"'), "no file of the repository"),
+        (('size = "125m"', 'size = "125m"\ntemplate = "/etc/daily.toml"'), "no file of the repository"),
+        (('size = "125m"', 'size = "125m"\nrecipe = ".git/config"'), "no file of the repository"),
         (
             (
                 'size = "125m"',

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from pilothouse.campaigns.definition import Definition
 from pilothouse.campaigns.ferry_schedule import Schedule
@@ -17,7 +17,16 @@ SEEDS_MAX = 20
 OWN_MEASURES = frozenset({"seconds", "steps", "attempts", "incidents"})
 """What the platform's own record tells of a run; a program's metric of the same name is not asked for it."""
 
+
+def _within_repository(path: str) -> str:
+    parts = path.split("/")
+    if path and ("\\" in path or not path.isprintable() or not {"", ".", "..", ".git"}.isdisjoint(parts)):
+        raise ValueError(f"{path!r} is no file of the repository: write it from the repository's top, with /")
+    return path
+
+
 Weight = Annotated[float, Field(ge=0, le=1)]
+RepositoryPath = Annotated[str, AfterValidator(_within_repository)]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,30}$")]
 
 
@@ -112,8 +121,8 @@ class Ferry(Section):
     size: Slug = "run"
     seed: int = Field(default=0, ge=0)
     seeds: int = Field(default=1, ge=1, le=SEEDS_MAX)
-    template: str = ""
-    recipe: str = ""
+    template: RepositoryPath = ""
+    recipe: RepositoryPath = ""
     branch: str = "main"
     own_repository: bool = False
     issue_label: str = "experiment"

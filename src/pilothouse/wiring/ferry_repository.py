@@ -1,7 +1,8 @@
 """Keep a ferry's commits and seals in the working folder's own repository, as branches and tags.
 
-Nothing is checked out and no branch of anybody's is moved: a branch or a tag that is there already stays as it is, so
-this may be done again at any time. It is made from the letters alone, and so comes after they are committed.
+Nothing is checked out, no hook runs and no branch of anybody's is moved: a branch or a tag that is there already stays
+as it is, so this may be done again at any time. It is made from the letters alone, and so comes after they are
+committed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pilothouse.errors import OperationFailed
 from pilothouse.logbook.letter import GITHUB, Kind, Posted
 from pilothouse.ports.outbox import LetterQuery
 from pilothouse.ports.store import Store
-from pilothouse.wiring.repository import git
+from pilothouse.wiring.repository import git, quietly
 
 LETTERS_READ = 1000
 AUTHOR = "Pilothouse <pilothouse@localhost>"
@@ -31,7 +32,7 @@ def keep_in_repository(store: Store, campaign: Campaign, folder: Path) -> tuple[
         stream = _stream(posted, folder) if posted.letter.campaign == campaign.name else None
         if stream is None:
             continue
-        ended = git("fast-import", "--quiet", "--date-format=raw", folder=folder, stdin=stream[1])
+        ended = quietly("fast-import", "--quiet", "--date-format=raw", folder=folder, stdin=stream[1])
         if ended.code != 0:
             raise OperationFailed(
                 f"git could not keep {stream[0]}: {ended.err[:200]}", fix="mend the repository; the letter is kept"

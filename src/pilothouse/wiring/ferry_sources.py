@@ -37,12 +37,14 @@ class GitHistory:
         return Commits(head=head, since=base, listed=listed, count=int(count or 0), note=note)
 
     def read(self, path: str) -> str | None:
-        """Return the text of a file of the working folder's repository."""
+        """Return the text of a file of the working folder's repository, None where it is none or lies outside."""
         top = self._git("rev-parse", "--show-toplevel")
         if top is None:
             return None
         try:
-            return (Path(top) / path).read_text(encoding="utf-8")
+            found = (Path(top) / path).resolve()
+            # As bytes, since a file that is published with other line endings has changed in every line.
+            return found.read_bytes().decode("utf-8") if found.is_relative_to(Path(top).resolve()) else None
         except (OSError, UnicodeDecodeError):
             return None
 

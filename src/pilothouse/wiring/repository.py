@@ -100,12 +100,12 @@ def commit_file(path: Path, *, text: str, message: str) -> str:
         write_bytes(path, text.encode("utf-8", "replace"))
     except WritingFailed as error:
         raise StorageFailed(error.problem, fix=error.fix) from error
-    _must(_quiet("add", "--", path.name, folder=folder), f"git does not take {path.name}")
+    _must(quietly("add", "--", path.name, folder=folder), f"git does not take {path.name}")
     words = ("commit", "--quiet", "--no-verify", "--allow-empty", "--cleanup=whitespace", "--only", "-F", "-")
-    ended = _quiet(*words, "--", path.name, folder=folder, stdin=message)
+    ended = quietly(*words, "--", path.name, folder=folder, stdin=message)
     if ended.code != 0:
         # A person's own next commit must not take along what this one could not.
-        _quiet("reset", "--quiet", "--", path.name, folder=folder)
+        quietly("reset", "--quiet", "--", path.name, folder=folder)
     _must(ended, f"git does not commit {path.name}")
     return _must(git("rev-parse", "HEAD", folder=folder), "git does not tell the commit")
 
@@ -130,14 +130,14 @@ def _check_ready(path: Path) -> None:
             "the index is locked by another git", fix="wait for it; if none runs, remove .git/index.lock"
         )
     for who in ("AUTHOR", "COMMITTER"):
-        if _quiet("var", f"GIT_{who}_IDENT", folder=folder).code != 0:
+        if quietly("var", f"GIT_{who}_IDENT", folder=folder).code != 0:
             raise NotCommitted("git knows no author", fix="git config user.name NAME && git config user.email ADDRESS")
     if git("check-ignore", "--quiet", "--", path.name, folder=folder).code == 0:
         raise NotCommitted(f"{path.name} is ignored by git", fix=f"add the line !{path.name} to .gitignore")
 
 
-def _quiet(*words: str, folder: Path, stdin: str | None = None) -> Ended:
-    """Run git so that it neither asks nor runs anything of the repository's."""
+def quietly(*words: str, folder: Path, stdin: str | None = None) -> Ended:
+    """Return how git ended, run so that it neither asks nor runs anything of the repository's."""
     settings = [word for name, value in _QUIET for word in ("-c", f"{name}={value}")]
     return git(*settings, *words, folder=folder, stdin=stdin)
 
