@@ -5,6 +5,7 @@ Apprise tells neither message ids nor reasons, so a letter is sent once and neve
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,6 +59,9 @@ class AppriseChannel:
 
 
 def _sender(urls: Sequence[str]) -> Any:
+    # Both tell addresses, which are secrets: the first even in its errors, the second when it is asked for details.
+    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
+    logging.getLogger("urllib3").setLevel(logging.INFO)
     try:
         import apprise  # noqa: PLC0415  an optional extra
     except ImportError as error:
