@@ -280,6 +280,22 @@ def test_after_a_failed_ferry_a_new_start_goes_on_with_the_next() -> None:
     assert world.next() == DraftFerry(number=2)
 
 
+def test_a_failed_ferry_does_not_end_a_loop_that_stays_on_for_its_schedule() -> None:
+    """The day after is proposed as well; a loop that was asked for one ferry ends with the failure."""
+    world = scheduled()
+    world.sail()
+    world.end(Stage.FAILED, Outcome.OUT_OF_MEMORY)
+    world.act()
+
+    assert world.next() == Rest(until=START + DAY, why="the next ferry is due at 2026-11-23 06:00Z")
+    world.now = START + DAY
+    drafted = world.next()
+    assert isinstance(drafted, DraftFerry)
+    assert drafted.number == 2
+    world.wait = False
+    assert isinstance(world.next(), Stuck)
+
+
 def test_a_relaunch_that_a_person_rejects_closes_the_ferry() -> None:
     """It is not proposed for ever."""
     world = World()

@@ -163,7 +163,9 @@ def _ashore(definition: FerryDefinition, facts: FerryFacts) -> Action:
     judged = [trial for trial in facts.trials if trial.state is TrialState.JUDGED]
     last = judged[-1] if judged else None
     number = 1 if last is None else last.number + 1
-    if last is not None and last.failure and last.ended_at is not None and last.ended_at >= facts.since:
+    stays = facts.wait and definition.ferry.schedule is not None
+    failed = last is not None and last.failure and last.ended_at is not None and last.ended_at >= facts.since
+    if last is not None and failed and not stays:
         return Stuck(
             reason=f"ferry {last.number} has failed: {last.failure}",
             mend="read its record with `pilothouse logbook show`; the next start goes on with the next ferry",
