@@ -127,3 +127,14 @@ def test_what_cannot_be_read_is_refused_with_a_mend(
     assert named in err
     assert "mend:" in err
     assert not list(tmp_path.glob("*.toml"))
+
+
+def test_a_script_is_never_written_over_by_its_own_campaign(say: Say, tmp_path: Path) -> None:
+    """Not by force either, and by whatever way it is named."""
+    (tmp_path / "train.py").write_text(PLAIN, encoding="utf-8")
+    (tmp_path / "link.py").symlink_to("train.py")
+
+    for script in ("train.py", "link.py"):
+        code, _, err = say("init", script, "--output", "train.py", "--force")
+        assert (code, "the script itself" in err) == (2, True)
+    assert (tmp_path / "train.py").read_text(encoding="utf-8") == PLAIN

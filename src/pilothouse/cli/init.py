@@ -35,11 +35,14 @@ def init(
     if script is None and command is None:
         _write_starter(output or STARTER, force=force)
         return
+    from pilothouse.errors import UsageError
     from pilothouse.operations.draft_campaign import Wish, draft_campaign
     from pilothouse.scripts.campaign_text import FILL_IN, campaign_text
     from pilothouse.settings import environment
 
     file = output or Path(f"{script.stem if script is not None else 'campaign'}.toml")
+    if script is not None and file.resolve() == script.resolve():
+        raise UsageError(f"{file} is the script itself", fix="name another file by --output")
     draft = draft_campaign(
         Wish(script=script, command=command, run_help=run_help, file=file, environment=environment())
     )
