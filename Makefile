@@ -40,7 +40,7 @@ test: check ## Everything that must hold: check, then all tests
 soak: setup ## The long runs that `make test` leaves out, one after the other
 	$(BIN)/pytest -m soak -p no:xdist -v -s --durations=0 --durations-min=1
 
-peers: $(PEERS)/.installed ## The queues that `pilothouse bench fleet --peers` measures, in .venv-peers
+peers: $(PEERS)/.installed ## What `pilothouse bench fleet --peers` and `bench loop --parts peer` measure, in .venv-peers
 
 $(PEERS)/.installed: $(STAMP) requirements-peers.txt
 	$(PYTHON) -m venv $(PEERS)

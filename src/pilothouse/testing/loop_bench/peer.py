@@ -1,7 +1,12 @@
 """`autoresearch-rl` beside our loop on one deterministic target: its policies that ask no model, and a grid of values.
 
 It lives in an environment of its own. Its target is a program that prints its metric, its parameters are lists of
-values, and it keeps whatever is lowest. Ours moves the places in the same lists, from the worst corner, and judges.
+values, every proposal is one evaluation of any place in them, and it keeps whatever is lowest. Ours moves the places in
+the same lists from their first corner, one or two of them a proposal, measures its baseline first and judges.
+
+Its plain loop ends by itself once a power law that is fitted to all scores so far lies above the lowest at the last of
+them, which after five scores is nearly always so, and no key of its file turns that off. Its parallel loop has no such
+end: with one run at a time that is how it is given the whole of what ours is given. Both are measured.
 """
 
 from __future__ import annotations
@@ -9,9 +14,13 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from time import perf_counter
@@ -21,13 +30,15 @@ from pilothouse.campaigns.source import read_definition
 from pilothouse.canonical import Json
 from pilothouse.errors import NotFound, OperationFailed
 from pilothouse.propose.naming import proposer_named
-from pilothouse.testing.loop_bench.night import FILE, Night
+from pilothouse.testing.loop_bench.night import FILE, Night, place_of
 from pilothouse.testing.loop_bench.surfaces import Noise, Surface
 
 RATES = [round(1e-4 * 10 ** (place / 10), 8) for place in range(21)]
 CLIPS = [round(0.1 + 0.05 * place, 2) for place in range(31)]
 BEST_RATE, BEST_CLIP = 2.6e-3, 0.85
 POLICIES = ("random", "grid", "learned")
+SEEDED = ("random",)
+"""Only these draw anew with another seed: the others propose the same every time, so they are run once."""
 OURS = ("one-axis", "surrogate", "tpe")
 ITERATIONS = 50
 SECONDS_MAX = 600
@@ -39,7 +50,29 @@ rate, clip = float(given["learning_rate"]), float(given["grad_clip"])
 print(f"val_bpb={{abs(rate - {BEST_RATE}) * 130 + abs(clip - {BEST_CLIP}) * 0.3!r}}")
 """
 
+PARALLEL = {"enabled": True, "max_concurrency": 1, "submit_poll_interval_s": 0.05}
+AT_ONCE = 4
+"""Its runs wait most of the time: half a second is what it takes to see that one of them is over."""
+
+SCORED = ("keep", "discard")
+"""What the ledger says of an iteration that has a metric."""
+
 KNOB = '[knobs.x{index}]\ntype = "int"\ndefault = 0\nmin = 0\nmax = {most}\n'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """What a search had chosen after so many proposals and after as many evaluations, and what it spent.
+
+    `distinct` counts the places that it met; `seconds` are a peer's for the whole of its process, None where the search
+    was played in memory.
+    """
+
+    after_proposals: float
+    after_evaluations: float
+    evaluations: int
+    distinct: int
+    seconds: float | None
 
 
 def height(place: Sequence[float]) -> float:
@@ -54,53 +87,63 @@ def least() -> float:
 
 
 def measure_peer(python: Path, *, seeds: int, progress: Callable[[str], None]) -> list[Json]:
-    """Return a row for each policy: its mean regret after so many proposals, and what they took."""
-    program = python.parent / "autoresearch-rl"
+    """Return a row for each policy: its regret after so many proposals and evaluations, and what they took."""
+    program = python.absolute().parent / "autoresearch-rl"
     if not program.exists():
-        raise NotFound(f"{program} is not there", fix="install autoresearch-rl into that environment")
-    rows = [
-        _row(f"autoresearch-rl, {policy}", [_peer(program, policy, seed) for seed in range(seeds)], progress)
-        for policy in POLICIES
-    ]
-    rows += [_row(f"pilothouse, {name}", [_ours(name, seed) for seed in range(seeds)], progress) for name in OURS]
+        raise NotFound(f"{program} is not there", fix="run `make peers`, or name its interpreter with --peer-python")
+    rows: list[Json] = []
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for policy, whole in itertools.product(POLICIES, (False, True)):
+            drawn = range(seeds if policy in SEEDED else 1)
+            ends = list(pool.map(partial(_peer, program, policy, whole=whole), drawn))
+            rows.append(_row(f"autoresearch-rl, {policy}, {'parallel of 1' if whole else 'plain'}", ends, progress))
+    rows += [_row(f"pilothouse, {name}", [ours(name, seed) for seed in range(seeds)], progress) for name in OURS]
     return rows
 
 
-def _row(system: str, ends: Sequence[tuple[float, int, float]], progress: Callable[[str], None]) -> Json:
+def _row(system: str, ends: Sequence[End], progress: Callable[[str], None]) -> Json:
     progress(system)
     lowest = least()
+    timed = [end.seconds / end.evaluations for end in ends if end.seconds is not None]
     return {
         "system": system,
         "seeds": len(ends),
-        "regret_mean": fmean(end[0] - lowest for end in ends),
-        "regret_worst": max(end[0] for end in ends) - lowest,
-        "evaluations": fmean(end[1] for end in ends),
-        "seconds": fmean(end[2] for end in ends),
+        f"regret_after_{ITERATIONS}_proposals": fmean(end.after_proposals for end in ends) - lowest,
+        "worst": max(end.after_proposals for end in ends) - lowest,
+        f"regret_after_{ITERATIONS}_evaluations": fmean(end.after_evaluations for end in ends) - lowest,
+        "evaluations": fmean(end.evaluations for end in ends),
+        "distinct": fmean(end.distinct for end in ends),
+        "seconds_an_evaluation": fmean(timed) if timed else None,
     }
 
 
-def _ours(name: str, seed: int) -> tuple[float, int, float]:
+def ours(name: str, seed: int, *, proposals: int = ITERATIONS) -> End:
+    """Return the end of one search of ours, by the proposer of this name, played in memory."""
     knobs = [KNOB.format(index=index, most=len(each) - 1) for index, each in enumerate((RATES, CLIPS), start=1)]
     definition = read_definition(FILE.format(seed=seed * 1_000_000) + "\n".join(knobs), name="night.toml")
     assert isinstance(definition, AutopilotDefinition)
     surface = Surface(name="peer", dims=2, height=height, noise=Noise.NONE)
-    began = perf_counter()
-    trace = Night(definition=definition, surface=surface, proposer=proposer_named(name)).run(
-        proposals=ITERATIONS, evaluations=0
+    night = Night(definition=definition, surface=surface, proposer=proposer_named(name))
+    trace = night.run(proposals=proposals, evaluations=0)
+    return End(
+        after_proposals=trace.after_proposals(proposals),
+        after_evaluations=trace.after_evaluations(ITERATIONS),
+        evaluations=len(night.jobs),
+        distinct=len({tuple(place_of(step.spec.config)) for step in night.steps.values()}),
+        seconds=None,
     )
-    return trace.after_proposals(ITERATIONS), trace.stands[-1].evaluations, perf_counter() - began
 
 
-def _peer(program: Path, policy: str, seed: int) -> tuple[float, int, float]:
+def _peer(program: Path, policy: str, seed: int, *, whole: bool) -> End:
     with tempfile.TemporaryDirectory(prefix="pilothouse-peer-") as name:
         folder = Path(name)
         (folder / "train.py").write_text(TARGET, encoding="utf-8")
-        (folder / "config.yaml").write_text(json.dumps(_config(program, policy, seed)), encoding="utf-8")
+        (folder / "config.yaml").write_text(json.dumps(_config(program, policy, seed, whole=whole)), encoding="utf-8")
         began = perf_counter()
         done = subprocess.run(  # noqa: S603  the peer that the caller named
             [str(program), "run", "config.yaml"],
             cwd=folder,
-            env={"PATH": str(program.parent), "HOME": name},
+            env={"PATH": f"{program.parent}{os.pathsep}{os.defpath}", "HOME": name},  # it asks git for the commit
             capture_output=True,
             text=True,
             timeout=SECONDS_MAX,
@@ -108,13 +151,39 @@ def _peer(program: Path, policy: str, seed: int) -> tuple[float, int, float]:
         )
         seconds = perf_counter() - began
         if done.returncode != 0:
-            raise OperationFailed(f"autoresearch-rl ended with {done.returncode}", fix=done.stderr[-400:])
-        with (folder / "results.tsv").open(encoding="utf-8") as lines:
-            found = [float(row["metric_value"]) for row in csv.DictReader(lines, delimiter="\t")]
-    return min(found), len(found), seconds
+            said = done.stderr.strip().splitlines() or ["nothing on standard error"]
+            raise OperationFailed(
+                f"autoresearch-rl ended with {done.returncode}: {said[-1]}", fix="run its policy by hand to see why"
+            )
+        return ended(folder, seconds, whole=whole)
 
 
-def _config(program: Path, policy: str, seed: int) -> Json:
+def ended(folder: Path, seconds: float, *, whole: bool) -> End:
+    """Return what a peer's folder tells of its run.
+
+    Raises OperationFailed where an iteration has no metric, or one is missing of a run that is to be `whole`.
+    """
+    with (folder / "results.tsv").open(encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines, delimiter="\t"))
+    scored = [row for row in rows if row["status"] in SCORED]
+    wanted = ITERATIONS if whole else max(1, len(rows))
+    if len(scored) != wanted:
+        raise OperationFailed(
+            f"autoresearch-rl scored {len(scored)} of {wanted} iterations", fix="run its policy by hand to see why"
+        )
+    kept = [float(row["metric_value"]) for row in scored if row["status"] == "keep"]
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    places = {json.dumps(event["params"], sort_keys=True) for event in events if event["type"] == "proposal"}
+    return End(
+        after_proposals=kept[-1],
+        after_evaluations=kept[-1],
+        evaluations=len(scored),
+        distinct=len(places),
+        seconds=seconds,
+    )
+
+
+def _config(program: Path, policy: str, seed: int, *, whole: bool) -> Json:
     return {
         "name": "peer",
         "objective": {"metric": "val_bpb", "direction": "min"},
@@ -125,7 +194,7 @@ def _config(program: Path, policy: str, seed: int) -> Json:
             "train_cmd": [str(program.parent / "python"), "-I", "-S", "train.py"],
         },
         "policy": {"type": policy, "seed": seed, "params": {"learning_rate": RATES, "grad_clip": CLIPS}},
-        "controller": {"max_iterations": ITERATIONS},
+        "controller": {"max_iterations": ITERATIONS, **({"parallel": PARALLEL} if whole else {})},
         "comparability": {"budget_mode": "fixed_wallclock", "expected_budget_s": 300, "strict": False},
         "telemetry": {
             "trace_path": "events.jsonl",
