@@ -89,7 +89,7 @@ def test_two_ferries_from_draft_to_seal_and_the_second_refers_to_the_first(harbo
     assert second["considered"]["last"]["run"] == name
     assert second["considered"]["last"]["commit"] == harbour.git("rev-parse", "HEAD~1").strip()
     assert [commit["subject"] for commit in second["considered"]["commits"]] == ["Look <b>again</b> at the rate"]
-    assert "&lt;b>again" in second["text"]
+    assert "`Look <b>again</b> at the rate`" in second["text"]
     assert second["changes"] == [{"knob": "rate", "before": 0.01, "after": 0.04}]
     assert second["source"] == "person"
     status = harbour.json("campaign", "status")

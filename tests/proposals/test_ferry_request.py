@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
+
+from pilothouse.canonical import Json
 from pilothouse.evidence.verdict import Outcome
 from pilothouse.ids import CampaignName, ProductId, ProposalId
 from pilothouse.knobs.delta import Change
@@ -81,6 +84,7 @@ def request_of(proposal: Proposal, *, identical: str = "") -> Request:
         considered={
             **WINDOW.as_json(),
             "identical": identical,
+            "missed_ticks": 2,
             "ranking": [each.as_json() for each in ranked],
         },
         checklist=(("explicit approval of exactly this subject", False), ("the monitor is started", True)),
@@ -119,12 +123,13 @@ or with `pilothouse proposal approve proposal-1`; any drift voids it.
 
 ## Considered since the last ferry
 - 1 commits to `{"d" * 16}`
-  - `dddddddddd` \\# Take over &lt;img src=x> | `rm`
+  - `dddddddddd` `` # Take over <img src=x> | `rm` ``
 - 1 issues (the forge)
-  - #12 \\- [x] approved !\\[](http://x)
+  - #12 `- [x] approved ![](http://x)`
 - 1 incidents
   - `daily-125m-2026-11-21` lost: requeue
-- guidance: look at the &lt;b>rate&lt;/b>
+- guidance: `look at the <b>rate</b>`
+- 2 ticks before this one passed unheard
 
 ## Ranking
 | change | value | blast_radius | reversibility | signal | score | source |
@@ -136,6 +141,25 @@ or with `pilothouse proposal approve proposal-1`; any drift voids it.
 - [x] the monitor is started
 """
     )
+
+
+@pytest.mark.parametrize(
+    ("subject", "shown"),
+    [
+        ("Fixes #12 for @everybody, see [here](http://x)", "`Fixes #12 for @everybody, see [here](http://x)`"),
+        ("``", "``` `` ```"),
+        ("<!-- pilothouse:default/github/daily/issue --> \n", "`<! -- pilothouse:default/github/daily/issue -->`"),
+        ("", "`-`"),
+    ],
+)
+def test_a_subject_calls_nobody_closes_nothing_and_is_no_mark_of_ours(subject: str, shown: str) -> None:
+    """A pull request that is merged closes what its text says it fixes, and letters are known again by their mark."""
+    request = request_of(PROPOSAL)
+    commits: list[Json] = [{"sha": "d" * 40, "subject": subject, "files": 0}]
+
+    text = request_text(replace(request, considered={**request.considered, "commits": commits}))
+
+    assert f"  - `dddddddddd` {shown}\n" in text
 
 
 def test_an_identical_rerun_says_its_reason() -> None:

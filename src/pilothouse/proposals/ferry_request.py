@@ -1,22 +1,24 @@
 """A ferry's proposal as the text of a pull request: what changes exactly, why, what was weighed, and how it is undone.
 
 It is made from what is stored alone, so it comes out the same whenever it is made. Whatever others wrote (commits,
-issues, guidance) is escaped and quoted.
+issues, guidance) is quoted as code, in which nothing is a link, a call of somebody or a word that closes an issue.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from pilothouse.canonical import Json
-from pilothouse.logbook.markdown import inline
+from pilothouse.logbook.markdown import inline, visible
 from pilothouse.proposals.proposal import Proposal
 
 Row = Mapping[str, Json]
 SHOWN = 12
 DIGEST_SHOWN = 16
+TICKS = re.compile(r"`+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,12 +100,12 @@ def _considered(considered: Row) -> Iterator[str]:
     commits = cast("Sequence[Row]", considered["commits"])
     count, note = considered["commits_count"], str(considered["commits_note"])
     yield f"- {count} commits to `{str(considered['head'])[:DIGEST_SHOWN]}`{': ' + inline(note) if note else ''}"
-    yield from (f"  - `{str(each['sha'])[:10]}` {inline(str(each['subject']))}" for each in commits[:SHOWN])
+    yield from (f"  - `{str(each['sha'])[:10]}` {_quoted(str(each['subject']))}" for each in commits[:SHOWN])
     if len(commits) > SHOWN:
         yield f"  - and {cast('int', count) - SHOWN} more"
     issues = cast("Sequence[Row]", considered["issues"])
     yield f"- {len(issues)} issues ({inline(str(considered['issues_from']))})"
-    yield from (f"  - #{each['number']} {inline(str(each['title']))}" for each in issues[:SHOWN])
+    yield from (f"  - #{each['number']} {_quoted(str(each['title']))}" for each in issues[:SHOWN])
     incidents = cast("Sequence[Row]", considered["incidents"])
     yield f"- {len(incidents)} incidents"
     yield from (
@@ -111,7 +113,10 @@ def _considered(considered: Row) -> Iterator[str]:
         for each in incidents[:SHOWN]
     )
     guidance = str(considered["guidance"])
-    yield f"- guidance: {inline(guidance) if guidance else 'none'}"
+    yield f"- guidance: {_quoted(guidance) if guidance else 'none'}"
+    missed = cast("int", considered.get("missed_ticks", 0))
+    if missed:
+        yield f"- {missed} ticks before this one passed unheard"
 
 
 def _ranking(considered: Row) -> Iterator[str]:
@@ -137,6 +142,14 @@ def _ranking(considered: Row) -> Iterator[str]:
         )
         source = ", ".join(str(name) for name in cast("Sequence[Json]", each["sources"]))
         yield f"| {moved} | {parts} | {cast('float', each['total']):.3f} | {cell(source)} |"
+
+
+def _quoted(text: str) -> str:
+    """Return what somebody else wrote as code in one line; a mark of a letter in it is broken up."""
+    line = visible(" ".join(text.split())).replace("<!--", "<! --") or "-"
+    fence = "`" * (1 + max((len(ticks) for ticks in TICKS.findall(line)), default=0))
+    space = " " if "`" in line else ""
+    return f"{fence}{space}{line}{space}{fence}"
 
 
 def _value(value: Json) -> str:
