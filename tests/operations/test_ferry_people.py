@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tests.campaigns.ferry_world import START, TEXT, definition_of
 
 from pilothouse.campaigns.ferry_plan import Asked
 from pilothouse.campaigns.ferry_record import Monitor
-from pilothouse.errors import Conflict, NotApproved, NotFound
+from pilothouse.errors import Conflict, NotApproved, NotFound, Refused
 from pilothouse.ids import ProductId, ProposalId, RunId
 from pilothouse.operations.admit_proposal import admit_proposal
 from pilothouse.operations.approve_proposal import ApprovalRequest, approve_proposal
@@ -20,6 +21,7 @@ from pilothouse.operations.ferry_draft import DraftedFerry, Drafting, draft_ferr
 from pilothouse.operations.ferry_facts import Material
 from pilothouse.operations.ferry_watch import own_monitor
 from pilothouse.operations.open_campaign import open_campaign
+from pilothouse.operations.waive_gate import WaiverRequest, waive_gate
 from pilothouse.proposals.window import Commits
 from pilothouse.store.sqlite.store import SqliteStore
 
@@ -67,6 +69,23 @@ def test_only_a_named_approver_s_yes_counts(store: SqliteStore, approver: str) -
         refused = contextlib.nullcontext() if "ada" in approver else pytest.raises(NotApproved)
         with refused:
             admit_proposal(tx, proposal, definition=DEFINITION, campaign=campaign, code_commit="c0", now=START)
+
+
+def test_only_a_named_approver_s_waiver_opens_the_gate(store: SqliteStore) -> None:
+    """Nobody else may grant one, and one of a person whom the file names no more opens nothing."""
+    request = WaiverRequest(by="ada", reason="r", knobs=[], buckets=[], risk="high", proposals=9, expires_in="1d")
+    others = definition_of(TEXT.replace('size = "125m"', 'size = "125m"\napprovers = ["grace"]'))
+    with store.write() as tx:
+        campaign = tx.campaigns.listed(PRODUCT)[0]
+        proposal = tx.proposals.listed(PRODUCT, campaign.name)[0]
+        with pytest.raises(Refused, match="mallory is none of those"):
+            waive_gate(
+                tx, replace(request, by="mallory"), campaign=campaign, identity="w-0", code_commit="c0", now=START
+            )
+        waive_gate(tx, request, campaign=campaign, identity="w-1", code_commit="c0", now=START)
+        with pytest.raises(NotApproved):
+            admit_proposal(tx, proposal, definition=others, campaign=campaign, code_commit="c0", now=START)
+        assert admit_proposal(tx, proposal, definition=DEFINITION, campaign=campaign, code_commit="c0", now=START)
 
 
 def test_a_monitor_is_handed_over_by_name_and_on_record(store: SqliteStore) -> None:

@@ -42,7 +42,11 @@ def admit_proposal(
         subject.digest(),
         approvals,
         now=now,
-        waivers=tx.waivers.standing(campaign.product, campaign.name),
+        waivers=[
+            each
+            for each in tx.waivers.standing(campaign.product, campaign.name)
+            if definition.may_approve(each.waiver.granted_by)
+        ],
         moves=moves_of(definition, proposal, subject),
     )
     tx.waivers.admit(_admission(admitted, campaign))

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from pilothouse.campaigns.kinds import definition_of
 from pilothouse.campaigns.record import Campaign
-from pilothouse.errors import BadValue, Conflict, NotFound
+from pilothouse.errors import BadValue, Conflict, NotFound, Refused
 from pilothouse.knobs.config import nearest
 from pilothouse.operations.admit_proposal import terms_of
 from pilothouse.operations.draft_proposal import subject_of
@@ -37,10 +37,18 @@ class WaiverRequest:
 def waive_gate(
     tx: Transaction, request: WaiverRequest, *, campaign: Campaign, identity: str, code_commit: str, now: datetime
 ) -> Waiver:
-    """Return the waiver as recorded; one without author, reason, known scope or end is a `BadValue`."""
+    """Return the waiver as recorded; one without author, reason, known scope or end is a `BadValue`.
+
+    Where the file names who may approve, nobody else may waive: that is `Refused`.
+    """
     definition = definition_of(campaign.definition)
     if not request.by.strip() or not request.reason.strip():
         raise BadValue("a waiver needs its author and a reason", fix='write --by NAME --reason "…"')
+    if not definition.may_approve(request.by.strip()):
+        raise Refused(
+            f"{request.by.strip()} is none of those whom the file of {campaign.name} lets approve",
+            fix="ask one of them to grant the waiver",
+        )
     if not 1 <= request.proposals <= PROPOSALS_MOST:
         raise BadValue(
             f"a waiver for {request.proposals} proposals", fix=f"name 1 to {PROPOSALS_MOST} with --proposals"
