@@ -126,8 +126,11 @@ def test_a_required_approval_holds_each_trial_until_it_is_given(pilot: Pilot) ->
     assert len(pilot.json("campaign", "status")["iterations"]) == 1
 
 
-def test_a_signal_stops_a_calibration_where_it_can_go_on(pilot: Pilot) -> None:
-    """Exit 130; the run that was met is preempted and not failed, and the next start makes what is missing."""
+def test_a_signal_stops_a_calibration_where_it_can_go_on(pilot: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit 130; the run that was met is preempted and not failed, and the next start makes what is missing.
+
+    What the file's product has measured is told, whichever product the other commands are set to.
+    """
     slow = ("config = {}", "config = { pause = 0.6 }")
     file = str(pilot.file(slow))
     first = pilot.start("campaign", "calibrate", file)
@@ -136,7 +139,9 @@ def test_a_signal_stops_a_calibration_where_it_can_go_on(pilot: Pilot) -> None:
     first.send_signal(signal.SIGINT)
     said = ended(first)
     ready = pilot.json("campaign", "status")
-    again = pilot.say("campaign", "calibrate", file, "--json")
+    with monkeypatch.context() as set_otherwise:
+        set_otherwise.setenv("PILOTHOUSE_PRODUCT", "other")
+        again = pilot.say("campaign", "calibrate", file, "--json")
 
     runs = pilot.json("run", "list")
     status = pilot.json("campaign", "status")

@@ -14,6 +14,7 @@ from pilothouse.campaigns.wanted import present_config
 from pilothouse.engine.campaign_loop import LoopParts
 from pilothouse.engine.flywheel_loop import FlywheelLoop
 from pilothouse.evidence.noise_floor import NoiseFloor
+from pilothouse.ids import ProductId
 from pilothouse.operations.calibrate import conditions_of, floors_of, record_floors, stored_floors
 from pilothouse.operations.campaign_facts import Session, flywheel_facts
 from pilothouse.operations.campaign_snapshot import find_campaign
@@ -92,6 +93,7 @@ def calibrate(
 def _calibrate_autopilot(workspace: Workspace, start: CampaignStart, stop: threading.Event) -> list[NoiseFloor] | str:
     ending = run_campaign(workspace, replace(start, iterations=0), stop)
     with workspace.store.read() as tx:
-        campaign = find_campaign(tx, workspace.product, start.definition.campaign.name)
+        table = start.definition.campaign
+        campaign = find_campaign(tx, ProductId(table.product), table.name)
         floors = stored_floors(tx, campaign)
     return floors or (ending.reason if isinstance(ending, Finished) else "stopped")
