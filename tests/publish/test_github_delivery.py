@@ -240,6 +240,23 @@ def test_what_github_refuses_is_dropped_with_its_reason(forge: FakeGithub, desk:
     assert desk.letter(PRODUCT, GITHUB, "run-2/issue").state is LetterState.SENT
 
 
+def test_a_letter_that_always_stops_the_channel_stops_the_others_for_a_while_only(
+    forge: FakeGithub, desk: Desk, connect: Connect
+) -> None:
+    """One whose write never has an answer is overtaken after some tries, and goes on being tried."""
+    desk.post(make_issue(), make_letter("c"), make_issue("run-2/issue"), make_issue("run-3/issue"))
+    forge.plan = lambda method, path: Fault.CUT_BEFORE if method == "POST" and "comments" in path else Fault.NONE
+    postman = Postman(desk.books, connect(), wait=desk.books.wait)
+    postman.open()
+
+    for _ in range(90):
+        desk.books.wait(postman.turn())
+
+    states = [desk.letter(PRODUCT, GITHUB, key).state for key in ("c", "run-2/issue", "run-3/issue")]
+    assert states == [LetterState.WAITING, LetterState.SENT, LetterState.SENT]
+    assert desk.letter(PRODUCT, GITHUB, "c").tries > 3
+
+
 def test_an_issue_that_was_deleted_is_told(forge: FakeGithub, desk: Desk, connect: Connect) -> None:
     """410 for the one issue drops the letter about it."""
     desk.post(make_issue(), make_letter("c"))

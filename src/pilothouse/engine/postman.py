@@ -38,6 +38,9 @@ LEAVE_SECONDS = 10.0
 """How long a process that ends waits for what is still due; the rest leaves with the next one."""
 STOP_SECONDS = 2.0
 """How long a delivery may still take then; one that is left behind ends as if it were killed, which is harmless."""
+STOPS_MAX = 6
+"""So often a letter may stop its channel before it has to stand behind the others."""
+BEHIND_SECONDS = 30.0
 _DOUBLINGS_MAX = 12
 
 T = TypeVar("T")
@@ -227,11 +230,13 @@ class Postman(Gate):
         return LOOK_SECONDS
 
     def _keep_hold(self, begun: Posted, hold: Hold) -> None:
-        now = self._books.now()
+        """Keep a hold; a letter that has stopped the channel again and again lets the others go first after it."""
+        behind = max(0, begun.tries - STOPS_MAX) * BEHIND_SECONDS
+        until = hold.until + timedelta(seconds=min(behind, WAIT_SECONDS_MAX)) if behind else self._now()
 
         def act(tx: Transaction) -> None:
             tx.outbox.put_hold(hold)
-            tx.outbox.put_off(begun, until=now, why=hold.why)
+            tx.outbox.put_off(begun, until=until, why=hold.why)
 
         self._books.apply(act)
 
