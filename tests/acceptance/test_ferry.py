@@ -142,6 +142,7 @@ def test_a_small_bug_is_patched_proposed_again_and_goes_on_from_its_checkpoint(h
     """The relaunch resumes in the old folder, at the step that was saved there; both are one ferry."""
     harbour.write(QUICK, WAIVED, ("config = {}", "config = { breaks = 1 }"))
     failed = harbour.say("campaign", "run", "daily.toml", "--once")
+    waiting = letters(harbour)
     (harbour.repository / "mended.txt").write_text("the batch has its name", encoding="utf-8")
     harbour.commit("Mend the batch")
     ran = harbour.say("campaign", "run", "daily.toml", "--once")
@@ -157,7 +158,8 @@ def test_a_small_bug_is_patched_proposed_again_and_goes_on_from_its_checkpoint(h
     proposals = harbour.json("proposal", "list")
     assert [proposal["state"] for proposal in proposals] == ["admitted", "admitted"]
     assert "relaunch 1 after a patch" in proposals[-1]["why"]
-    assert f"{name}/incident-1" in letters(harbour)
+    assert f"{name}/incident-1" in waiting
+    assert f"{name}/relaunch-{again}" in letters(harbour)
 
 
 @pytest.mark.soak

@@ -86,7 +86,12 @@ def test_failure_2_cancelled_is_an_outcome_with_its_evidence_and_not_silence() -
         next_action="a person looks",
     )
     told = closing_letters(
-        Sender(product=PRODUCT, definition=world.definition, run=RUN), ended, entry="", log="", seal=""
+        Sender(product=PRODUCT, definition=world.definition, run=RUN),
+        ended,
+        entry="",
+        log="",
+        seal="",
+        evidence="the end of its log",
     )
 
     assert isinstance(judged, JudgeFerry)
@@ -94,7 +99,8 @@ def test_failure_2_cancelled_is_an_outcome_with_its_evidence_and_not_silence() -
     assert judged.failure.kind is FailureClass.CANCELLED
     assert judged.failure.detail == "cancelled by the time limit"
     assert [letter.kind for letter in told] == [Kind.ISSUE, Kind.ISSUE]
-    assert "cancelled" in str(told[0].body["text"])
+    assert all(str(letter.body["text"]).startswith("the end of its log\n") for letter in told)
+    assert "**failed: cancelled**" in str(told[0].body["text"])
 
 
 def test_failure_3_a_placeholder_is_no_progress_and_stops_no_clock() -> None:

@@ -15,14 +15,16 @@ from pilothouse.campaigns.ferry_plan import Asked
 from pilothouse.campaigns.record import Campaign
 from pilothouse.fleet.job import Job
 from pilothouse.ids import CampaignName, ProductId, ProposalId, RunId
+from pilothouse.logbook.letter import GITHUB
 from pilothouse.operations.admit_proposal import admit_proposal
 from pilothouse.operations.approve_proposal import ApprovalRequest, approve_proposal
 from pilothouse.operations.cancel import cancel
 from pilothouse.operations.ferry_draft import Drafting, draft_ferry
 from pilothouse.operations.ferry_facts import Material
-from pilothouse.operations.ferry_launch import launch_ferry, underway
+from pilothouse.operations.ferry_launch import launch_ferry, tell_waiting, underway
 from pilothouse.operations.ferry_watch import own_monitor
 from pilothouse.operations.open_campaign import open_campaign
+from pilothouse.ports.outbox import LetterQuery
 from pilothouse.ports.store import Transaction
 from pilothouse.proposals.proposal import Proposal
 from pilothouse.proposals.window import Commits
@@ -30,6 +32,7 @@ from pilothouse.store.sqlite.store import SqliteStore
 
 PRODUCT, NAME = ProductId("default"), CampaignName("daily")
 DEFINITION = definition_of()
+CANARY = definition_of(TEXT.partition("[knobs")[0] + "[metrics" + TEXT.partition("[metrics")[2] + 'form = "canary"\n')
 PATCH = f"{relaunch_words(1)} for this failure: NameError: batch"
 
 
@@ -154,3 +157,31 @@ def test_a_person_who_asks_for_something_else_gets_that(store: SqliteStore) -> N
 
     assert propose(store, Asked(), commit="c1", again=False).changes == ()
     assert propose(store, Asked(overrides={"lr": 0.05}), commit="c1").config["lr"] == 0.05
+
+
+@pytest.mark.parametrize("definition", [DEFINITION, CANARY], ids=["daily", "canary"])
+def test_a_failure_that_waits_for_somebody_is_told_before_anybody_answers(
+    store: SqliteStore, definition: FerryDefinition
+) -> None:
+    """With its class and what it waits for, once; without a failure there is nothing to tell."""
+    admit(store, propose(store, Asked(), commit="c0"), commit="c0")
+    job = launch(store, definition=definition)
+
+    def told() -> list[tuple[str, str]]:
+        with store.write() as tx:
+            tell_waiting(tx, definition=definition, campaign=campaign_of(tx), answer="waits for a patch", now=START)
+            found = tx.outbox.listed(LetterQuery(product=PRODUCT, channel=GITHUB, limit=100))
+        return [
+            (each.letter.key, str(each.letter.body["text"]))
+            for each in found
+            if "waits for a patch" in str(each.letter.body.get("text"))
+        ]
+
+    assert told() == []
+    with store.write() as tx:
+        cancel(tx, job.id, now=START)
+
+    assert told() == told()
+    ((key, text),) = told()
+    assert key == f"{job.id}/{'issue' if definition is CANARY else 'incident-1'}"
+    assert "**cancelled**" in text

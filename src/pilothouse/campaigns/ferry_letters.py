@@ -105,23 +105,30 @@ def status_letter(sender: Sender, text: str) -> list[Letter]:
     return [] if sender.form == "canary" else [sender.letter("status", Kind.STATUS, {"text": text}, about="issue")]
 
 
-def closing_letters(sender: Sender, ended: pages.Ended, *, entry: str, log: str, seal: str) -> list[Letter]:
+def canary_letters(sender: Sender, text: str) -> list[Letter]:
+    """Return the issue of a canary that has not passed."""
+    title = f"[canary-{sender.campaign}] {sender.run} has not passed"
+    body: dict[str, Json] = {"title": title, "text": text}
+    return [
+        sender.letter("issue", Kind.ISSUE, {**body, "labels": ["bug", "ferry", "ferry-canary"]}),
+        sender.letter("issue", Kind.ISSUE, body, channel=DISCORD),
+    ]
+
+
+def closing_letters(
+    sender: Sender, ended: pages.Ended, *, entry: str, log: str, seal: str, evidence: str = ""
+) -> list[Letter]:
     """Return the end of a ferry: comment, labels, closed issue, the log's pull request, and the seal.
 
-    `entry` is this ferry's entry, `log` the whole log. A canary tells of itself only when it has not passed, whether it
-    failed or was cancelled, in an issue that begins with its evidence.
+    `entry` is this ferry's entry, `log` the whole log, `evidence` what is known of its failure. A canary tells of
+    itself only when it has not passed, whether it failed or was cancelled, in an issue that begins with its evidence.
     """
     failed = bool(ended.judged["failure"])
     if sender.form == "canary" and not failed:
         return []
     closing = pages.closing_text(ended)
     if sender.form == "canary":
-        title = f"[canary-{sender.campaign}] {sender.run} has not passed"
-        body: dict[str, Json] = {"title": title, "text": closing}
-        return [
-            sender.letter("issue", Kind.ISSUE, {**body, "labels": ["bug", "ferry", "ferry-canary"]}),
-            sender.letter("issue", Kind.ISSUE, body, channel=DISCORD),
-        ]
+        return canary_letters(sender, f"{evidence}\n{closing}" if evidence else closing)
     letters = sender.said("closing", closing, chat=True)
     branch = f"ferry-log/{sender.run}"
     message = f"Record ferry {sender.run}"

@@ -19,7 +19,7 @@ from pilothouse.operations.draft_proposal import changes_words
 from pilothouse.operations.ferry_close import Closing, close_ferry, judge_ferry
 from pilothouse.operations.ferry_draft import DraftedFerry, Drafting, draft_ferry
 from pilothouse.operations.ferry_facts import FerryMoment, ferry_facts, material_of
-from pilothouse.operations.ferry_launch import launch_ferry
+from pilothouse.operations.ferry_launch import launch_ferry, tell_waiting
 from pilothouse.operations.ferry_watch import look_at, look_is_due
 from pilothouse.ports.sources import History, Issues
 from pilothouse.ports.store import Transaction
@@ -71,6 +71,7 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
             case Admit():
                 self._gate(action, seen)
             case Stuck():
+                self._tell_waiting(f"{action.reason}; {action.mend}")
                 raise IterationFailed(action.reason, fix=action.mend)
             case Finished():
                 return self.share(action, seen)
@@ -163,6 +164,12 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
         else:
             word = judgement.failure or "the first ferry is the baseline"
             self._tell(f"ferry {action.number}: {word}")
+
+    def _tell_waiting(self, answer: str) -> None:
+        """Post that a failure waits for somebody before this loop leaves: an exit code is heard by nobody at night."""
+        self.apply(
+            lambda tx, now: tell_waiting(tx, definition=self.definition, campaign=self.campaign, answer=answer, now=now)
+        )
 
     def _keep(self) -> None:
         """Bring commits and seals into the repository; what git refuses is told, and stops no ferry."""

@@ -29,7 +29,7 @@ from pilothouse.campaigns.ferry_template import baseline_block, with_baseline, w
 from pilothouse.campaigns.ferry_watch import Standing
 from pilothouse.campaigns.record import Campaign, Promotion, Trial, TrialState
 from pilothouse.canonical import Json
-from pilothouse.evidence.verdict import Verdict
+from pilothouse.evidence.verdict import Outcome, Verdict
 from pilothouse.fleet.stages import Stage
 from pilothouse.logbook import ferry_pages as pages
 from pilothouse.logbook.entry import NewEntry
@@ -132,7 +132,7 @@ def close_ferry(
         judged=judged_of(ferry),
         jobs=runs.jobs,
         ended_at=now,
-        next_action=_next_words(judgement, ferry.number),
+        next_action=_next_of(ferry, changed=bool(proposal.changes)),
         changes=tuple(f"{each.knob}: {each.before} → {each.after}" for each in proposal.changes),
         links=links_of(tx, ferry),
     )
@@ -203,9 +203,12 @@ def _publish(
     now: datetime,
 ) -> None:
     sender = sender_of(definition, campaign, ferry.run)
+    evidence = ""
     if action.failure is not None:
         failed = next(fact for _, fact in action.facts if fact.stage is not Stage.SHIPPED)
-        tell_failure(tx, sender, campaign, action.failure, ferry=ferry, job=failed.job, answer=action.why, now=now)
+        evidence = tell_failure(
+            tx, sender, campaign, action.failure, ferry=ferry, job=failed.job, answer=action.why, now=now
+        )
     monitor = tx.ferries.monitor(campaign.product, ferry.run)
     if monitor is not None:
         last = replace(monitor, state=Standing.ENDED.value, detail=pages.verdict_word(ended.judged), looked_at=now)
@@ -217,6 +220,7 @@ def _publish(
         entry=pages.log_entry(ended, seal=ferry.seal),
         log=_log(tx, campaign),
         seal=ferry.seal,
+        evidence=evidence,
     )
     post_all(tx, letters, now=now)
     if closing.judgement.promoted and closing.judgement.key:
@@ -261,7 +265,7 @@ def _ended_of(tx: Transaction, campaign: Campaign, ferry: Ferry) -> pages.Ended:
         judged=judged,
         jobs=runs_of(tx, campaign, ferry.number).jobs,
         ended_at=ferry.closed_at,
-        next_action=_next_of(judged, ferry.number),
+        next_action=_next_of(ferry, changed=bool(proposal.changes)),
         changes=tuple(f"{each.knob}: {each.before} → {each.after}" for each in proposal.changes),
     )
 
@@ -292,13 +296,14 @@ def _entry(definition: FerryDefinition, trial: Trial, ended: pages.Ended) -> New
     )
 
 
-def _next_words(judgement: Judgement, number: int) -> str:
-    return _next_of(judgement.as_json(), number)
-
-
-def _next_of(judged: Mapping[str, Json], number: int) -> str:
+def _next_of(ferry: Ferry, *, changed: bool) -> str:
+    """Return what comes after a closed ferry."""
+    judged, number = judged_of(ferry), ferry.number
     if judged["failure"]:
         return f"a person looks at it; ferry {number + 1} repeats the last good config, to confirm"
     if judged["promoted"]:
         return f"ferry {number + 1} starts from this config, which is the baseline"
+    key = cast("list[Mapping[str, Json]]", judged["key"])
+    if changed and key and key[0]["outcome"] == Outcome.REGRESSED.value:
+        return f"ferry {number + 1} takes back what this one changed, unless more is to be won elsewhere"
     return f"ferry {number + 1} starts from this config; the baseline stays"

@@ -9,12 +9,13 @@ from pilothouse.campaigns.action import Submit
 from pilothouse.campaigns.ferry import steps_of
 from pilothouse.campaigns.ferry_definition import FerryDefinition
 from pilothouse.campaigns.ferry_failure import Failure
-from pilothouse.campaigns.ferry_letters import Sender, launch_letters, status_letter
+from pilothouse.campaigns.ferry_letters import Sender, canary_letters, launch_letters, status_letter
 from pilothouse.campaigns.ferry_record import Ferry, Monitor, job_name
 from pilothouse.campaigns.record import Campaign, Trial, TrialState
 from pilothouse.fleet.job import Job
 from pilothouse.ids import JobId
 from pilothouse.logbook import ferry_pages as pages
+from pilothouse.logbook.letter import GITHUB
 from pilothouse.operations.ferry_facts import admitted
 from pilothouse.operations.ferry_post import post_all, sender_of
 from pilothouse.operations.ferry_runs import evidence_of, failed_jobs, failures_of, runs_of
@@ -58,11 +59,7 @@ def launch_ferry(
         post_all(tx, launch_letters(sender, launched), now=now)
         post_all(tx, status_letter(sender, status_of(monitor, now=now)), now=now)
     elif action.generation > 0:
-        failed, key = failed_jobs(tx, campaign, action.step.key)[-1], action.step.key
-        answer = f"launched again as `{job.id}`"
-        tell_failure(
-            tx, sender, campaign, failures_of(tx, campaign, key)[-1], ferry=ferry, job=failed.id, answer=answer, now=now
-        )
+        _tell_relaunch(tx, sender, campaign, ferry, key=action.step.key, job=job, now=now)
     return job
 
 
@@ -84,10 +81,11 @@ def tell_failure(
     job: JobId,
     answer: str,
     now: datetime,
-) -> None:
-    """Post how a job of the ferry failed, with its evidence, once; it is a major incident, so the chat hears of it."""
-    if sender.form == "canary":
-        return
+) -> str:
+    """Post how a job of the ferry failed, with its evidence, once, and return the text.
+
+    It is a major incident, so the chat hears of it; a canary's goes into the issue that it opens.
+    """
     incidents = tx.campaigns.incidents(campaign.product, campaign.name)
     text = pages.incident_text(
         run=sender.run,
@@ -97,8 +95,46 @@ def tell_failure(
         answer=answer,
         evidence=evidence_of(incidents, job),
     )
-    launch = runs_of(tx, campaign, ferry.number).jobs.index(job) + 1
-    post_all(tx, sender.said(f"incident-{launch}", text, chat=True), now=now)
+    if sender.form != "canary":
+        post_all(tx, sender.said(_incident(tx, campaign, ferry, job), text, chat=True), now=now)
+    return text
+
+
+def tell_waiting(
+    tx: Transaction, *, definition: FerryDefinition, campaign: Campaign, answer: str, now: datetime
+) -> None:
+    """Post that the open ferry has failed and waits for somebody; where none has, nothing is posted."""
+    open_ferry = underway(tx, campaign)
+    if open_ferry is None:
+        return
+    keys = [step.key for step in steps_of(definition, open_ferry.trial, open_ferry.ferry)]
+    failed = [(job.number, job.id, key) for key in keys for job in failed_jobs(tx, campaign, key)]
+    if not failed:
+        return
+    _, job, key = max(failed)
+    sender = sender_of(definition, campaign, open_ferry.ferry.run)
+    failure = failures_of(tx, campaign, key)[-1]
+    text = tell_failure(tx, sender, campaign, failure, ferry=open_ferry.ferry, job=job, answer=answer, now=now)
+    if sender.form == "canary":
+        post_all(tx, canary_letters(sender, text), now=now)
+
+
+def _tell_relaunch(
+    tx: Transaction, sender: Sender, campaign: Campaign, ferry: Ferry, *, key: str, job: Job, now: datetime
+) -> None:
+    """Post what a relaunch answers; where the failure was told already, only that it was answered."""
+    failed, failure = failed_jobs(tx, campaign, key)[-1], failures_of(tx, campaign, key)[-1]
+    answer = f"launched again as `{job.id}`"
+    told = tx.outbox.by_key(campaign.product, GITHUB, f"{ferry.run}/{_incident(tx, campaign, ferry, failed.id)}")
+    if told is None:
+        tell_failure(tx, sender, campaign, failure, ferry=ferry, job=failed.id, answer=answer, now=now)
+    else:
+        post_all(tx, sender.said(f"relaunch-{job.id}", f"`{ferry.run}` is {answer}.\n", chat=True), now=now)
+
+
+def _incident(tx: Transaction, campaign: Campaign, ferry: Ferry, job: JobId) -> str:
+    """Return the name of the comment on a job's failure: by the place of its launch among the ferry's."""
+    return f"incident-{runs_of(tx, campaign, ferry.number).jobs.index(job) + 1}"
 
 
 def status_of(monitor: Monitor, *, now: datetime) -> str:
