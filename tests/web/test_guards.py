@@ -143,6 +143,27 @@ def test_an_alert_tells_of_a_factory_that_serves_every_product(world: World) -> 
     assert alerts(world, OTHER) == ["all_factories_down"]
 
 
+def test_only_who_operates_makes_room_where_the_product_allows_it(world: World) -> None:
+    """A viewer may ask who would make room, and no more, also where preemption is switched on."""
+    world.do("PUT", f"/fleet/settings/{PRODUCT}", json={"preemption": True})
+    order = {"job": world.submit(priority="critical")["id"], "dry_run": False}
+
+    refused(world.ask("POST", "/fleet/preemptions", token=world.token("viewer"), json=order), 403)
+    assert world.ask("POST", "/fleet/preemptions", token=world.token("operator"), json=order).is_success
+
+
+def test_prometheus_is_told_of_no_other_product(world: World) -> None:
+    """By whoever may see one of them only."""
+    world.submit()
+    world.claim(world.factory("theirs", product=OTHER), "theirs")
+    everything = world.ask("GET", "/metrics", token=world.token("viewer", product=None)).text
+    mine = world.ask("GET", "/metrics", token=world.token("viewer")).text
+
+    assert f'product="{OTHER}"' in everything
+    assert f'product="{OTHER}"' not in mine
+    assert f'pilothouse_jobs{{product="{PRODUCT}",stage="queued"}} 1.0' in mine
+
+
 def alerts(world: World, product: str) -> list[str]:
     """Return the kinds of alerts that a viewer of the product is told."""
     found = world.do("GET", "/fleet/metrics", token=world.token("viewer", product=product))["alerts"]
