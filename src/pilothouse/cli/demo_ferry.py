@@ -79,11 +79,11 @@ def _work_goes_on(repository: Path, turn: int) -> None:
 
 def _commit(repository: Path, message: str) -> None:
     from pilothouse.errors import OperationFailed
-    from pilothouse.wiring.repository import git
+    from pilothouse.wiring.repository import git, quietly
 
     git("add", "--all", folder=repository)
     named = ("-c", "user.name=Pilothouse demo", "-c", "user.email=demo@localhost")
-    ended = git(*named, "commit", "--quiet", "--message", message, folder=repository)
+    ended = quietly(*named, "commit", "--quiet", "--message", message, folder=repository)
     if ended.code != 0 and "nothing to commit" not in ended.out:
         raise OperationFailed(f"git could not commit: {ended.err or ended.out}", fix="the demo needs git on the PATH")
 
