@@ -71,10 +71,13 @@ def test_a_run_with_an_iteration_missing_is_no_figure(last: list[str], whole: bo
         ended(told(tmp_path, ["keep"] * (ITERATIONS - 1) + last), 5.0, whole=whole)
 
 
-def test_a_run_without_iterations_is_no_figure(tmp_path: Path) -> None:
-    """There is nothing that it chose."""
+@pytest.mark.parametrize("ledger", [True, False])
+def test_a_run_without_iterations_is_no_figure(ledger: bool, tmp_path: Path) -> None:
+    """There is nothing that it chose, whether or not it came to write a ledger."""
+    if ledger:
+        told(tmp_path, [])
     with pytest.raises(OperationFailed, match="scored 0"):
-        ended(told(tmp_path, []), 1.0, whole=False)
+        ended(tmp_path, 1.0, whole=False)
 
 
 def test_a_peer_that_is_not_there_or_fails_is_told_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,9 @@ SEEDED = ("random",)
 """Only these draw anew with another seed: the others propose the same every time, so they are run once."""
 OURS = ("one-axis", "surrogate", "tpe")
 ITERATIONS = 50
-SECONDS_MAX = 600
+SECONDS_MAX = 300
+"""A run that takes longer is stopped and counted as far as it came: the learned policy updates its weights by a finite
+difference for each of them."""
 
 TARGET = f"""\
 import json, os
@@ -91,12 +93,18 @@ def measure_peer(python: Path, *, seeds: int, progress: Callable[[str], None]) -
     program = python.absolute().parent / "autoresearch-rl"
     if not program.exists():
         raise NotFound(f"{program} is not there", fix="run `make peers`, or name its interpreter with --peer-python")
-    rows: list[Json] = []
+    runs = [
+        (policy, seed, whole)
+        for policy, whole in itertools.product(POLICIES, (False, True))
+        for seed in range(seeds if policy in SEEDED else 1)
+    ]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for policy, whole in itertools.product(POLICIES, (False, True)):
-            drawn = range(seeds if policy in SEEDED else 1)
-            ends = list(pool.map(partial(_peer, program, policy, whole=whole), drawn))
-            rows.append(_row(f"autoresearch-rl, {policy}, {'parallel of 1' if whole else 'plain'}", ends, progress))
+        ends = list(pool.map(partial(_peer, program), *zip(*runs, strict=True)))
+    rows: list[Json] = []
+    for policy, whole in itertools.product(POLICIES, (False, True)):
+        named = f"autoresearch-rl, {policy}, {'parallel of 1' if whole else 'plain'}"
+        found = [end for end, run in zip(ends, runs, strict=True) if (run[0], run[2]) == (policy, whole)]
+        rows.append(_row(named, found, progress))
     rows += [_row(f"pilothouse, {name}", [ours(name, seed) for seed in range(seeds)], progress) for name in OURS]
     return rows
 
@@ -134,28 +142,38 @@ def ours(name: str, seed: int, *, proposals: int = ITERATIONS) -> End:
     )
 
 
-def _peer(program: Path, policy: str, seed: int, *, whole: bool) -> End:
+def _peer(program: Path, policy: str, seed: int, whole: bool) -> End:  # noqa: FBT001  a pool maps by place
     with tempfile.TemporaryDirectory(prefix="pilothouse-peer-") as name:
         folder = Path(name)
         (folder / "train.py").write_text(TARGET, encoding="utf-8")
         (folder / "config.yaml").write_text(json.dumps(_config(program, policy, seed, whole=whole)), encoding="utf-8")
         began = perf_counter()
+        finished = _run(program, folder)
+        seconds = perf_counter() - began
+        return ended(folder, seconds, whole=whole and finished)
+
+
+def _run(program: Path, folder: Path) -> bool:
+    """Run the peer in this folder; return whether it ended in its time. OperationFailed where it ends with an error."""
+    try:
         done = subprocess.run(  # noqa: S603  the peer that the caller named
             [str(program), "run", "config.yaml"],
             cwd=folder,
-            env={"PATH": f"{program.parent}{os.pathsep}{os.defpath}", "HOME": name},  # it asks git for the commit
+            # It asks git for the commit.
+            env={"PATH": f"{program.parent}{os.pathsep}{os.defpath}", "HOME": str(folder), "OPENBLAS_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
             timeout=SECONDS_MAX,
             check=False,
         )
-        seconds = perf_counter() - began
-        if done.returncode != 0:
-            said = done.stderr.strip().splitlines() or ["nothing on standard error"]
-            raise OperationFailed(
-                f"autoresearch-rl ended with {done.returncode}: {said[-1]}", fix="run its policy by hand to see why"
-            )
-        return ended(folder, seconds, whole=whole)
+    except subprocess.TimeoutExpired:
+        return False
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines() or ["nothing on standard error"]
+        raise OperationFailed(
+            f"autoresearch-rl ended with {done.returncode}: {said[-1]}", fix="run its policy by hand to see why"
+        )
+    return True
 
 
 def ended(folder: Path, seconds: float, *, whole: bool) -> End:
@@ -163,8 +181,9 @@ def ended(folder: Path, seconds: float, *, whole: bool) -> End:
 
     Raises OperationFailed where an iteration has no metric, or one is missing of a run that is to be `whole`.
     """
-    with (folder / "results.tsv").open(encoding="utf-8") as lines:
-        rows = list(csv.DictReader(lines, delimiter="\t"))
+    ledger = folder / "results.tsv"
+    lines = ledger.read_text(encoding="utf-8").splitlines() if ledger.exists() else []
+    rows = list(csv.DictReader(lines, delimiter="\t"))
     scored = [row for row in rows if row["status"] in SCORED]
     wanted = ITERATIONS if whole else max(1, len(rows))
     if len(scored) != wanted:
