@@ -22,7 +22,7 @@ QUICK = {
     "engine": ("engine", "web"),
     "store": ("store", "operations", "engine", "web"),
     "web": ("web",),
-    "wiring": ("web", "factory", "cli"),
+    "wiring": ("wiring", "web", "factory", "cli"),
 }
 """The folders of tests that are to notice, by the room that the guard stands in."""
 FIRST = {
