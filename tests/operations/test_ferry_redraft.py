@@ -144,6 +144,7 @@ def test_what_somebody_asked_for_is_still_asked_for_when_its_proposal_has_drifte
 
     again = propose(store, Asked(), commit="c1")
 
+    assert first.source != "rules"
     assert again.subject.code_commit == "c1"
     assert (again.changes, again.source) == (first.changes, first.source)
     assert again.why_not_identical == first.why_not_identical

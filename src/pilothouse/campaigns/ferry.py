@@ -146,8 +146,12 @@ def due_of(definition: FerryDefinition, facts: FerryFacts) -> Due | None:
     table = definition.ferry.schedule
     if table is None:
         return None
-    last = max((ferry.tick or ferry.drafted_at for ferry in facts.ferries), default=facts.opened_at)
-    return table.schedule().due(since=last, now=facts.now)
+    return table.schedule().due(since=answered_until(facts.ferries, opened_at=facts.opened_at), now=facts.now)
+
+
+def answered_until(ferries: Sequence[Ferry], *, opened_at: datetime) -> datetime:
+    """Return the tick, or the time, up to which a campaign's ticks have had their proposal."""
+    return max((ferry.tick or ferry.drafted_at for ferry in ferries), default=opened_at)
 
 
 def _anything_runs(definition: FerryDefinition, facts: FerryFacts, running: Trial | None) -> bool:

@@ -64,11 +64,11 @@ def schedule(
 
 def _found(ctx: typer.Context, target: str | None) -> tuple[FerryDefinition, datetime | None, datetime]:
     """Return the ferry, since when ticks are unanswered (None for a campaign that was never opened), and the time."""
+    from pilothouse.campaigns.ferry import answered_until
     from pilothouse.campaigns.kinds import definition_of
     from pilothouse.cli.campaign import read_file
     from pilothouse.errors import NotFound
     from pilothouse.operations.campaign_snapshot import find_campaign
-    from pilothouse.operations.ferry_facts import answered_until
     from pilothouse.wiring.ferry_drafting import ferry_of
     from pilothouse.wiring.workspace import SystemClock
 
@@ -78,7 +78,8 @@ def _found(ctx: typer.Context, target: str | None) -> tuple[FerryDefinition, dat
         workspace = open_existing(ctx)
         with workspace.store.read() as tx:
             campaign = find_campaign(tx, workspace.product, name)
-            since = answered_until(tx, campaign)
+            ferries = tx.ferries.listed(campaign.product, campaign.name)
+            since = answered_until(ferries, opened_at=campaign.created_at)
     except NotFound:
         if read is None:
             raise

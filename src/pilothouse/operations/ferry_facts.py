@@ -185,9 +185,3 @@ def window_of(tx: Transaction, campaign: Campaign, material: Material, *, number
         incidents=tuple(incidents),
         guidance=material.guidance,
     )
-
-
-def answered_until(tx: Transaction, campaign: Campaign) -> datetime:
-    """Return the tick, or the time, up to which a campaign's ticks have had their proposal."""
-    ferries = tx.ferries.listed(campaign.product, campaign.name)
-    return max((ferry.tick or ferry.drafted_at for ferry in ferries), default=campaign.created_at)
