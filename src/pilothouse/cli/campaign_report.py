@@ -55,7 +55,9 @@ def _show(values: Row) -> None:
         say(line)
     alpha, cost = cast("Row", values["alpha"]), cast("Row", values["cost"])
     if alpha["spent"] is not None:
-        charged, returned, promised, left = (shown(alpha[word]) for word in ("charged", "given_back", "promised", "left"))
+        charged, returned, promised, left = (
+            shown(alpha[word]) for word in ("charged", "given_back", "promised", "left")
+        )
         back = f", {returned} of it given back by confirmed promotions" if alpha["given_back"] else ""
         say(f"alpha     {charged} charged{back}; {left} left of {promised} promised")
     say(f"cost      {shown(cost['hours'])} h, {shown(cost['gpu_hours'])} GPU h, USD {shown(cost['usd'])}")
