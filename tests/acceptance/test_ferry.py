@@ -100,6 +100,10 @@ def test_two_ferries_from_draft_to_seal_and_the_second_refers_to_the_first(harbo
     seals = [f"ferry/daily/{day.replace('-', '')}/{run}" for run in (name, next_name)]
     assert harbour.git("tag", "--list").split() == seals
     assert harbour.git("rev-parse", f"{seals[1]}^{{commit}}") == harbour.git("rev-parse", "HEAD")
+    with harbour.store.read() as tx:
+        promotion = tx.outbox.by_key(ProductId("test"), GITHUB, f"{next_name}/promotion")
+    assert promotion is not None
+    assert "\n- rate: 0.01 → 0.04\n" in str(promotion.letter.body["text"])
     assert "default = 0.04" in harbour.git("show", f"ferry-promotion/{next_name}:daily.toml")
     assert f"## {day} · {next_name}" in harbour.git("show", f"ferry-log/{next_name}:ferries/daily/log.md")
     assert harbour.git("status", "--porcelain") == ""

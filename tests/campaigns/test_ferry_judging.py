@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from pilothouse.campaigns.ferry_definition import Reliability
 from pilothouse.campaigns.ferry_judging import Measured, held_back_by, worse_of
-from pilothouse.campaigns.ferry_template import baseline_block, with_baseline, with_defaults
+from pilothouse.campaigns.ferry_template import baseline_block, moved_words, with_baseline, with_defaults
 from pilothouse.campaigns.source import read_definition
+from pilothouse.canonical import Json
 from pilothouse.errors import BadCampaignFile, BadValue
 from pilothouse.evidence.verdict import Outcome, Verdict
 from pilothouse.testing.values import make_verdict
@@ -75,6 +76,14 @@ def test_a_promotion_sets_the_defaults_and_leaves_everything_else() -> None:
     edited = with_defaults(TEMPLATE, {"lr": 0.2, "mode": "b", "other": 3})
 
     assert edited == TEMPLATE.replace("default = 0.1 ", "default = 0.2 ").replace('default = "a"', 'default = "b"')
+
+
+def test_a_promotion_tells_every_value_that_moved_since_the_baseline() -> None:
+    """Inconclusive steps of the ferries in between are part of what a reader merges."""
+    before: dict[str, Json] = {"lr": 0.1, "mode": "a", "warm": 5}
+    after: dict[str, Json] = {"lr": 0.4, "mode": "b", "warm": 5, "new": True}
+
+    assert moved_words(before, after) == ("lr: 0.1 → 0.4", "mode: a → b", "new: unset → True")
 
 
 @pytest.mark.parametrize("text", ["[knobs]\nlr = { default = 0.1 }\n", "[knobs.lr]\nmin = 0\n", "not toml ="])

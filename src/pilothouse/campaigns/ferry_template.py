@@ -52,6 +52,15 @@ def baseline_block(*, run: str, config: Mapping[str, Json], metrics: Mapping[str
     return "\n".join(lines)
 
 
+def moved_words(before: Mapping[str, Json], after: Mapping[str, Json]) -> tuple[str, ...]:
+    """Return each value that a promotion moves, whichever ferry since the baseline has moved it."""
+    return tuple(
+        f"{name}: {before.get(name, 'unset')} → {value}"
+        for name, value in after.items()
+        if name not in before or before[name] != value
+    )
+
+
 def _edited(line: str, value: Json) -> str:
     ending = line[len(line.rstrip("\r\n")) :]
     found = _DEFAULT.match(line.rstrip("\r\n"))

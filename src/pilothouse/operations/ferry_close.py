@@ -25,7 +25,7 @@ from pilothouse.campaigns.ferry_letters import (
     status_letter,
 )
 from pilothouse.campaigns.ferry_record import Ferry
-from pilothouse.campaigns.ferry_template import baseline_block, with_baseline, with_defaults
+from pilothouse.campaigns.ferry_template import baseline_block, moved_words, with_baseline, with_defaults
 from pilothouse.campaigns.ferry_watch import Standing
 from pilothouse.campaigns.record import Campaign, Promotion, Trial, TrialState
 from pilothouse.canonical import Json
@@ -224,7 +224,18 @@ def _publish(
     )
     post_all(tx, letters, now=now)
     if closing.judgement.promoted and closing.judgement.key:
-        post_all(tx, promotion_letters(sender, ended, _files(definition, closing, ended, campaign, tx)), now=now)
+        files = _files(definition, closing, ended, campaign, tx)
+        moved = _moved(tx, definition, campaign)
+        post_all(tx, promotion_letters(sender, replace(ended, changes=moved), files), now=now)
+
+
+def _moved(tx: Transaction, definition: FerryDefinition, campaign: Campaign) -> tuple[str, ...]:
+    """Return what the newest promotion moves against the one before it."""
+    before, after = (
+        {name: value for name, value in each.config.items() if name in definition.knobs}
+        for each in tx.campaigns.promotions(campaign.product, campaign.name)[-2:]
+    )
+    return moved_words(before, after)
 
 
 def _files(
