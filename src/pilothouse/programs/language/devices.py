@@ -6,6 +6,7 @@ import os
 from typing import Final
 
 import jax
+from jax.experimental import multihost_utils
 
 from pilothouse.trainer import OptionRefused
 
@@ -38,6 +39,14 @@ def join_other_hosts() -> None:
             f"distributed = true, but the other hosts are not found: {error}.",
             fix="set the three JAX_… variables, start it under a scheduler, or set distributed = false.",
         ) from error
+
+
+def hosts_stop(step: int) -> bool:
+    """Return whether all hosts are to leave after these steps, since one of them was asked to; ask after every step.
+
+    Where hosts are joined JAX hears SIGTERM in the place of the trainer, and lets them agree on one step.
+    """
+    return bool(multihost_utils.reached_preemption_sync_point(step))
 
 
 def _number(name: str) -> int | None:

@@ -17,7 +17,7 @@ from pilothouse.programs.compile_cache import keep_compiled
 from pilothouse.programs.language import batches, checkpoint, corpus, flops, learner, model
 from pilothouse.programs.language.batches import Batches
 from pilothouse.programs.language.corpus import Corpus
-from pilothouse.programs.language.devices import ask_for_same_bits, join_other_hosts
+from pilothouse.programs.language.devices import ask_for_same_bits, hosts_stop, join_other_hosts
 from pilothouse.programs.language.examples import Measured, sample_columns
 from pilothouse.programs.language.learner import Learnt, Reader, Told
 from pilothouse.programs.language.measuring import Measurer, figures
@@ -138,9 +138,7 @@ class _Training:
         )
         self.meter = Meter(cost, trailing=self.plan.options.trailing_steps)
         reader = Reader(self.plan.recipe, stage.placement, rows=self.plan.preset.eval_rows)
-        self.measurer = Measurer(
-            reader=reader, evaluation=stage.corpus.evaluation, interrupted=lambda: self.run.stopping
-        )
+        self.measurer = Measurer(reader=reader, evaluation=stage.corpus.evaluation, interrupted=self._asked_alone)
         self.measured_before: dict[str, float] = {}
         self.compile_seconds = 0.0
         self._losses: list[float] = []
@@ -187,11 +185,12 @@ class _Training:
         plan = self.plan
         saving, measuring = plan.checkpoint_is_due(done), plan.evaluation_is_due(done)
         telling = done % plan.options.log_every == 0 or done == plan.total
-        if not (saving or measuring or telling or self.run.stopping):
+        agreed = plan.options.distributed and hosts_stop(done)
+        if not (saving or measuring or telling or agreed or self._asked_alone()):
             return
         self._settle(done)
         self._tell(learnt, done)
-        if self.run.stopping and done < plan.total:
+        if (agreed or self._asked_alone()) and done < plan.total:
             saver.save_now(done, learnt)
             self.run.leave()
         if saving:
@@ -200,6 +199,10 @@ class _Training:
             self._measure(learnt, done)
         if saving or measuring:
             self.meter.resumed(time.perf_counter())
+
+    def _asked_alone(self) -> bool:
+        """Tell whether this host was asked to stop and may leave by itself: one of several may not."""
+        return self.run.stopping and not self.plan.options.distributed
 
     def _finish(self, learnt: Learnt, latest: Path, stall: float) -> None:
         measured = self.measurer.measure(learnt.weights)
