@@ -12,7 +12,8 @@ from pilothouse.errors import Conflict
 from pilothouse.ids import CampaignName, RunId
 from pilothouse.ports.store import Store
 from pilothouse.testing import values
-from pilothouse.testing.values import BEGIN, CAMPAIGN, PRODUCT
+from pilothouse.testing.clock import BEGIN
+from pilothouse.testing.values import CAMPAIGN, PRODUCT
 
 LATER = BEGIN + timedelta(hours=5)
 RUN = RunId("daily-125m-2026-01-02")
