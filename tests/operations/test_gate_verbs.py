@@ -179,6 +179,21 @@ def test_a_no_takes_back_the_yes_that_was_given_before(gate: Gate) -> None:
     assert gate.admits(again) is not None
 
 
+def test_a_waiver_lets_through_nothing_that_a_person_has_refused(gate: Gate) -> None:
+    """The loop goes on to another change, and the refusal says whose no it was; a person may still propose it."""
+    first = gate.asks({"lr": 0.2})
+    reject_proposal(gate.tx, Rejection(proposal=first.id, by="eve", reason="too hot"), product=first.product, now=START)
+    gate.waives()
+    again = gate.asks({"lr": 0.2})
+
+    assert gate.admits(again) is None
+    stored = gate.tx.proposals.get(again.product, again.id)
+    assert stored is not None
+    assert stored.state is State.REJECTED
+    assert "rejected by eve: too hot" in stored.refusal
+    assert gate.admits(gate.asks({"lr": 0.3})) is not None
+
+
 def test_a_waiver_looks_at_the_risk_that_the_file_states_now(gate: Gate) -> None:
     """A knob that was found to be dangerous is so for what had been proposed before, too."""
     gate.waives()

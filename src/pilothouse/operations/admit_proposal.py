@@ -18,6 +18,9 @@ from pilothouse.proposals.gate import DRIFTED, EVERY_SUBJECT, Admitted, admit, d
 from pilothouse.proposals.proposal import Approval, Proposal, Risk, State, Subject
 from pilothouse.proposals.waiver import Admission, Moves, Terms, Waiver
 
+BY_HAND = "person"
+"""The source of what a person has proposed."""
+
 
 def admit_proposal(
     tx: Transaction, proposal: Proposal, *, definition: Definition, campaign: Campaign, code_commit: str, now: datetime
@@ -36,17 +39,20 @@ def admit_proposal(
     if reject_drifted(tx, proposal, subject) or _reject_forbidden(tx, proposal, definition):
         return None
     given = [each for each in _given(tx, proposal, subject.digest()) if definition.may_approve(each.approver)]
-    approvals = [*given, *_waiver(definition, campaign, now)]
+    waived = _waiver(definition, campaign, now)
+    waivers = [
+        each
+        for each in tx.waivers.standing(campaign.product, campaign.name)
+        if definition.may_approve(each.waiver.granted_by)
+    ]
+    if (waived or waivers) and not given and _reject_unwanted(tx, proposal):
+        return None
     admitted = admit(
         proposal.id,
         subject.digest(),
-        approvals,
+        [*given, *waived],
         now=now,
-        waivers=[
-            each
-            for each in tx.waivers.standing(campaign.product, campaign.name)
-            if definition.may_approve(each.waiver.granted_by)
-        ],
+        waivers=waivers,
         moves=moves_of(definition, proposal, subject),
     )
     tx.waivers.admit(_admission(admitted, campaign))
@@ -101,6 +107,29 @@ def _reject_forbidden(tx: Transaction, proposal: Proposal, definition: Definitio
     if refusal:
         tx.proposals.move(proposal.product, proposal.id, state=State.REJECTED, refusal=refusal)
     return bool(refusal)
+
+
+def _reject_unwanted(tx: Transaction, proposal: Proposal) -> bool:
+    """Reject what a person has said no to before, if nobody but a waiver would let it through; say whether it was so.
+
+    A waiver says yes to what nobody has looked at. Whoever proposes the same by hand has looked.
+    """
+    if proposal.source == BY_HAND:
+        return False
+    no = next(
+        (
+            each.refusal
+            for each in tx.proposals.listed(proposal.product, proposal.campaign)
+            if each.state is State.REJECTED
+            and each.refusal.startswith(BY_A_PERSON)
+            and each.subject.config_digest == proposal.subject.config_digest
+        ),
+        "",
+    )
+    if no:
+        refusal = f"no waiver covers what a person has refused: it was {no}"
+        tx.proposals.move(proposal.product, proposal.id, state=State.REJECTED, refusal=refusal)
+    return bool(no)
 
 
 def _forbidden(definition: Definition, change: Change) -> str:
