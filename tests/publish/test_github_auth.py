@@ -54,6 +54,26 @@ def test_an_app_signs_for_its_installation_and_renews_in_time(key: rsa.RSAPrivat
     assert JWT_SECONDS + 60 <= 600
 
 
+def test_a_token_that_is_refused_is_replaced(key: rsa.RSAPrivateKey, forge: FakeGithub, clock: FrozenClock) -> None:
+    """Long before its end: an installation may be set anew at any time."""
+    left = ["taken-back", "t0k"]
+
+    def ask(method: str, path: str, header: str) -> Json:
+        del method, path, header
+        return {"token": left.pop(0), "expires_at": "2036-01-01T00:00:00Z"}
+
+    auth = AppAuth(AppKey(app="77", installation="5", key=pem(key)))
+    auth.header(ask, now=clock.now())
+    client = GithubClient(forge.url, auth, clock)
+
+    with pytest.raises(Unauthorised):
+        client.read("/repos/octo/demo")
+    auth.header(ask, now=clock.now())
+
+    assert client.read("/repos/octo/demo")
+    client.close()
+
+
 def test_a_key_that_is_none_is_refused_without_being_shown() -> None:
     """A file with something else in it may hold another secret."""
     auth = AppAuth(AppKey(app="77", installation="5", key="s3cret words"))

@@ -33,6 +33,10 @@ class Auth(Protocol):
         """Return the login under which our words stand."""
         ...
 
+    def refused(self) -> None:
+        """Hear that the header was refused: a token that can be had anew is, the next time."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenAuth:
@@ -48,6 +52,9 @@ class TokenAuth:
     def login(self, ask: Ask, *, now: datetime) -> str:
         """Return the login of the token's owner."""
         return _named(fields.text(ask("GET", "/user", self.header(ask, now=now)), "login"), what="GET /user")
+
+    def refused(self) -> None:
+        """Hear it: there is no other token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +89,11 @@ class AppAuth:
         """Return the login of the App's own account."""
         slug = _named(fields.text(ask("GET", "/app", self._signed(now)), "slug"), what="GET /app")
         return f"{slug}[bot]"
+
+    def refused(self) -> None:
+        """Forget a token that was taken back before its end, or outlives it by a clock that was set back."""
+        with self._lock:
+            self._expires = None
 
     def _signed(self, now: datetime) -> str:
         """Return the App's own credential, signed with its key."""

@@ -94,6 +94,7 @@ class GithubClient:
             answer = self._send(method, self._address(path, {}), body=body, headers={"Authorization": header})
         finally:
             gate.passed()
+        self._heed(answer)
         return self._understood(answer, what=f"{method} {path}")
 
     def close(self) -> None:
@@ -110,6 +111,7 @@ class GithubClient:
         if kept is not None:
             headers["If-None-Match"] = kept.etag
         answer = self._send("GET", address, headers=headers)
+        self._heed(answer)
         if answer.status_code == HTTPStatus.NOT_MODIFIED and kept is not None:
             return kept.body, kept.following
         body = self._understood(answer, what=f"GET {httpx2.URL(address).path}")
@@ -134,6 +136,10 @@ class GithubClient:
                 fix="check github_url in the settings",
             )
         return following
+
+    def _heed(self, answer: httpx2.Response) -> None:
+        if answer.status_code == HTTPStatus.UNAUTHORIZED:
+            self._auth.refused()
 
     def _header(self) -> str:
         return self._auth.header(self._ask_as, now=self._clock.now())
