@@ -25,7 +25,7 @@ from pilothouse.testing.loop_bench.peer import (
 
 def told(folder: Path, statuses: list[str]) -> Path:
     """Return a peer's folder whose iterations ended so, each lower than the one before where it was kept."""
-    rows = [f"{1 - place / 100}\t{status}" for place, status in enumerate(statuses)]
+    rows = [f"{1 - place / 100:.6f}\t{status}" for place, status in enumerate(statuses)]
     (folder / "results.tsv").write_text("\n".join(["metric_value\tstatus", *rows]) + "\n", encoding="utf-8")
     events = [{"type": "proposal", "params": {"grad_clip": place % 2}} for place in range(len(statuses))]
     lines = [json.dumps(event) for event in [{"type": "cost_estimate"}, *events]]

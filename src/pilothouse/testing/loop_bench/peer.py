@@ -190,7 +190,8 @@ def ended(folder: Path, seconds: float, *, whole: bool) -> End:
         raise OperationFailed(
             f"autoresearch-rl scored {len(scored)} of {wanted} iterations", fix="run its policy by hand to see why"
         )
-    kept = [float(row["metric_value"]) for row in scored if row["status"] == "keep"]
+    # Its ledger has six places, so that its best may read lower than any place in the lists is.
+    kept = [max(least(), float(row["metric_value"])) for row in scored if row["status"] == "keep"]
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()]
     places = {json.dumps(event["params"], sort_keys=True) for event in events if event["type"] == "proposal"}
     return End(
