@@ -40,6 +40,15 @@ def test_an_id_without_its_secret_is_no_token(world: World) -> None:
     assert world.ask("GET", "/fleet/tokens", token=good).is_success
 
 
+@pytest.mark.parametrize("shown", ["Basic YWRhOmFkYQ==", "Bearer", "Bearer somebody", "pht_demo"])
+def test_what_is_no_token_of_ours_is_told_so(world: World, shown: str) -> None:
+    """It is not looked up: whoever sent another service's token by mistake reads that."""
+    answer = world.ask("GET", "/fleet/tokens", headers={"Authorization": shown})
+
+    refused(answer, 401)
+    assert "is no token of ours" in answer.text
+
+
 def test_a_key_rotates_no_other_factorys_key(world: World) -> None:
     """A worker's key is good for the factory it was made for."""
     mine = world.factory("f1")
