@@ -20,6 +20,14 @@ def test_who_may_make_no_token_hears_nothing_of_its_form(world: World, path: str
     refused(world.ask("POST", path, token=world.token(role.value), json={"no": "such key"}), 403)
 
 
+def test_a_factory_hears_nothing_of_how_a_job_is_changed(world: World) -> None:
+    """It may fetch what it runs, and is refused for what it is before its body is read."""
+    path = f"/fleet/jobs/{world.submit()['id']}"
+    answer = world.ask("PATCH", path, token=world.factory(), json={"no": "such key"}, headers={"If-Match": '"0"'})
+
+    refused(answer, 403)
+
+
 def test_a_job_is_explained_by_the_factories_of_its_product_only(world: World) -> None:
     """Those of another product are not even named, and what they have run makes nobody familiar with it."""
     world.claim(world.factory("f1"))
