@@ -35,6 +35,7 @@ FIRST = {
         "engine/test_preempting.py",
     ),
     "store": ("store/test_guards.py", "store/test_neighbours.py", "store/test_fleet_aggregates.py"),
+    "wiring": ("acceptance/test_records.py",),
     "web": ("web/test_guards.py", "web/test_review_products.py", "web/test_access.py", "web/test_jobs.py"),
 }
 """The tests that are likely to notice, by the room as well."""
