@@ -41,7 +41,7 @@ from pilothouse.operations.submit_step import withdraw_waiting
 from pilothouse.ports.proposer import Answered, Answering, AskingStopped, Proposer, answer_of
 from pilothouse.ports.store import Transaction
 from pilothouse.proposals.agent_run import AgentTold
-from pilothouse.proposals.proposal import Proposal, Risk, State
+from pilothouse.proposals.proposal import BY_HAND, Proposal, Risk, State
 from pilothouse.proposals.search import Search, Suggestion
 
 CONDITIONS_SECONDS = 2.0
@@ -221,7 +221,7 @@ class AutopilotLoop(CampaignLoop[AutopilotDefinition, Action]):
         words = ", ".join(f"{knob} = {value!r}" for knob, value in self.overrides.items())
         return Suggestion(
             overrides=dict(self.overrides),
-            source="person",
+            source=BY_HAND,
             rationale=f"a person set {words}",
             hypothesis=f"{name} improves on the baseline",
             why_not_identical=words,

@@ -15,11 +15,8 @@ from pilothouse.operations.draft_proposal import risk_of, subject_of
 from pilothouse.operations.reject_proposal import BY_A_PERSON
 from pilothouse.ports.store import Transaction
 from pilothouse.proposals.gate import DRIFTED, EVERY_SUBJECT, Admitted, admit, drift
-from pilothouse.proposals.proposal import Approval, Proposal, Risk, State, Subject
+from pilothouse.proposals.proposal import BY_HAND, Approval, Proposal, Risk, State, Subject
 from pilothouse.proposals.waiver import Admission, Moves, Terms, Waiver
-
-BY_HAND = "person"
-"""The source of what a person has proposed."""
 
 
 def admit_proposal(

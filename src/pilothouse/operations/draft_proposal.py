@@ -15,7 +15,7 @@ from pilothouse.knobs.config import config_digest
 from pilothouse.knobs.delta import Change
 from pilothouse.ports.store import Transaction
 from pilothouse.proposals.draft import Draft, Drafted, draft
-from pilothouse.proposals.proposal import Proposal, Risk, State, Subject
+from pilothouse.proposals.proposal import BY_HAND, Proposal, Risk, State, Subject
 from pilothouse.proposals.search import Suggestion
 
 
@@ -50,7 +50,7 @@ def draft_proposal(
     primary, _ = definition.primary()
     suggestion = Suggestion(
         overrides=overrides,
-        source="person" if made.changes else "flywheel",
+        source=BY_HAND if made.changes else "flywheel",
         rationale=f"{growth}; {moved}" if moved else growth,
         hypothesis=f"{primary} on golden set {definition.flywheel.golden} improves on the best checkpoint so far",
         why_not_identical=moved or growth,

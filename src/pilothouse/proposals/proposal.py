@@ -11,6 +11,9 @@ from pilothouse.canonical import Json, digest
 from pilothouse.ids import CampaignName, ProductId, ProposalId
 from pilothouse.knobs.delta import Change
 
+BY_HAND = "person"
+"""The source of what a person has proposed."""
+
 
 class Risk(StrEnum):
     """How much could break."""

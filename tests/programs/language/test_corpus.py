@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +125,7 @@ def test_a_stream_is_kept_up_to_its_size_and_read_again(tmp_path: Path) -> None:
     assert [one.text for one in source.read()] == texts
 
 
-@pytest.mark.skipif("datasets" in sys.modules, reason="the package is installed here")
+@pytest.mark.skipif(find_spec("datasets") is not None, reason="the package is installed here")
 def test_a_hub_without_its_package_is_a_clear_error(text_folder: Path, tmp_path: Path) -> None:
     """It is an option, and its package comes with no extra."""
     options = _options(text_folder, tmp_path, mix_hub=1.0, hub_dataset="some/set")
