@@ -11,8 +11,9 @@ import pytest
 from tests.proposals.searches import TRAINING, search_of
 
 from pilothouse.proposals.search import Search
-from pilothouse.propose.agent import Agent, AgentProposer
+from pilothouse.propose.agent import AgentProposer
 from pilothouse.propose.agent_presets import Preset, command
+from pilothouse.propose.asking import Agent
 from pilothouse.propose.sandbox.level import landlocked
 from pilothouse.propose.sandbox.plan import Limits
 

@@ -13,9 +13,9 @@ from tests.propose.agents import ANSWER, WRITES, a_search, proposer, speaking
 
 from pilothouse.errors import BadValue, NotFound, OperationFailed, PilothouseError, Refused, StorageFailed
 from pilothouse.proposals.search import Suggestion
-from pilothouse.propose.agent import RECORD
 from pilothouse.propose.agent_presets import PRESETS, Setting, command, preset
 from pilothouse.propose.agent_record import CostSource, Usage, record_of
+from pilothouse.propose.asking import RECORD
 from pilothouse.propose.sandbox.level import Level, Rung
 from pilothouse.propose.sandbox.plan import Breach
 
@@ -90,7 +90,7 @@ assert sorted(set(os.environ) & {{"SECRET", "LD_PRELOAD", "LANG"}}) == ["LANG"]
     asked = proposer(tmp_path, source, artefacts=lambda: run, variables=variables).ask(search)
 
     assert asked.refusal is None
-    assert asked.suggestion is not None
+    assert asked.answer is not None
 
 
 def _entropy(tmp_path: Path) -> Suggestion:

@@ -21,10 +21,10 @@ def test_the_example_s_agent_keeps_the_rules_and_repeats_nothing(tmp_path: Path)
     for number in range(ASKED):
         asked = asking.ask(search)
 
-        assert asked.suggestion is not None, asked.refusal
+        assert asked.answer is not None, asked.refusal
         assert asked.record.refusals == ()
-        (change,) = drafted(search, asked.suggestion).changes
+        (change,) = drafted(search, asked.answer).changes
         seen.append((change.knob, change.after))
-        search = after(search, tried(search, asked.suggestion), seed=number + 2)
+        search = after(search, tried(search, asked.answer), seed=number + 2)
 
     assert len(set(seen)) == ASKED

@@ -19,13 +19,17 @@ SCHEMA = "proposal.schema.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What a command line is made from: the two folders, the form of the answer, and the money that is left."""
+    """What a command line is made from: the two folders, the form of the answer, and the money that is left.
+
+    `edits` are paths in the folder that the agent is to change; none where it only answers.
+    """
 
     context: Path
     folder: Path
     schema: str
     cost_left_usd: float | None = None
     model: str = ""
+    edits: tuple[str, ...] = ()
 
     @property
     def answer(self) -> str:
@@ -68,15 +72,19 @@ def preset(name: str) -> Preset:
 
 def _codex(setting: Setting) -> Sequence[str]:
     """Return Codex's words; its own sandbox stays on, and standard input is the prompt."""
-    words = ["codex", "exec", "--json", "--skip-git-repo-check", "--ephemeral", "--sandbox", "read-only"]
+    rights = "workspace-write" if setting.edits else "read-only"
+    words = ["codex", "exec", "--json", "--skip-git-repo-check", "--ephemeral", "--sandbox", rights]
     words += ["--output-schema", str(setting.context / SCHEMA), "--output-last-message", setting.answer]
-    return [*words, *(["--model", setting.model] if setting.model else []), "--cd", str(setting.context), "-"]
+    place = setting.folder if setting.edits else setting.context
+    return [*words, *(["--model", setting.model] if setting.model else []), "--cd", str(place), "-"]
 
 
 def _claude(setting: Setting) -> Sequence[str]:
-    """Return Claude Code's words; it may read, and its answer comes with its output."""
+    """Return Claude Code's words; it may read, and edit where it is asked to, and answers with its output."""
+    tools = "Read,Glob,Grep,Edit" if setting.edits else "Read,Glob,Grep"
+    mode = "acceptEdits" if setting.edits else "dontAsk"
     words = ["claude", "-p", "--output-format", "json", "--json-schema", setting.schema, "--max-turns", "40"]
-    words += ["--permission-mode", "dontAsk", "--tools", "Read,Glob,Grep", "--strict-mcp-config"]
+    words += ["--permission-mode", mode, "--tools", tools, "--strict-mcp-config"]
     words += ["--add-dir", str(setting.context)]
     if setting.cost_left_usd is not None:
         words += ["--max-budget-usd", f"{setting.cost_left_usd:.4f}"]
@@ -91,10 +99,10 @@ def _opencode(setting: Setting) -> Sequence[str]:
 
 
 def _aider(setting: Setting) -> Sequence[str]:
-    """Return aider's words; it edits the one file it is given."""
+    """Return aider's words; it edits the files that it is given."""
     words = ["aider", "--message-file", str(setting.context / INSTRUCTIONS), "--no-auto-commits", "--no-git", "--yes"]
     words += ["--model", setting.model] if setting.model else []
-    return [*words, setting.answer]
+    return [*words, setting.answer, *(str(setting.folder / each) for each in setting.edits)]
 
 
 def _codex_usage(output: bytes) -> Usage:

@@ -18,8 +18,8 @@ from pilothouse.errors import OperationFailed, Refused
 from pilothouse.launch.local import PYTHON
 from pilothouse.operations.agent_artefacts import best_folder, last_folder
 from pilothouse.ports.store import Transaction
-from pilothouse.propose.agent import Agent
 from pilothouse.propose.agent_presets import Preset, Setting, command, preset
+from pilothouse.propose.asking import Agent
 from pilothouse.propose.sandbox import roots
 from pilothouse.propose.sandbox.level import Level, level
 from pilothouse.propose.sandbox.plan import Limits
