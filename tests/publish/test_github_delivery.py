@@ -398,7 +398,7 @@ def test_pages_are_followed_and_never_to_another_server(forge: FakeGithub, conne
 
 @pytest.mark.parametrize("restarts", [False, True])
 def test_a_clock_that_is_set_back_holds_nothing_up(desk: Desk, connect: Connect, *, restarts: bool) -> None:
-    """Neither what was written by the wrong clock nor what was put off by it is waited for, and the pace holds."""
+    """Nobody waits until it has caught up: a hold of five minutes is five minutes, and none for a new process."""
     clock, channel = desk.books.clock, connect()
     begin = clock.now()
     clock.set_wall(begin + timedelta(days=9))
@@ -418,4 +418,5 @@ def test_a_clock_that_is_set_back_holds_nothing_up(desk: Desk, connect: Connect,
         desk.books.wait(postman.turn())
 
     assert not desk.waiting(GITHUB)
-    assert 3 <= clock.monotonic() - since < 300
+    waited = clock.monotonic() - since
+    assert 3 <= waited < 300 if restarts else 300 <= waited < 330

@@ -4,8 +4,9 @@
                                               └─ before each write: wait for the pace, note the write (commit)
 
 Killed anywhere, it goes on where it was: a try without an outcome may have arrived, so that the channel looks for the
-letter's mark on the far side before it writes again. The pace is read from the writes that are on record, and so are
-holds, so that no restart writes faster than a far side allows.
+letter's mark on the far side before it writes again. Writes and holds are on record, so that no restart writes faster
+than a far side allows. Within a process they hold by the clock that never goes back: when the one on the wall is set,
+what is on record is set with it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
@@ -20,8 +22,9 @@ from typing import Protocol, TypeVar, assert_never
 
 from pilothouse.errors import PilothouseError, StorageFailed
 from pilothouse.logbook.letter import Posted
-from pilothouse.logbook.pace import earliest
+from pilothouse.logbook.pace import earliest, taken_over
 from pilothouse.ports.channel import Channel, Delivered, Gate, Later, NotNow, Outcome, Refused
+from pilothouse.ports.clock import Clock
 from pilothouse.ports.outbox import HOLD_MAX, PUT_OFF_MAX, Hold
 from pilothouse.ports.store import Transaction
 
@@ -41,6 +44,8 @@ STOP_SECONDS = 2.0
 STOPS_MAX = 6
 """So often a letter may stop its channel before it has to stand behind the others."""
 BEHIND_SECONDS = 30.0
+SET_SECONDS = 1.0
+"""By how much the wall clock may part from the other one before it counts as set."""
 _DOUBLINGS_MAX = 12
 
 T = TypeVar("T")
@@ -58,8 +63,9 @@ class Books(Protocol):
         """Begin a reading transaction."""
         ...
 
-    def now(self) -> datetime:
-        """Return the present, in UTC."""
+    @property
+    def clock(self) -> Clock:
+        """The clock of record."""
         ...
 
 
@@ -70,13 +76,15 @@ class Postman(Gate):
         self._books = books
         self._channel = channel
         self._wait = wait
-        self._last_ended: datetime | None = None
-        self._latest: datetime | None = None
+        self._begun: deque[float] = deque()
+        self._ended: float | None = None
+        self._wall_ahead: float | None = None
         self._passed = 0
 
     def open(self) -> None:
         """Begin anew: a channel that was closed may be set otherwise now, and a write may have ended just before."""
-        self._last_ended = self._now()
+        self._now()
+        self._ended = self._books.clock.monotonic()
         with self._books.read() as tx:
             hold = tx.outbox.hold(self._channel.name)
         if hold is not None and hold.closed:
@@ -124,29 +132,46 @@ class Postman(Gate):
         pace, name, now = self._channel.pace, self._channel.name, self._now()
         self._passed += 1
         if pace.limits or pace.apart_seconds:
+            self._begun.append(self._books.clock.monotonic())
             forget = now - timedelta(seconds=pace.memory_seconds)
             self._books.apply(lambda tx: tx.outbox.note_write(name, at=now, forget_before=forget))
 
     def passed(self) -> None:
         """Note that the write has had its answer, or never will."""
-        self._last_ended = self._now()
+        self._ended = self._books.clock.monotonic()
 
     def _now(self) -> datetime:
-        """Return the present; where it lies before one that was seen, or before any, no time to come is heeded."""
-        now, name = self._books.now(), self._channel.name
-        if self._latest is None or now < self._latest:
-            self._books.apply(lambda tx: tx.outbox.set_back(name, now=now))
-            self._last_ended = None if self._last_ended is None else min(self._last_ended, now)
-        self._latest = now
+        """Return the present; what is on record is set with a clock on the wall that was set since the last look."""
+        now, name = self._books.clock.now(), self._channel.name
+        ahead = now.timestamp() - self._books.clock.monotonic()
+        if self._wall_ahead is None:
+            self._take_over(now)
+        elif abs(ahead - self._wall_ahead) > SET_SECONDS:
+            by = timedelta(seconds=ahead - self._wall_ahead)
+            self._books.apply(lambda tx: tx.outbox.set_by(name, by, now=now))
+            _log.warning("the clock was set by %.0f s", by.total_seconds(), extra={"action": "clock_set"})
+        else:
+            return now
+        self._wall_ahead = ahead
         return now
 
+    def _take_over(self, now: datetime) -> None:
+        """Read when earlier processes have written; no time of theirs that is still to come is waited for."""
+        name = self._channel.name
+        self._books.apply(lambda tx: tx.outbox.set_back(name, now=now))
+        with self._books.read() as tx:
+            recorded = tx.outbox.writes(name)
+        self._begun = deque(taken_over(recorded, now=self._books.clock.monotonic()))
+
     def _seconds_to_wait(self) -> float:
-        pace, now = self._channel.pace, self._now()
+        pace = self._channel.pace
         if not pace.limits and not pace.apart_seconds:
             return 0.0
-        with self._books.read() as tx:
-            begun = tx.outbox.writes(self._channel.name, since=now - timedelta(seconds=pace.memory_seconds))
-        return (earliest(pace, begun, ended=self._last_ended, now=now) - now).total_seconds()
+        self._now()
+        now = self._books.clock.monotonic()
+        while self._begun and self._begun[0] < now - pace.memory_seconds:
+            self._begun.popleft()
+        return earliest(pace, self._begun, ended=self._ended, now=now) - now
 
     # --- one delivery
 
@@ -183,7 +208,7 @@ class Postman(Gate):
         assert_never(outcome)
 
     def _arrived(self, begun: Posted, outcome: Delivered, hold: Hold | None) -> None:
-        now = self._books.now()
+        now = self._now()
 
         def act(tx: Transaction) -> None:
             tx.outbox.sent(begun, remote=outcome.remote, answer=outcome.answer, now=now)
@@ -193,7 +218,7 @@ class Postman(Gate):
         self._books.apply(act)
 
     def _drop(self, begun: Posted, outcome: Refused) -> None:
-        now = self._books.now()
+        now = self._now()
         self._books.apply(lambda tx: tx.outbox.drop(begun, why=outcome.why, now=now))
         _log.warning(
             "letter %s was refused by %s: %s",
@@ -204,7 +229,7 @@ class Postman(Gate):
         )
 
     def _put_off(self, begun: Posted, *, seconds: float, why: str, unmade: bool) -> None:
-        until = self._books.now() + timedelta(seconds=seconds)
+        until = self._now() + timedelta(seconds=seconds)
         self._books.apply(lambda tx: tx.outbox.put_off(begun, until=until, why=why, unmade=unmade))
 
     def _hold(self, begun: Posted, outcome: Later, hold: Hold | None) -> float:
@@ -225,7 +250,7 @@ class Postman(Gate):
         return seconds
 
     def _close(self, begun: Posted, outcome: Refused) -> float:
-        self._keep_hold(begun, Hold(channel=self._channel.name, until=self._books.now(), why=outcome.why, closed=True))
+        self._keep_hold(begun, Hold(channel=self._channel.name, until=self._now(), why=outcome.why, closed=True))
         _log.error("%s is closed: %s", self._channel.name, outcome.why, extra={"action": "channel_closed"})
         return LOOK_SECONDS
 

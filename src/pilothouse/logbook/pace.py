@@ -2,13 +2,16 @@
 
 The windows slide: a limit of 80 in a minute holds for every minute, not only for those of the wall clock. Each is a
 little longer than the forge's own, since a write arrives later than it is begun, and not always equally late.
+
+Times are seconds of a clock that never goes back, since the one on the wall may be set at any moment. What an earlier
+process has left on record was told by the wall, and `taken_over` reads it as strictly as it can be read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 SLACK_SECONDS = 30.0
 """By how much a write may arrive later than another; no request may take longer."""
@@ -41,23 +44,24 @@ DISCORD_PACE = Pace(limits=(Limit(writes=25, seconds=60),), apart_seconds=0.5)
 """A webhook's own bucket is told by each answer; this keeps clear of the limit of 30 messages a minute in a channel."""
 
 
-def earliest(pace: Pace, begun: Sequence[datetime], *, ended: datetime | None, now: datetime) -> datetime:
-    """Return when the next write may begin; `begun` are the earlier ones, oldest first, `ended` the end of the last.
-
-    Times to come, which a clock that was set back leaves behind, count as now.
-    """
-    begun = [min(each, now) for each in begun]
-    ended = None if ended is None else min(ended, now)
+def earliest(pace: Pace, begun: Sequence[float], *, ended: float | None, now: float) -> float:
+    """Return when the next write may begin; `begun` are the earlier ones, oldest first, `ended` the end of the last."""
     times = [
         now,
-        *(
-            begun[-limit.writes] + timedelta(seconds=limit.seconds + SLACK_SECONDS)
-            for limit in pace.limits
-            if len(begun) >= limit.writes
-        ),
+        *(begun[-limit.writes] + limit.seconds + SLACK_SECONDS for limit in pace.limits if len(begun) >= limit.writes),
     ]
     if begun:
-        times.append(begun[-1] + timedelta(seconds=pace.apart_seconds))
+        times.append(begun[-1] + pace.apart_seconds)
     if ended is not None:
-        times.append(ended + timedelta(seconds=pace.apart_seconds))
+        times.append(ended + pace.apart_seconds)
     return max(times)
+
+
+def taken_over(recorded: Sequence[datetime], *, now: float) -> list[float]:
+    """Return when recorded writes count as begun, oldest first: the newest now, and the others as long before it.
+
+    How long nobody has written is told by the wall clock alone, which may have been set in the meantime; so that time
+    counts for nothing. Between the writes of one process its postman has held the record against the other clock.
+    """
+    newest = max(recorded, default=None)
+    return [] if newest is None else [now - (newest - each).total_seconds() for each in sorted(recorded)]

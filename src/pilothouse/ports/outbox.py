@@ -93,8 +93,8 @@ class Outbox(Protocol):
         """Take the hold of a channel away, strikes and all."""
         ...
 
-    def writes(self, channel: str, *, since: datetime) -> Sequence[datetime]:
-        """Return when writes to the channel were begun, oldest first."""
+    def writes(self, channel: str) -> Sequence[datetime]:
+        """Return when the writes to the channel that are not forgotten were begun, oldest first."""
         ...
 
     def note_write(self, channel: str, *, at: datetime, forget_before: datetime) -> None:
@@ -102,10 +102,17 @@ class Outbox(Protocol):
         ...
 
     def set_back(self, channel: str, *, now: datetime) -> None:
-        """Heed that the clock may have been set back: nothing of the channel is to wait until it has caught up.
+        """Heed that the clock may have been set back while nobody looked: nothing waits until it has caught up.
 
         Writes of a time to come count as of now. What waits longer than `HOLD_MAX`, or a letter than `PUT_OFF_MAX`, was
-        told its time by another clock, and waits no more.
+        told its time by another clock, and waits no more; neither does a letter that was posted in a time to come.
+        """
+        ...
+
+    def set_by(self, channel: str, by: timedelta, *, now: datetime) -> None:
+        """Set the times of a channel with a clock that was set by so much, and shows `now`: each wait stays as long.
+
+        A letter that was due before stays due.
         """
         ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pilothouse.canonical import Json
 from pilothouse.errors import Conflict, KeyReused
@@ -158,10 +158,9 @@ class StoredOutbox:
         """Take the hold of a channel away, strikes and all."""
         self._connection.run(self._sql["release_channel"], {"channel": channel})
 
-    def writes(self, channel: str, *, since: datetime) -> Sequence[datetime]:
-        """Return when writes to the channel were begun, oldest first."""
-        parameters: Parameters = {"channel": channel, "since": instant(since)}
-        return [at(row["at"]) for row in self._connection.rows(self._sql["channel_writes_since"], parameters)]
+    def writes(self, channel: str) -> Sequence[datetime]:
+        """Return when the writes to the channel that are not forgotten were begun, oldest first."""
+        return [at(row["at"]) for row in self._connection.rows(self._sql["channel_writes"], {"channel": channel})]
 
     def note_write(self, channel: str, *, at: datetime, forget_before: datetime) -> None:
         """Keep when a write is begun, and forget those before a time."""
@@ -169,11 +168,24 @@ class StoredOutbox:
         self._connection.run(self._sql["forget_writes"], {"channel": channel, "before": instant(forget_before)})
 
     def set_back(self, channel: str, *, now: datetime) -> None:
-        """Heed that the clock may have been set back: nothing of the channel is to wait until it has caught up."""
+        """Heed that the clock may have been set back while nobody looked: nothing waits until it has caught up."""
         self._connection.run(self._sql["set_writes_back"], {"channel": channel, "now": instant(now)})
         for name, longest in (("set_hold_back", HOLD_MAX), ("set_letters_back", PUT_OFF_MAX)):
             parameters: Parameters = {"channel": channel, "now": instant(now), "latest": instant(now + longest)}
             self._connection.run(self._sql[name], parameters)
+
+    def set_by(self, channel: str, by: timedelta, *, now: datetime) -> None:
+        """Set the times of a channel with a clock that was set by so much, and shows `now`: each wait stays as long."""
+        moved: Parameters = {"channel": channel, "by": by // timedelta(microseconds=1)}
+        self._connection.run(self._sql["move_writes"], moved)
+        self._connection.run(self._sql["move_hold"], moved)
+        letters: Parameters = {
+            **moved,
+            "now": instant(now),
+            "before": instant(now - by),
+            "latest": instant(now + PUT_OFF_MAX),
+        }
+        self._connection.run(self._sql["move_letters"], letters)
 
     # --- hooks
 

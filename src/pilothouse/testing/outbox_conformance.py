@@ -228,16 +228,16 @@ class OutboxConformance:
             tx.outbox.release(GITHUB)
             assert tx.outbox.hold(GITHUB) is None
 
-    def test_writes_are_remembered_as_far_back_as_is_asked(self, store: Store) -> None:
+    def test_writes_are_remembered_until_they_are_forgotten(self, store: Store) -> None:
         """Oldest first, channel by channel."""
         with store.write() as tx:
             for when in (BEGIN, SOON, LATER):
                 tx.outbox.note_write(GITHUB, at=when, forget_before=BEGIN)
             tx.outbox.note_write(DISCORD, at=LATER, forget_before=LATER)
-            assert list(tx.outbox.writes(GITHUB, since=SOON)) == [SOON, LATER]
+            assert list(tx.outbox.writes(GITHUB)) == [BEGIN, SOON, LATER]
             tx.outbox.note_write(GITHUB, at=LATER, forget_before=SOON)
-            assert list(tx.outbox.writes(GITHUB, since=BEGIN)) == [SOON, LATER, LATER]
-            assert list(tx.outbox.writes(DISCORD, since=BEGIN)) == [LATER]
+            assert list(tx.outbox.writes(GITHUB)) == [SOON, LATER, LATER]
+            assert list(tx.outbox.writes(DISCORD)) == [LATER]
 
     def test_a_clock_that_is_set_back_is_not_waited_for(self, store: Store) -> None:
         """Times that cannot be are taken for the present, channel by channel; all others stay."""
@@ -255,7 +255,7 @@ class OutboxConformance:
                 hold = tx.outbox.hold(channel)
                 letters = [tx.outbox.by_key(PRODUCT, channel, key) for key in ("far", "near")]
                 waits = [each.not_before for each in letters if each is not None]
-                return list(tx.outbox.writes(channel, since=BEGIN)), hold and hold.until, waits
+                return list(tx.outbox.writes(channel)), hold and hold.until, waits
 
             tx.outbox.set_back(GITHUB, now=SOON)
 
@@ -264,6 +264,39 @@ class OutboxConformance:
             tx.outbox.put_hold(Hold(channel=GITHUB, until=LATER, why="limit"))
             tx.outbox.set_back(GITHUB, now=SOON)
             assert told(GITHUB)[1] == LATER
+
+    def test_a_letter_of_a_time_to_come_is_due(self, store: Store) -> None:
+        """It was posted by a clock that has been set back since."""
+        with store.write() as tx:
+            tx.outbox.post(make_issue(), now=LATER)
+            tx.outbox.set_back(GITHUB, now=SOON)
+            assert tx.outbox.due(GITHUB, now=SOON) is not None
+
+    @pytest.mark.parametrize("by", [timedelta(days=3), timedelta(days=-3), timedelta(seconds=-2)])
+    def test_a_clock_that_is_set_changes_no_wait(self, store: Store, by: timedelta) -> None:
+        """Writes, holds and letters that wait move with it, channel by channel; what was due is due."""
+        now = SOON + by
+        with store.write() as tx:
+            for channel in (GITHUB, DISCORD):
+                tx.outbox.note_write(channel, at=BEGIN, forget_before=BEGIN)
+                tx.outbox.put_hold(Hold(channel=channel, until=LATER, why="limit"))
+                for key, until in (("due", SOON), ("put off", LATER)):
+                    posted = tx.outbox.post(make_issue(key.replace(" ", "-"), channel=channel), now=BEGIN)
+                    tx.outbox.put_off(posted, until=until, why="ill")
+            tx.outbox.post(make_issue("since"), now=now)
+
+            tx.outbox.set_by(GITHUB, by, now=now)
+
+            holds = {channel: tx.outbox.hold(channel) for channel in (GITHUB, DISCORD)}
+            assert list(tx.outbox.writes(GITHUB)) == [BEGIN + by]
+            assert [hold and hold.until for hold in holds.values()] == [LATER + by, LATER]
+            letters = [tx.outbox.by_key(PRODUCT, GITHUB, key) for key in ("due", "since", "put-off")]
+            due, since, later = (each.not_before for each in letters if each is not None)
+            assert max(due, since) <= now
+            assert later == LATER + by
+            kept = tx.outbox.by_key(PRODUCT, DISCORD, "put-off")
+            assert kept is not None
+            assert kept.not_before == LATER
 
     def test_a_hook_is_received_once(self, store: Store) -> None:
         """And again only when it was forgotten."""

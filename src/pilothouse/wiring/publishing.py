@@ -7,7 +7,6 @@ import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -52,9 +51,10 @@ class StoreBooks(Books):
         """Begin a reading transaction."""
         return self._store.read()
 
-    def now(self) -> datetime:
-        """Return the present, in UTC."""
-        return self._clock.now()
+    @property
+    def clock(self) -> Clock:
+        """The clock of record."""
+        return self._clock
 
 
 def channels_of(workspace: Workspace) -> Sequence[Channel]:

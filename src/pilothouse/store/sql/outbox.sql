@@ -101,9 +101,9 @@ ON CONFLICT (channel) DO UPDATE SET
 -- Takes the hold of a channel away.
 DELETE FROM channel_holds WHERE channel = :channel;
 
--- name: channel_writes_since
--- Lists when writes to a channel were begun, oldest first.
-SELECT at FROM channel_writes WHERE channel = :channel AND at >= :since ORDER BY at;
+-- name: channel_writes
+-- Lists when the remembered writes to a channel were begun, oldest first.
+SELECT at FROM channel_writes WHERE channel = :channel ORDER BY at;
 
 -- name: note_write
 -- Keeps when a write is begun.
@@ -122,9 +122,27 @@ UPDATE channel_writes SET at = :now WHERE channel = :channel AND at > :now;
 UPDATE channel_holds SET until = :now WHERE channel = :channel AND until > :latest;
 
 -- name: set_letters_back
--- Lets the letters that were put off for longer than any is be tried now.
+-- Lets the letters that were put off for longer than any is, or posted in a time to come, be tried now.
 UPDATE letters SET not_before = :now
-WHERE channel = :channel AND state = 'waiting' AND not_before > :latest;
+WHERE channel = :channel AND state = 'waiting' AND not_before > :now AND (not_before > :latest OR posted_at > :now);
+
+-- name: move_writes
+-- Moves the writes to a channel with the clock.
+UPDATE channel_writes SET at = at + :by WHERE channel = :channel;
+
+-- name: move_hold
+-- Moves the end of a hold with the clock.
+UPDATE channel_holds SET until = until + :by WHERE channel = :channel;
+
+-- name: move_letters
+-- Moves the times of the letters that were put off with the clock, and lets all others be due: those that were, and
+-- those that were posted since the clock was set.
+UPDATE letters
+SET not_before = CASE
+    WHEN not_before > :before AND not_before > posted_at AND not_before + :by <= :latest THEN not_before + :by
+    ELSE :now
+END
+WHERE channel = :channel AND state = 'waiting' AND (not_before > :before OR not_before > :now);
 
 -- name: receive_hook
 -- Keeps that a hook came, unless it came before.

@@ -23,7 +23,7 @@ class StoreBooks(Books):
 
     def __init__(self, store: Store, clock: FrozenClock, *, dies: Callable[[], bool] = lambda: False) -> None:
         self.store = store
-        self.clock = clock
+        self._clock = clock
         self._dies = dies
 
     def apply(self, act: Callable[[Transaction], T]) -> T:
@@ -40,11 +40,16 @@ class StoreBooks(Books):
         """Begin a reading transaction."""
         return self.store.read()
 
+    @property
+    def clock(self) -> FrozenClock:
+        """The clock that stands still."""
+        return self._clock
+
     def now(self) -> datetime:
         """Return the present."""
-        return self.clock.now()
+        return self._clock.now()
 
     def wait(self, seconds: float) -> bool:
         """Let the time pass that somebody waits."""
-        self.clock.advance(seconds)
+        self._clock.advance(seconds)
         return False
