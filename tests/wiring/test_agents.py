@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.campaigns.ferry_world import definition_of
 from tests.campaigns.pilot_world import pilot_definition
 
 from pilothouse.campaigns.agent_section import Agent as Section
@@ -17,7 +18,7 @@ from pilothouse.propose.agent_presets import Setting
 from pilothouse.propose.hybrid import Hybrid
 from pilothouse.propose.sandbox.level import Level, Rung, level
 from pilothouse.settings import Settings
-from pilothouse.wiring.agents import agent_of
+from pilothouse.wiring.agents import Place, agent_of, with_folders
 from pilothouse.wiring.proposers import proposer_of
 from pilothouse.wiring.workspace import Workspace, open_workspace
 
@@ -26,6 +27,11 @@ OPEN = Level(rung=Rung.NONE, why="an old kernel")
 COMMAND: dict[str, Any] = {"command": ["python", "-I", "agent.py", "word"]}
 SETTING = Setting(context=Path("/c"), folder=Path("/o"), schema="{}")
 FUTURE, PAST = "2999-01-01T00:00:00Z", "2020-01-01T00:00:00Z"
+
+
+def place(table: dict[str, Any], name: str = "autopilot.agent") -> Place:
+    """Return the table of a file that names an agent."""
+    return Place(section=Section.model_validate(table), table=name)
 
 
 @pytest.fixture(name="workspace")
@@ -40,7 +46,7 @@ def _workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Work
 
 def test_a_command_is_located_and_may_read_its_own_files(workspace: Workspace) -> None:
     """`python` is this interpreter, a file of the working folder has its full path, and other words stay."""
-    found = agent_of(workspace, pilot_definition(), Section.model_validate(COMMAND), CONFINED)
+    found = agent_of(workspace, pilot_definition(), place(COMMAND), CONFINED)
     script = Path.cwd() / "agent.py"
 
     assert list(found.preset.command(SETTING)) == [sys.executable, "-I", str(script), "word"]
@@ -69,18 +75,18 @@ def test_what_cannot_be_run_or_would_read_the_home_is_refused_first(
     Path("way").symlink_to(workspace.home)
 
     with pytest.raises(kind, match=words):
-        agent_of(workspace, pilot_definition(), Section.model_validate(table), CONFINED)
+        agent_of(workspace, pilot_definition(), place(table), CONFINED)
 
 
-def waived(until: str) -> Section:
+def waived(until: str) -> Place:
     """Return an agent that somebody lets run unconfined until then."""
-    return Section.model_validate({**COMMAND, "unconfined": {"by": "ada", "reason": "a test", "until": until}})
+    return place({**COMMAND, "unconfined": {"by": "ada", "reason": "a test", "until": until}})
 
 
 def test_without_confinement_an_agent_needs_a_waiver_that_holds(workspace: Workspace) -> None:
     """Nobody's, and one that has ended, are refused before anything begins; it is asked again before each run."""
     with pytest.raises(Refused, match=r"cannot confine an agent: none \(an old kernel\)"):
-        agent_of(workspace, pilot_definition(), Section.model_validate(COMMAND), OPEN)
+        agent_of(workspace, pilot_definition(), place(COMMAND), OPEN)
     with pytest.raises(Refused, match=f"by ada ended at {PAST}"):
         agent_of(workspace, pilot_definition(), waived(PAST), OPEN)
 
@@ -104,6 +110,18 @@ def test_the_file_names_an_agent_alone_or_a_hybrid(workspace: Workspace) -> None
 
 def test_before_any_run_there_is_nothing_to_show(workspace: Workspace) -> None:
     """Neither of the last trial nor of the baseline."""
-    found = agent_of(workspace, pilot_definition(), Section.model_validate(COMMAND), CONFINED)
+    definition = pilot_definition()
+    found = with_folders(agent_of(workspace, definition, place(COMMAND), CONFINED), workspace, definition)
 
     assert (found.artefacts(), found.best()) == (None, None)
+
+
+def test_what_hinders_an_agent_names_the_table_that_it_stands_in(workspace: Workspace) -> None:
+    """A ferry's is mended where a ferry names it."""
+    with pytest.raises(OperationFailed) as missing:
+        agent_of(workspace, definition_of(), place({"command": ["no-such-agent"]}, "ferry.agent"), CONFINED)
+    with pytest.raises(Refused) as unconfined:
+        agent_of(workspace, definition_of(), place(COMMAND, "ferry.agent"), OPEN)
+
+    assert "[ferry.agent]" in missing.value.fix
+    assert "[ferry.agent.unconfined]" in unconfined.value.fix

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pilothouse.campaigns.sections import Command, Seconds, Section
+from pilothouse.campaigns.sections import Budget, Command, Seconds, Section
 
 TELLING = frozenset({"claude", "opencode"})
 """Presets whose agents tell what they cost."""
@@ -114,3 +114,36 @@ class Agent(Section):
     def shares(self) -> bool:
         """Whether the table says what only a hybrid needs."""
         return self.share is not None or self.base is not None
+
+
+class DraftLimits(AgentLimits):
+    """The same for the agent of a ferry, who is asked once a day and may take less long."""
+
+    time: Seconds = 600.0
+
+
+class FerryAgent(Agent):
+    """The agent of a ferry: who drafts its proposal, and who proposes a patch, as far as the file lets it."""
+
+    limits: DraftLimits = DraftLimits()
+
+    @model_validator(mode="after")
+    def _shares_with_nobody(self) -> FerryAgent:
+        if self.shares():
+            raise ValueError("share and base are an autopilot's: take them away")
+        return self
+
+
+def refuse_unknown_cost(agent: Agent | None, budget: Budget, *, table: str) -> None:
+    """Raise `ValueError` where a budget in USD could not be kept, since nobody tells what the agent costs."""
+    if agent is not None and budget.usd is not None and not agent.tells_cost():
+        raise ValueError(
+            f"budget.usd counts what the agent costs, and this agent tells nobody: give {table}.cost_estimate_usd, "
+            "0 for one that costs nothing"
+        )
+
+
+def agent_ceiling(agent: Agent | None) -> dict[str, float]:
+    """Return what an agent may cost, as a part of the ceiling that an approval is bound to."""
+    limit = None if agent is None else agent.cost_limit_usd
+    return {} if limit is None else {"agent_usd": limit}

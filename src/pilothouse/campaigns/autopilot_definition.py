@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from pilothouse.campaigns.agent_section import Agent
+from pilothouse.campaigns.agent_section import Agent, agent_ceiling, refuse_unknown_cost
 from pilothouse.campaigns.definition import Definition
 from pilothouse.campaigns.sections import RUNS_MOST, Seconds, Section
 from pilothouse.canonical import digest
@@ -79,19 +79,12 @@ class AutopilotDefinition(Definition):
 
     @model_validator(mode="after")
     def _knows_what_an_agent_costs(self) -> AutopilotDefinition:
-        agent = self.autopilot.agent
-        if agent is not None and self.budget.usd is not None and not agent.tells_cost():
-            raise ValueError(
-                "budget.usd counts what the agent costs, and this agent tells nobody: give "
-                "autopilot.agent.cost_estimate_usd, 0 for one that costs nothing"
-            )
+        refuse_unknown_cost(self.autopilot.agent, self.budget, table="autopilot.agent")
         return self
 
     def ceilings(self) -> dict[str, float]:
         """Return the budget, and what the agent may cost besides."""
-        agent = self.autopilot.agent
-        limit = None if agent is None else agent.cost_limit_usd
-        return super().ceilings() | ({} if limit is None else {"agent_usd": limit})
+        return super().ceilings() | agent_ceiling(self.autopilot.agent)
 
     def evaluation(self, golden: Mapping[str, str]) -> str:
         """Return the digest of what the trainer promises to measure; `golden` sets it has none."""

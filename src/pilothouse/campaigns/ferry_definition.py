@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from pilothouse.campaigns.agent_section import FerryAgent, agent_ceiling, refuse_unknown_cost
 from pilothouse.campaigns.definition import Definition
 from pilothouse.campaigns.ferry_schedule import Schedule
 from pilothouse.campaigns.sections import Metric, Seconds, Section
@@ -14,6 +15,7 @@ from pilothouse.canonical import Json, digest
 from pilothouse.errors import BadValue
 
 SEEDS_MAX = 20
+PATCH_LINES_MOST = 1000
 OWN_MEASURES = frozenset({"seconds", "steps", "attempts", "incidents"})
 """What the platform's own record tells of a run; a program's metric of the same name is not asked for it."""
 
@@ -107,9 +109,22 @@ class Allowances(Section):
     small_bug: int = Field(default=1, ge=0)
 
 
+class PatchTable(Section):
+    """What the agent may change in the code after a small bug: text in files that are there, below `paths` alone.
+
+    `lines` bounds the lines that are added and taken away together. Nothing of it is applied: it becomes a branch that
+    a person reads and merges.
+    """
+
+    paths: list[RepositoryPath] = Field(min_length=1)
+    lines: int = Field(default=40, ge=1, le=PATCH_LINES_MOST)
+
+
 class Ferry(Section):
     """The recurring run: its name, its rhythm, and what is asked of it.
 
+    `proposer` says who chooses the change where nobody has asked for one and no rule settles it. `patch` lets the agent
+    propose a mend of a small bug.
     `key_metrics` decide over a promotion, the primary one alone if none is named. `seeds` runs make one ferry.
     `approvers` are the only ones whose yes counts; empty means anybody who may use the gate. `template` and `recipe`
     are the files of the repository that a promotion changes. With `own_repository` the commits and seals that a forge
@@ -118,6 +133,9 @@ class Ferry(Section):
     """
 
     form: Literal["daily", "canary"] = "daily"
+    proposer: Literal["rules", "agent"] = "rules"
+    agent: FerryAgent | None = None
+    patch: PatchTable | None = None
     size: Slug = "run"
     seed: int = Field(default=0, ge=0)
     seeds: int = Field(default=1, ge=1, le=SEEDS_MAX)
@@ -134,6 +152,16 @@ class Ferry(Section):
     reliability: dict[str, Reliability] = Field(default={"attempts": Reliability(direction="min")})
     ranking: Ranking = Ranking()
     allowances: Allowances = Allowances()
+
+    @model_validator(mode="after")
+    def _names_the_agent_that_it_asks(self) -> Ferry:
+        if self.agent is None and self.proposer == "agent":
+            raise ValueError('proposer "agent" asks an agent, and none is named: add [ferry.agent]')
+        if self.agent is None and self.patch is not None:
+            raise ValueError("ferry.patch lets an agent propose a patch, and none is named: add [ferry.agent]")
+        if self.form == "canary" and self.proposer == "agent":
+            raise ValueError('a canary has nothing to choose: take proposer = "agent" away')
+        return self
 
 
 class FerryDefinition(Definition):
@@ -160,6 +188,15 @@ class FerryDefinition(Definition):
         if guards:
             raise ValueError(f"metrics {guards} guard, which a ferry does not heed: name them in [ferry.reliability]")
         return self
+
+    @model_validator(mode="after")
+    def _knows_what_an_agent_costs(self) -> FerryDefinition:
+        refuse_unknown_cost(self.ferry.agent, self.budget, table="ferry.agent")
+        return self
+
+    def ceilings(self) -> dict[str, float]:
+        """Return the budget, and what the agent may cost besides."""
+        return super().ceilings() | agent_ceiling(self.ferry.agent)
 
     def key_metrics(self) -> dict[str, Metric]:
         """Return the metrics that decide over a promotion, the primary one first."""

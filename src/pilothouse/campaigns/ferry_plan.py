@@ -9,9 +9,10 @@ from pilothouse.campaigns.ferry_definition import FerryDefinition
 from pilothouse.canonical import Json
 from pilothouse.errors import PilothouseError
 from pilothouse.knobs.change_budget import ChangeBudget
-from pilothouse.proposals.candidates import Ground, candidates_of
+from pilothouse.proposals.candidates import Ground, candidates_of, with_suggestion
 from pilothouse.proposals.draft import Draft, draft
 from pilothouse.proposals.ranking import Candidate, Ranked, choose, rank
+from pilothouse.proposals.search import Suggestion
 from pilothouse.proposals.window import Window
 
 SHOWN = 8
@@ -25,8 +26,8 @@ RULES = "rules"
 class Asked:
     """What somebody asks for besides the rules: values by knob, an identical rerun with its reason, or a relaunch.
 
-    `source` names who asks, when it is not the rules, and `why` says what for. A relaunch with `overrides` goes on with
-    the very change that the ferry sailed with.
+    `source` names who asks, when it is not the rules, and `why` says what for; `said` is all that an agent said of it.
+    A relaunch with `overrides` goes on with the very change that the ferry sailed with.
     """
 
     overrides: Mapping[str, Json] | None = None
@@ -34,6 +35,7 @@ class Asked:
     patch: str = ""
     source: str = "person"
     why: str = ""
+    said: Suggestion | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +51,11 @@ class Plan:
 
     def as_json(self) -> dict[str, Json]:
         """Return what is kept of it."""
+        best = self.ranked[:SHOWN]
+        shown = (*best, *(each for each in self.chosen if each not in best))
         return {
             "identical": self.identical,
-            "ranking": [each.as_json() for each in self.ranked[:SHOWN]],
+            "ranking": [each.as_json() for each in shown],
             "ranked": len(self.ranked),
             "chosen": [dict(each.candidate.overrides) for each in self.chosen],
         }
@@ -65,18 +69,23 @@ def plan(definition: FerryDefinition, window: Window, parent: Mapping[str, Json]
     """
     ground = Ground(parent=parent, knobs=definition.knob_rules())
     possible = [each for each in candidates_of(window, ground) if _may(definition, parent, each)]
+    if asked.said is not None:
+        moved = asked.overrides or {}
+        possible = [*with_suggestion(possible, moved, ground, source=asked.source, why=asked.why)]
     ranked = rank(possible, definition.ferry.ranking.model_dump())
     named = any("person" in each.candidate.sources for each in ranked)
     identical = asked.identical if asked.overrides else asked.patch or asked.identical
     if not identical and asked.overrides is None and not named:
-        identical = _identical(definition, window)
+        identical = settled(definition, window)
     if identical:
         source = asked.source if asked.identical else RULES
-        return Plan(overrides={}, identical=identical, rationale=identical, source=source, ranked=ranked, chosen=())
+        why = identical if asked.said is None else asked.why
+        return Plan(overrides={}, identical=identical, rationale=why, source=source, ranked=ranked, chosen=())
     if asked.overrides is not None:
         why = asked.patch or asked.why or window.guidance or f"asked for by {asked.source}"
+        its = tuple(each for each in ranked if asked.said is not None and asked.source in each.candidate.sources)
         return Plan(
-            overrides=asked.overrides, identical="", rationale=why, source=asked.source, ranked=ranked, chosen=()
+            overrides=asked.overrides, identical="", rationale=why, source=asked.source, ranked=ranked, chosen=its
         )
     chosen = choose(ranked, definition.change_budget.budget())
     if not chosen:
@@ -109,8 +118,8 @@ def _may(definition: FerryDefinition, parent: Mapping[str, Json], candidate: Can
     return True
 
 
-def _identical(definition: FerryDefinition, window: Window) -> str:
-    """Return why the same config runs again, empty when it need not."""
+def settled(definition: FerryDefinition, window: Window) -> str:
+    """Return why the rules let the same config run again before anybody chooses, empty when they do not."""
     last = window.last
     if definition.ferry.form == "canary":
         return "a canary runs one fixed config, so that whatever changes is not the config"

@@ -130,12 +130,17 @@ def _cost(record: Record) -> dict[str, Json]:
 
 def _agents(record: Record) -> dict[str, Json]:
     """Return for each agent how it ran and what it was refused; a number that some run did not tell is unknown."""
-    sources = {each.id: each.source for each in record.proposals}
+    proposed = {each.id: each.source for each in record.proposals}
+    # Where an answer was not taken the proposal may be another's, and a patch is no proposal.
+    sources = {
+        (run.proposal, run.about): f"agent:{run.record['runner']}" if "runner" in run.record else proposed[run.proposal]
+        for run in record.agents
+    }
     table: dict[str, Json] = {}
-    for source in sorted({sources[run.proposal] for run in record.agents}):
-        runs = [run for run in record.agents if sources[run.proposal] == source]
+    for source in sorted(set(sources.values())):
+        runs = [run for run in record.agents if sources[run.proposal, run.about] == source]
         usage = [run.record["usage"] for run in runs]
-        kinds = [each for each in record.incidents if sources[each.proposal] == source]
+        kinds = [each for each in record.incidents if sources.get((each.proposal, each.about)) == source]
         table[source] = {
             "runs": len(runs),
             "levels": sorted({str(run.record["level"]) for run in runs}),

@@ -53,6 +53,8 @@ def show_proposal(ctx: typer.Context, proposal: ProposalArgument, as_json: AsJso
     for name, value in values.items():
         if name == "agent":
             _show_agent(cast("Mapping[str, Json] | None", value))
+        elif name == "patches":
+            _show_patches(cast("Sequence[Mapping[str, Json]]", value))
         elif name == "incidents":
             _show_incidents(cast("Sequence[Mapping[str, Json]]", value))
         else:
@@ -209,6 +211,12 @@ def _show_agent(record: Mapping[str, Json] | None) -> None:
     say(f"{'agent used':<18} {', '.join(told)}, {float(str(record['seconds'])):.1f} s, attempt {record['attempt']}")
     say(f"{'agent cost':<18} USD {_known(record['charged_usd'])} ({record['cost_source']})")
     say(f"{'agent context':<18} {record['context_digest']}")
+
+
+def _show_patches(patches: Sequence[Mapping[str, Json]]) -> None:
+    for each in patches:
+        came = each["refusal"] or each.get("branch") or "no branch"
+        say(f"{each['about']}: {came}, USD {_known(each['charged_usd'])} ({each['cost_source']})")
 
 
 def _show_incidents(incidents: Sequence[Mapping[str, Json]]) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from pilothouse.campaigns.ferry_definition import FerryDefinition
 from pilothouse.campaigns.ferry_letters import proposal_letters, record_path
-from pilothouse.campaigns.ferry_plan import RULES, Asked, Plan, plan
+from pilothouse.campaigns.ferry_plan import RULES, Asked, Plan
 from pilothouse.campaigns.ferry_record import Ferry, numbered, run_name
 from pilothouse.campaigns.ferry_schedule import Due
 from pilothouse.campaigns.ferry_template import with_defaults
@@ -15,23 +15,30 @@ from pilothouse.campaigns.record import Campaign, TrialState
 from pilothouse.errors import Conflict
 from pilothouse.ids import JobId, ProposalId, RunId
 from pilothouse.operations.draft_proposal import changes_words, put_proposal, risk_of, subject_of
+from pilothouse.operations.ferry_answer import Chosen, choose_change, note_answer, question_of
 from pilothouse.operations.ferry_facts import Material, admitted, window_of
 from pilothouse.operations.ferry_launch import underway
 from pilothouse.operations.ferry_post import post_all, sender_of
+from pilothouse.ports.proposer import Answered
 from pilothouse.ports.store import Transaction
-from pilothouse.proposals.draft import Draft, Drafted, draft
+from pilothouse.proposals.draft import Drafted
+from pilothouse.proposals.ferry_question import FerryQuestion
 from pilothouse.proposals.ferry_request import Request
 from pilothouse.proposals.gate import DRIFTED
 from pilothouse.proposals.proposal import Proposal, State
 from pilothouse.proposals.search import Suggestion
 from pilothouse.proposals.window import Window
 
+AGENT = "agent:"
+"""How the source begins of what an agent has drafted itself."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drafting:
     """What a draft is made from besides the store. `template` is the template's text, None where there is none.
 
-    With `again`, what was asked for in a proposal that has drifted since is asked for again.
+    With `again`, what was asked for in a proposal that has drifted since is asked for again. `answered` is what came of
+    asking an agent, where one was asked.
     """
 
     number: int
@@ -42,6 +49,7 @@ class Drafting:
     code_commit: str
     identity: ProposalId
     again: bool = False
+    answered: Answered | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,33 +93,33 @@ def draft_ferry(
     """
     asked = _asked(tx, campaign, drafting)
     window = window_of(tx, campaign, drafting.material, number=drafting.number)
-    chosen = plan(definition, window, campaign.config, asked)
-    made = draft(
-        Draft(
-            parent=campaign.config,
-            overrides=chosen.overrides,
-            knobs=definition.knob_rules(),
-            budget=definition.change_budget.budget(),
-            invariants=definition.invariants(),
-            derived=definition.derived(),
-            identical_reason=chosen.identical,
-        )
-    )
+    chosen = choose_change(definition, campaign, window, asked, drafting.answered)
+    plan, made = chosen.plan, chosen.made
     earlier = [each for each in tx.proposals.listed(campaign.product, campaign.name) if each.number == drafting.number]
     proposal = put_proposal(
         tx,
         campaign,
-        _suggestion(definition, chosen, made, window, patch=asked.patch),
+        _suggestion(definition, chosen, window),
         made,
         number=drafting.number,
         subject=subject_of(tx, definition, campaign, config=made.config, code_commit=drafting.code_commit),
         identity=drafting.identity,
         now=now,
     )
-    ferry = _ferry(tx, definition, campaign, drafting, chosen, window, now=now)
+    note_answer(tx, proposal, chosen, drafting.answered, now=now)
+    ferry = _ferry(tx, definition, campaign, drafting, plan, window, now=now)
     tx.ferries.put(ferry)
     _publish(tx, definition, campaign, drafting, ferry, proposal, revision=len(earlier) + 1, now=now)
     return DraftedFerry(proposal=proposal, ferry=ferry)
+
+
+def question_for(
+    tx: Transaction, drafting: Drafting, *, definition: FerryDefinition, campaign: Campaign, always: bool = False
+) -> FerryQuestion | None:
+    """Return what an agent is asked for this draft, None where there is nothing for it to choose."""
+    asked = _asked(tx, campaign, drafting)
+    window = window_of(tx, campaign, drafting.material, number=drafting.number)
+    return question_of(tx, definition, campaign, window, asked, number=drafting.number, always=always)
 
 
 def _asked(tx: Transaction, campaign: Campaign, drafting: Drafting) -> Asked:
@@ -133,25 +141,48 @@ def _asked(tx: Transaction, campaign: Campaign, drafting: Drafting) -> Asked:
         patch=asked.patch,
         source=last.source,
         why=last.rationale,
+        said=_said(last),
     )
 
 
-def _suggestion(definition: FerryDefinition, chosen: Plan, made: Drafted, window: Window, *, patch: str) -> Suggestion:
-    primary, metric = definition.primary()
-    moved = changes_words(made.changes)
-    before = f"ferry {window.last.number}'s" if window.last is not None else "the template's"
-    better = "lower" if metric.direction == "min" else "higher"
+def _said(proposal: Proposal) -> Suggestion | None:
+    """Return what an agent said of a proposal, None where it was another's."""
+    if not proposal.source.startswith(AGENT):
+        return None
     return Suggestion(
-        overrides=chosen.overrides,
-        source=chosen.source,
-        rationale=chosen.rationale,
-        hypothesis=f"{primary} gets {better} than {before}"
-        if moved
-        else f"the whole of it still works, and {primary} is what it was",
-        why_not_identical=f"{patch}; {moved}" if patch and moved else moved or chosen.identical,
-        risk=risk_of(definition, made.changes),
-        rollback=_rollback(made),
+        overrides={change.knob: change.after for change in proposal.changes},
+        source=proposal.source,
+        rationale=proposal.rationale,
+        hypothesis=proposal.hypothesis,
+        why_not_identical=proposal.why_not_identical,
+        risk=proposal.risk,
+        rollback=proposal.rollback,
     )
+
+
+def _suggestion(definition: FerryDefinition, chosen: Chosen, window: Window) -> Suggestion:
+    """Return the reasons that the gate reads: an agent's own for its change, with no less risk than that of the knobs."""
+    plan, made, patch, said = chosen.plan, chosen.made, chosen.asked.patch, chosen.asked.said
+    moved, risk = changes_words(made.changes), risk_of(definition, made.changes)
+    why = moved if said is None or patch else said.why_not_identical
+    order = list(type(risk))
+    return Suggestion(
+        overrides=plan.overrides,
+        source=plan.source,
+        rationale=plan.rationale,
+        hypothesis=said.hypothesis if said is not None else _hypothesis(definition, window, moved=bool(moved)),
+        why_not_identical=f"{patch}; {why}" if patch and moved else (why if moved else plan.identical),
+        risk=risk if said is None else max(risk, said.risk, key=order.index),
+        rollback=said.rollback if said is not None else _rollback(made),
+    )
+
+
+def _hypothesis(definition: FerryDefinition, window: Window, *, moved: bool) -> str:
+    primary, metric = definition.primary()
+    if not moved:
+        return f"the whole of it still works, and {primary} is what it was"
+    before = f"ferry {window.last.number}'s" if window.last is not None else "the template's"
+    return f"{primary} gets {'lower' if metric.direction == 'min' else 'higher'} than {before}"
 
 
 def _rollback(made: Drafted) -> str:

@@ -20,20 +20,28 @@ EVIDENCE_CHARACTERS = 2000
 Lines: TypeAlias = "dict[str, list[tuple[str, int]]]"
 
 
-def note_agent(tx: Transaction, proposal: Proposal, told: AgentTold, *, now: datetime) -> None:
-    """Keep the run with the proposal that came of it, and each kind of line that it tried to cross as an incident."""
-    tx.agents.keep(
-        AgentRun(
-            product=proposal.product,
-            campaign=proposal.campaign,
-            proposal=proposal.id,
-            at=now,
-            charged_usd=told.charged_usd,
-            record=_clean(told.record),
+def note_agent(
+    tx: Transaction, proposal: Proposal, told: AgentTold | None, *, now: datetime, instead: str = "", about: str = ""
+) -> None:
+    """Keep the run with the proposal that it was made for, and each kind of line that it tried to cross as an incident.
+
+    `instead` says why an answer was not taken where the proposal is another's; an agent that could not be run at all
+    told nothing, and is an incident all the same. `about` names what it was asked for, where it was no proposal.
+    """
+    refusal = proposal.refusal if proposal.state is State.REJECTED else instead
+    if told is not None:
+        tx.agents.keep(
+            AgentRun(
+                product=proposal.product,
+                campaign=proposal.campaign,
+                proposal=proposal.id,
+                at=now,
+                charged_usd=told.charged_usd,
+                record=_clean(told.record),
+                about=about,
+            )
         )
-    )
-    rejected = proposal.state is State.REJECTED
-    for diagnosis, lines in _lines(told, proposal).items():
+    for diagnosis, lines in _lines(told, refusal).items():
         words = "; ".join(detail if count == 1 else f"{detail} ({count} times)" for detail, count in lines)
         tx.agents.note(
             AgentIncident(
@@ -44,22 +52,31 @@ def note_agent(tx: Transaction, proposal: Proposal, told: AgentTold, *, now: dat
                 diagnosis=diagnosis,
                 evidence=storable(words)[:EVIDENCE_CHARACTERS],
                 occurrences=sum(count for _, count in lines),
-                response="rejected: the loop asks again" if rejected else "held: the answer stands and meets the gate",
+                response=_response(proposal, instead, about),
+                about=about,
             )
         )
 
 
-def _lines(told: AgentTold, proposal: Proposal) -> Lines:
-    """Return what was refused by its kind; a proposal that was rejected has at least one."""
+def _response(proposal: Proposal, instead: str, about: str) -> str:
+    if proposal.state is State.REJECTED:
+        return "rejected: the loop asks again"
+    if about:
+        return "not taken: a person mends it" if instead else "held: a person reads the patch"
+    return "not taken: the rules drafted this" if instead else "held: the answer stands and meets the gate"
+
+
+def _lines(told: AgentTold | None, refusal: str) -> Lines:
+    """Return what was refused by its kind; an answer that was not taken has at least one."""
     found: Lines = {}
-    for each in told.crossed:
+    for each in () if told is None else told.crossed:
         found.setdefault(each.kind, []).append((each.detail, each.count))
-    if proposal.state is not State.REJECTED:
+    if not refusal:
         return found
-    if not told.refusal:
-        found[GUARDRAIL] = [(proposal.refusal, 1)]
+    if told is not None and not told.refusal:
+        found[GUARDRAIL] = [(refusal, 1)]
     elif not found:
-        found[FAILED] = [(proposal.refusal, 1)]
+        found[FAILED] = [(refusal, 1)]
     return found
 
 

@@ -36,7 +36,8 @@ def proposal_json(tx: Transaction, proposal: Proposal) -> dict[str, Json]:
     """Return everything: its reasons, its subject, who opened the gate, and what an agent did for it."""
     product, campaign = proposal.product, proposal.campaign
     admission = tx.waivers.admission(product, proposal.id)
-    run = next((each for each in tx.agents.runs(product, campaign) if each.proposal == proposal.id), None)
+    runs = {each.about: each for each in tx.agents.runs(product, campaign) if each.proposal == proposal.id}
+    run = runs.pop("", None)
     mine = [each for each in tx.agents.incidents(product, campaign) if each.proposal == proposal.id]
     return {
         **proposal_row(proposal),
@@ -54,6 +55,9 @@ def proposal_json(tx: Transaction, proposal: Proposal) -> dict[str, Json]:
         if admission is None
         else {"by": admission.approver, "waiver": admission.waiver, "at": admission.at.isoformat()},
         "agent": None if run is None else {**run.record, "charged_usd": run.charged_usd},
+        "patches": [
+            {"about": about, **each.record, "charged_usd": each.charged_usd} for about, each in runs.items()
+        ],
         "incidents": [incident_json(each) for each in mine],
     }
 
@@ -62,6 +66,7 @@ def incident_json(incident: AgentIncident) -> dict[str, Json]:
     """Return what an agent was refused."""
     return {
         "at": incident.at.isoformat(),
+        "about": incident.about,
         "diagnosis": incident.diagnosis,
         "occurrences": incident.occurrences,
         "evidence": incident.evidence,

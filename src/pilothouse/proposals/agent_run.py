@@ -38,7 +38,7 @@ class AgentRun:
     """One question to an agent; `record` is what was seen of its run, as JSON values.
 
     `charged_usd` is what the campaign is charged, runs for the same question that were interrupted included. None is
-    unknown, and never zero.
+    unknown, and never zero. `about` names what was asked for where it was not the proposal: a patch after a failure.
     """
 
     product: ProductId
@@ -47,6 +47,7 @@ class AgentRun:
     at: datetime
     charged_usd: float | None
     record: Mapping[str, Json]
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,7 @@ class AgentIncident:
     evidence: str
     occurrences: int
     response: str
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pilothouse.canonical import Json
 from pilothouse.errors import PilothouseError
@@ -66,6 +66,20 @@ def asked(guidance: str, ground: Ground) -> Iterator[Candidate]:
         yield _candidate(
             ground, knob, value, value_of=ASKED, signal=FULL, sources=("person",), why="asked for in the guidance"
         )
+
+
+def with_suggestion(
+    candidates: Iterable[Candidate], overrides: Mapping[str, Json], ground: Ground, *, source: str, why: str
+) -> tuple[Candidate, ...]:
+    """Return the candidates with those that somebody else suggests, who is named beside a source that has it too."""
+    found = {each.key: each for each in candidates}
+    for knob, value in overrides.items():
+        if knob not in ground.knobs:
+            continue
+        own = _candidate(ground, knob, value, value_of=PROPOSED, signal=FULL, sources=(source,), why=why)
+        known = found.get(own.key, own)
+        found[own.key] = replace(known, sources=tuple(dict.fromkeys((*known.sources, source))), why=why)
+    return tuple(found.values())
 
 
 def _taken_back(window: Window, ground: Ground) -> Iterator[Candidate]:

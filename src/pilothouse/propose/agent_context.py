@@ -63,13 +63,13 @@ def files(search: Search, artefacts: Path | None, best: Path | None = None) -> M
     schema = answer.schema()
     documents: dict[str, Json] = {
         "search.json": _search(search),
-        "knobs.json": {name: _knob(knob) for name, knob in search.knobs.items()},
+        "knobs.json": {name: knob_json(knob) for name, knob in search.knobs.items()},
         "parent.json": dict(search.parent),
         "history.json": [tried(one) for one in search.history[-HISTORY_MAX:]],
         "lessons.json": lessons(search.history),
         SCHEMA: schema,
     }
-    found = {name: _document(value) for name, value in documents.items()}
+    found = {name: document(value) for name, value in documents.items()}
     words = _WORDS.format(answer=ANSWER_FILE, schema=SCHEMA, least=search.budget.minimum, most=search.budget.maximum)
     found[INSTRUCTIONS] = words.encode("utf-8")
     for name, folder in ((RUN, artefacts), (BEST, best)):
@@ -154,7 +154,8 @@ def _search(search: Search) -> Json:
     }
 
 
-def _knob(knob: Knob) -> Json:
+def knob_json(knob: Knob) -> Json:
+    """Return what a knob may be, as JSON values."""
     fields: dict[str, Json] = json.loads(json.dumps(asdict(knob)))
     return {name: value for name, value in fields.items() if value is not None and value != [] and name != "name"}
 
@@ -168,7 +169,8 @@ def _artefacts(folder: Path) -> Mapping[str, bytes]:
     return found
 
 
-def _document(value: Json) -> bytes:
+def document(value: Json) -> bytes:
+    """Return a file of the folder: the same value gives the same bytes."""
     return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=True) + "\n").encode("ascii")
 
 

@@ -30,6 +30,7 @@ class StoredAgents:
                 "at": instant(run.at),
                 "charged_usd": run.charged_usd,
                 "record": rows.strict_json(run.record),
+                "about": run.about,
             },
         )
 
@@ -44,6 +45,7 @@ class StoredAgents:
                 at=at(row["at"]),
                 charged_usd=row["charged_usd"],
                 record=json.loads(row["record"]),
+                about=row["about"],
             )
             for row in found
         ]
@@ -61,6 +63,7 @@ class StoredAgents:
                 "evidence": incident.evidence,
                 "occurrences": incident.occurrences,
                 "response": incident.response,
+                "about": incident.about,
             },
         )
 
@@ -77,6 +80,7 @@ class StoredAgents:
                 evidence=row["evidence"],
                 occurrences=row["occurrences"],
                 response=row["response"],
+                about=row["about"],
             )
             for row in found
         ]

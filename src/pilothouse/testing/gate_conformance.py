@@ -100,7 +100,7 @@ class GateConformance:
         assert (found.waiver.ended_at, found.waiver.ended_by) == (LATER, "bob")
 
     def test_what_an_agent_did_comes_back_once(self, store: Store) -> None:
-        """An unknown cost stays unknown, and a proposal has one run and one incident of a kind."""
+        """An unknown cost stays unknown, and a proposal has one run and one incident of a kind, for each thing asked."""
         run = AgentRun(
             product=PRODUCT,
             campaign=CAMPAIGN,
@@ -120,11 +120,13 @@ class GateConformance:
             occurrences=2,
             response="held",
         )
+        patch, tried = replace(run, about="patch of run-1", charged_usd=0.5), replace(incident, about="patch of run-1")
         with store.write() as tx:
             begin(tx)
-            for each in (run, paid):
+            for each in (run, paid, patch):
                 tx.agents.keep(each)
             tx.agents.note(incident)
+            tx.agents.note(tried)
             with pytest.raises(Conflict), tx.savepoint():
                 tx.agents.keep(run)
             with pytest.raises(Conflict), tx.savepoint():
@@ -132,5 +134,5 @@ class GateConformance:
             with pytest.raises(NotFound), tx.savepoint():
                 tx.agents.keep(replace(run, proposal=ProposalId("proposal-9")))
         with store.read() as tx:
-            assert list(tx.agents.runs(PRODUCT, CAMPAIGN)) == [run, paid]
-            assert list(tx.agents.incidents(PRODUCT, CAMPAIGN)) == [incident]
+            assert list(tx.agents.runs(PRODUCT, CAMPAIGN)) == [run, paid, patch]
+            assert list(tx.agents.incidents(PRODUCT, CAMPAIGN)) == [incident, tried]

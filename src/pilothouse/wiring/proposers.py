@@ -7,7 +7,7 @@ from pilothouse.ports.proposer import Proposer
 from pilothouse.propose.agent import AgentProposer
 from pilothouse.propose.hybrid import SHARE, Hybrid
 from pilothouse.propose.naming import proposer_named
-from pilothouse.wiring.agents import agent_of
+from pilothouse.wiring.agents import Place, agent_of, with_folders
 from pilothouse.wiring.workspace import Workspace
 
 BASE = "one-axis"
@@ -23,7 +23,8 @@ def proposer_of(workspace: Workspace, definition: AutopilotDefinition) -> Propos
     name, agent = definition.autopilot.proposer, definition.autopilot.agent
     if agent is None:
         return proposer_named(name)
-    asked = AgentProposer(agent_of(workspace, definition, agent))
+    place = Place(section=agent, table="autopilot.agent")
+    asked = AgentProposer(with_folders(agent_of(workspace, definition, place), workspace, definition))
     if name == "agent":
         return asked
     share = SHARE if agent.share is None else agent.share

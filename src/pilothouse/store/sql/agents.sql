@@ -1,7 +1,7 @@
 -- name: add_agent_run
 -- Keeps what an agent did for a proposal.
-INSERT INTO agent_runs (product, campaign, proposal, at, charged_usd, record)
-VALUES (:product, :campaign, :proposal, :at, :charged_usd, :record);
+INSERT INTO agent_runs (product, campaign, proposal, about, at, charged_usd, record)
+VALUES (:product, :campaign, :proposal, :about, :at, :charged_usd, :record);
 
 -- name: agent_runs_of_campaign
 -- Lists the runs of agents, oldest first.
@@ -9,8 +9,8 @@ SELECT * FROM agent_runs WHERE product = :product AND campaign = :name ORDER BY 
 
 -- name: add_agent_incident
 -- Keeps what an agent was refused.
-INSERT INTO agent_incidents (product, campaign, proposal, at, diagnosis, evidence, occurrences, response)
-VALUES (:product, :campaign, :proposal, :at, :diagnosis, :evidence, :occurrences, :response);
+INSERT INTO agent_incidents (product, campaign, proposal, about, at, diagnosis, evidence, occurrences, response)
+VALUES (:product, :campaign, :proposal, :about, :at, :diagnosis, :evidence, :occurrences, :response);
 
 -- name: agent_incidents_of_campaign
 -- Lists what agents were refused, oldest first.

@@ -1,0 +1,144 @@
+"""Ask somebody else than the rules what a ferry changes, judge the answer, and keep what came of asking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from pilothouse.campaigns.ferry_definition import FerryDefinition
+from pilothouse.campaigns.ferry_plan import Asked, Plan, plan, settled
+from pilothouse.campaigns.record import Campaign
+from pilothouse.errors import BadValue, ChangeBudgetExceeded, OutOfRange, PilothouseError, Refused, StorageFailed
+from pilothouse.evidence.verdict import Direction
+from pilothouse.operations.note_agent import note_agent
+from pilothouse.ports.drafter import Drafter
+from pilothouse.ports.proposer import Answered, Stopped
+from pilothouse.ports.store import Transaction
+from pilothouse.proposals.draft import Draft, Drafted, draft
+from pilothouse.proposals.ferry_question import FerryQuestion
+from pilothouse.proposals.proposal import Proposal
+from pilothouse.proposals.search import Suggestion
+from pilothouse.proposals.window import Window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """What a ferry changes, exactly; `refusal` says why an agent's answer was not taken, empty if it was."""
+
+    plan: Plan
+    made: Drafted
+    asked: Asked
+    refusal: str = ""
+
+
+def question_of(
+    tx: Transaction,
+    definition: FerryDefinition,
+    campaign: Campaign,
+    window: Window,
+    asked: Asked,
+    *,
+    number: int,
+    always: bool,
+) -> FerryQuestion | None:
+    """Return what an agent is asked about a ferry's change, None where there is nothing for it to choose.
+
+    What a person asks for and what a rule settles is not the agent's, unless somebody wants it asked in any case
+    (`always`); a relaunch never is.
+    """
+    if asked.overrides is not None or asked.identical or asked.patch or not definition.knobs:
+        return None
+    rules = plan(definition, window, campaign.config, asked)
+    named = any("person" in each.candidate.sources for each in rules.ranked)
+    if not always and (named or settled(definition, window)):
+        return None
+    name, metric = definition.primary()
+    return FerryQuestion(
+        number=number,
+        metric=name,
+        direction=Direction(metric.direction),
+        window=window,
+        ranked=rules.ranked,
+        parent=campaign.config,
+        knobs=definition.knob_rules(),
+        budget=definition.change_budget.budget(),
+        invariants=definition.invariants(),
+        derived=definition.derived(),
+        earlier=[each for each in tx.proposals.listed(campaign.product, campaign.name) if each.number == number],
+    )
+
+
+def answer_to(question: FerryQuestion, drafter: Drafter, stopped: Stopped) -> Answered:
+    """Return what came of asking; an agent that could not be asked at all is a refusal, and cost nothing.
+
+    A disk that fails is no answer, since asking again would pay again: `StorageFailed` goes through, and so does
+    `AskingStopped`.
+    """
+    try:
+        answered = drafter.draft(question, stopped)
+    except StorageFailed:
+        raise
+    except PilothouseError as error:
+        return Answered(source=drafter.source, refusal=error)
+    if isinstance(answered.refusal, StorageFailed):
+        raise answered.refusal
+    return answered
+
+
+def choose_change(
+    definition: FerryDefinition, campaign: Campaign, window: Window, asked: Asked, answered: Answered | None
+) -> Chosen:
+    """Return what the ferry changes: the answer where it keeps every rule, and otherwise what the rules choose.
+
+    What a person asks for and may not be raises the error that says why.
+    """
+    refusal = ""
+    if answered is not None:
+        if answered.suggestion is not None:
+            wished = _wish(answered.suggestion)
+            try:
+                return _made(definition, campaign, window, wished)
+            except (BadValue, ChangeBudgetExceeded, OutOfRange, Refused) as error:
+                refusal = f"{error.message}; asked for {dict(answered.suggestion.overrides)!r}"
+        elif answered.refusal is not None:
+            refusal = f"{answered.refusal.message}; {answered.refusal.fix}"
+    chosen = _made(definition, campaign, window, asked)
+    if answered is None or not refusal:
+        return chosen
+    words = f"drafted by the rules, since the answer of {answered.source} was not taken ({refusal}): "
+    rationale = f"{words}{chosen.plan.rationale}"
+    return replace(chosen, plan=replace(chosen.plan, rationale=rationale), refusal=refusal)
+
+
+def note_answer(
+    tx: Transaction, proposal: Proposal, chosen: Chosen, answered: Answered | None, *, now: datetime
+) -> None:
+    """Keep with the proposal what an agent did for it, whether its answer was taken or not."""
+    if answered is not None:
+        note_agent(tx, proposal, answered.told, now=now, instead=chosen.refusal)
+
+
+def _wish(suggestion: Suggestion) -> Asked:
+    return Asked(
+        overrides=dict(suggestion.overrides) or None,
+        identical="" if suggestion.overrides else suggestion.why_not_identical,
+        source=suggestion.source,
+        why=suggestion.rationale,
+        said=suggestion,
+    )
+
+
+def _made(definition: FerryDefinition, campaign: Campaign, window: Window, asked: Asked) -> Chosen:
+    chosen = plan(definition, window, campaign.config, asked)
+    made = draft(
+        Draft(
+            parent=campaign.config,
+            overrides=chosen.overrides,
+            knobs=definition.knob_rules(),
+            budget=definition.change_budget.budget(),
+            invariants=definition.invariants(),
+            derived=definition.derived(),
+            identical_reason=chosen.identical,
+        )
+    )
+    return Chosen(plan=chosen, made=made, asked=asked)
