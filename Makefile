@@ -8,6 +8,8 @@ STAMP := $(VENV)/.installed
 UV_VERSION := 0.13.9
 export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# What was compiled once is kept, whatever the shell says: the tests start some two thousand processes.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup demo test check soak peers examples lock clean
 

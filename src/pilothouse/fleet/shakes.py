@@ -10,8 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 
-from scipy.stats import t
-
+from pilothouse.evidence.mean_interval import mean_interval
 from pilothouse.fleet.replay import Result
 from pilothouse.fleet.trace import Trace
 
@@ -36,11 +35,8 @@ def shaken(trace: Trace, *, count: int, seconds: float, seed: int) -> Iterator[T
 
 def spread(values: Sequence[float]) -> Spread:
     """Return the mean and its interval by Student's t, of at least two values."""
-    count = len(values)
-    mean = math.fsum(values) / count
-    variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
-    half = float(t.ppf((1 + LEVEL) / 2, count - 1)) * math.sqrt(variance / count)
-    return Spread(mean=mean, low=mean - half, high=mean + half)
+    interval = mean_interval(values, alpha=1 - LEVEL)
+    return Spread(mean=math.fsum(values) / len(values), low=interval.low, high=interval.high)
 
 
 def spreads(results: Sequence[Result]) -> Mapping[str, Spread]:
