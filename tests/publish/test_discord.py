@@ -18,6 +18,7 @@ from pilothouse.ports.outbox import Hold
 from pilothouse.publish.discord import DiscordChannel
 from pilothouse.testing.clock import FrozenClock
 from pilothouse.testing.forge.discord import FakeDiscord
+from pilothouse.testing.forge.http import Answered
 from pilothouse.testing.outbox_conformance import make_issue, make_letter
 from pilothouse.testing.values import PRODUCT
 
@@ -119,6 +120,35 @@ def test_a_failing_chat_is_tried_again(chat: FakeDiscord, channel: DiscordChanne
     desk.deliver(channel)
 
     assert len(chat.messages) == 2
+
+
+@pytest.mark.parametrize(
+    ("answered", "seconds"),
+    [
+        (Answered(status=301, headers={"Location": "https://elsewhere.test/"}), 300),
+        (Answered(status=302, headers={"Location": "https://elsewhere.test/"}), 300),
+        (Answered(status=403, body="<html>Access denied"), 300),
+        (Answered(status=404, body="<html>Not found"), 300),
+        (Answered(status=407), 300),
+        (Answered(status=408), 10),
+        (Answered(status=409), 10),
+        (Answered(status=429, body="<html>", headers={"Retry-After": "40"}), 40),
+        (Answered(status=500), 10),
+        (Answered(status=503, headers={"Retry-After": "1"}), 10),
+    ],
+)
+def test_an_answer_that_is_not_about_the_letter_loses_none(
+    chat: FakeDiscord, channel: DiscordChannel, desk: Desk, answered: Answered, seconds: float
+) -> None:
+    """Redirects are not followed, and a page of somebody in between is not Discord's word."""
+    chat.answers = [answered]
+    post_all(desk, 1)
+    begun = desk.books.clock.monotonic()
+
+    desk.deliver(channel)
+
+    assert [message.content for message in chat.messages] == ["It sails — ⛴", "message 0"]
+    assert seconds <= desk.books.clock.monotonic() - begun < seconds + 5
 
 
 def test_a_deleted_webhook_closes_the_channel_once(chat: FakeDiscord, channel: DiscordChannel, desk: Desk) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from pilothouse.errors import BadValue, UsageError
 from pilothouse.logbook import marks
+from pilothouse.logbook.answers import Treatment, of_apprise
 from pilothouse.logbook.letter import APPRISE, Kind, Posted
 from pilothouse.logbook.pace import DISCORD_PACE, Pace
 from pilothouse.ports.channel import Delivered, Gate, Later, Outcome, Refused
@@ -50,7 +51,7 @@ class AppriseChannel:
             )
         finally:
             gate.passed()
-        if not sent:
+        if of_apprise(taken=sent) is not Treatment.TAKEN:
             return Later(seconds=RETRY_SECONDS, why="Apprise did not deliver to every service", alone=True)
         return Delivered(remote=posted.letter.key)
 

@@ -16,24 +16,24 @@ import httpx2
 
 from pilothouse.canonical import Json
 from pilothouse.logbook import marks
+from pilothouse.logbook.answers import Treatment, of_discord
 from pilothouse.logbook.letter import DISCORD, Kind, Posted
 from pilothouse.logbook.pace import DISCORD_PACE, Pace
 from pilothouse.ports.channel import Delivered, Gate, Later, NotNow, Outcome, Refused
 from pilothouse.ports.clock import Clock
 from pilothouse.publish import fields
-from pilothouse.publish.web_address import checked, is_loopback, shown
+from pilothouse.publish.web_address import checked, is_loopback, shown, trust
 
 CONTENT_MAX = 2000
 THREAD_NAME_MAX = 100
 ANSWER_SECONDS = 15.0
 SILENT_SECONDS = 15.0
 AILING_SECONDS = 10.0
+SHUT_SECONDS = 300.0
+"""How long everything waits when another than Discord answers."""
 SECONDS_MAX = 86_400.0
 NO_FORUM = 220003
 """Discord's word for a channel in which a webhook can open no thread."""
-OF_A_LETTER = frozenset({10003, 10008})
-"""Codes of 404 that speak of a thread or a message; any other says that the webhook itself is gone."""
-CLOSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _SAID_MAX = 200
 _LIBRARY = httpx2.__name__
 
@@ -65,6 +65,7 @@ class DiscordChannel:
             follow_redirects=False,
             headers={"User-Agent": "pilothouse"},
             trust_env=not is_loopback(self._webhook),
+            verify=trust(self._webhook),
         )
 
     @property
@@ -157,16 +158,30 @@ class DiscordChannel:
             body = {}
         code, status = fields.number(body, "code"), answer.status_code
         why = f"Discord answered {status} ({code}): {fields.text(body, 'message')[:_SAID_MAX]}"
-        if answer.is_success:
-            return body
-        if status == HTTPStatus.TOO_MANY_REQUESTS:
-            seconds = _seconds(body.get("retry_after"))
-            seconds = _seconds(answer.headers.get("retry-after")) if seconds is None else seconds
-            return Later(seconds=(seconds or 0) + 0.5, why=why, limited=seconds is None)
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return Later(seconds=AILING_SECONDS, why=why, alone=True)
-        is_gone = status == HTTPStatus.NOT_FOUND and code not in OF_A_LETTER
-        return Refused(why=why, channel=is_gone or status in CLOSED)
+        treatment = of_discord(status, code, theirs="code" in body or "message" in body)
+        match treatment:
+            case Treatment.TAKEN:
+                return body
+            case Treatment.RETRY:
+                return Later(seconds=AILING_SECONDS, why=why, alone=True)
+            case Treatment.WAIT:
+                return _wait(answer, body, why=why)
+            case Treatment.REFUSE:
+                return Refused(why=why)
+            case Treatment.DISABLE:
+                return Refused(why=why, channel=True)
+        assert_never(treatment)
+
+
+def _wait(answer: httpx2.Response, body: Mapping[str, Json], *, why: str) -> Later:
+    """Return for how long the channel waits: as long as a limit says, or until somebody may have mended the way."""
+    seconds = _seconds(body.get("retry_after"))
+    seconds = _seconds(answer.headers.get("retry-after")) if seconds is None else seconds
+    if seconds is not None:
+        return Later(seconds=seconds + 0.5, why=why)
+    if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+        return Later(seconds=0, why=why, limited=True)
+    return Later(seconds=SHUT_SECONDS, why=why)
 
 
 def _sent(answer: Mapping[str, Json], *, thread: str) -> Outcome:

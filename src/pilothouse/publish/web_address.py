@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import ssl
+from functools import cache
 
 import httpx2
 
@@ -29,6 +31,22 @@ def is_loopback(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def trust(url: str) -> ssl.SSLContext:
+    """Return the certificates by which the far side is known; reading them takes longer than a request, so once."""
+    return _authorities() if httpx2.URL(url).scheme == "https" else _nobody()
+
+
+@cache
+def _authorities() -> ssl.SSLContext:
+    return httpx2.create_ssl_context()
+
+
+@cache
+def _nobody() -> ssl.SSLContext:
+    """Return what trusts nobody: an unencrypted address of this machine shows no certificate."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def shown(url: str) -> str:

@@ -18,6 +18,9 @@ JWT_SECONDS = 540
 RENEW_SECONDS = 300.0
 """How long before its end an installation's token is replaced."""
 
+FRESH_SECONDS = 60.0
+"""A token that is refused within this time of its making was never good."""
+
 Ask = Callable[[str, str, str], Json]
 """Asks GitHub: method, path and the text of the Authorization header."""
 
@@ -33,8 +36,8 @@ class Auth(Protocol):
         """Return the login under which our words stand."""
         ...
 
-    def refused(self) -> None:
-        """Hear that the header was refused: a token that can be had anew is, the next time."""
+    def refused(self, *, now: datetime) -> bool:
+        """Hear that the header was refused, and say whether the next one will be another."""
         ...
 
 
@@ -53,8 +56,10 @@ class TokenAuth:
         """Return the login of the token's owner."""
         return _named(fields.text(ask("GET", "/user", self.header(ask, now=now)), "login"), what="GET /user")
 
-    def refused(self) -> None:
+    def refused(self, *, now: datetime) -> bool:
         """Hear it: there is no other token."""
+        del now
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +79,7 @@ class AppAuth:
         self._lock = threading.Lock()
         self._token = ""
         self._expires: datetime | None = None
+        self._made: datetime | None = None
 
     def header(self, ask: Ask, *, now: datetime) -> str:
         """Return the text of the Authorization header."""
@@ -81,6 +87,7 @@ class AppAuth:
             if self._expires is None or now + timedelta(seconds=RENEW_SECONDS) >= self._expires:
                 path = f"/app/installations/{self._key.installation}/access_tokens"
                 told = ask("POST", path, self._signed(now))
+                self._made = now
                 self._token = _named(fields.text(told, "token"), what=f"POST {path}")
                 self._expires = fields.when(told, "expires_at") or now + timedelta(seconds=RENEW_SECONDS)
             return f"Bearer {self._token}"
@@ -90,10 +97,14 @@ class AppAuth:
         slug = _named(fields.text(ask("GET", "/app", self._signed(now)), "slug"), what="GET /app")
         return f"{slug}[bot]"
 
-    def refused(self) -> None:
-        """Forget a token that was taken back before its end, or outlives it by a clock that was set back."""
+    def refused(self, *, now: datetime) -> bool:
+        """Forget a token that was taken back before its end, or outlives it by a clock that was set back.
+
+        One that is refused as soon as it was made is no better the next time.
+        """
         with self._lock:
             self._expires = None
+            return self._made is None or abs((now - self._made).total_seconds()) > FRESH_SECONDS
 
     def _signed(self, now: datetime) -> str:
         """Return the App's own credential, signed with its key."""

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 
 import httpx2
@@ -17,8 +14,9 @@ from pilothouse.ports.channel import Gate
 from pilothouse.ports.clock import Clock
 from pilothouse.publish import fields
 from pilothouse.publish.github.auth import Auth
-from pilothouse.publish.github.faults import Silent, Strange, fault
-from pilothouse.publish.web_address import checked, is_loopback
+from pilothouse.publish.github.faults import Silent, Strange, Unauthorised, fault
+from pilothouse.publish.github.kept_answers import Kept, KeptAnswers
+from pilothouse.publish.web_address import checked, is_loopback, trust
 
 API = "https://api.github.com"
 API_VERSION = "2022-11-28"
@@ -26,19 +24,9 @@ CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 20.0
 REQUEST_SECONDS = 25.0
 """The longest that one request may take altogether; shorter than the slack of the pace."""
-KEPT_ANSWERS = 256
 PAGE = 100
 PAGES_MAX = 50
 ANSWER_BYTES_MAX = 16 << 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Kept:
-    """An answer that holds as long as GitHub says that nothing has changed."""
-
-    etag: str
-    body: Json
-    following: str
 
 
 class GithubClient:
@@ -48,8 +36,7 @@ class GithubClient:
         self.url = checked(url)
         self._auth = auth
         self._clock = clock
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._kept = KeptAnswers()
         self._login = ""
         self._client = httpx2.Client(
             timeout=httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
@@ -60,6 +47,7 @@ class GithubClient:
                 "User-Agent": "pilothouse",
             },
             trust_env=not is_loopback(self.url),
+            verify=trust(self.url),
         )
 
     def login(self) -> str:
@@ -94,8 +82,7 @@ class GithubClient:
             answer = self._send(method, self._address(path, {}), body=body, headers={"Authorization": header})
         finally:
             gate.passed()
-        self._heed(answer)
-        return self._understood(answer, what=f"{method} {path}")
+        return self._heeded(answer, what=f"{method} {path}")
 
     def close(self) -> None:
         """Let the connections go."""
@@ -106,26 +93,18 @@ class GithubClient:
     def _read(self, address: str) -> tuple[Json, str]:
         """Return the answer and the address of the following page."""
         headers = {"Authorization": self._header()}
-        with self._lock:
-            kept = self._kept.get(address)
+        kept = self._kept.get(address)
         if kept is not None:
             headers["If-None-Match"] = kept.etag
         answer = self._send("GET", address, headers=headers)
-        self._heed(answer)
         if answer.status_code == HTTPStatus.NOT_MODIFIED and kept is not None:
-            return kept.body, kept.following
-        body = self._understood(answer, what=f"GET {httpx2.URL(address).path}")
+            body: Json = json.loads(kept.content)
+            return body, kept.following
+        body = self._heeded(answer, what=f"GET {httpx2.URL(address).path}")
         following = self._following(answer)
         if etag := answer.headers.get("etag"):
-            self._keep(address, _Kept(etag=etag, body=body, following=following))
+            self._kept.keep(address, Kept(etag=etag, content=answer.content, following=following))
         return body, following
-
-    def _keep(self, address: str, kept: _Kept) -> None:
-        with self._lock:
-            self._kept[address] = kept
-            self._kept.move_to_end(address)
-            if len(self._kept) > KEPT_ANSWERS:
-                self._kept.popitem(last=False)
 
     def _following(self, answer: httpx2.Response) -> str:
         """Return the address of the next page; one of another server never sees our token."""
@@ -137,9 +116,13 @@ class GithubClient:
             )
         return following
 
-    def _heed(self, answer: httpx2.Response) -> None:
-        if answer.status_code == HTTPStatus.UNAUTHORIZED:
-            self._auth.refused()
+    def _heeded(self, answer: httpx2.Response, *, what: str) -> Json:
+        """Return the body of an answer; a token that was refused is forgotten where another one can be had."""
+        try:
+            return self._understood(answer, what=what)
+        except Unauthorised as fault:
+            fault.renewed = self._auth.refused(now=self._clock.now())
+            raise
 
     def _header(self) -> str:
         return self._auth.header(self._ask_as, now=self._clock.now())

@@ -12,6 +12,7 @@ from typing import assert_never
 
 from pilothouse.canonical import Json
 from pilothouse.logbook import marks
+from pilothouse.logbook.answers import Treatment, of_github
 from pilothouse.logbook.letter import GITHUB, Kind, Posted
 from pilothouse.logbook.pace import GITHUB_PACE, Pace
 from pilothouse.ports.channel import Delivered, Gate, Later, Outcome, Refused
@@ -19,7 +20,6 @@ from pilothouse.publish import fields
 from pilothouse.publish.github import commits
 from pilothouse.publish.github.faults import (
     Ailing,
-    Forbidden,
     GithubFault,
     Gone,
     Limited,
@@ -35,6 +35,7 @@ AILING_SECONDS = 10.0
 SILENT_SECONDS = 15.0
 SHUT_SECONDS = 300.0
 """How long everything waits when the token is refused: a person has to act."""
+RENEWED_SECONDS = 1.0
 BRANCH_SECONDS = 20.0
 """How long a pull request waits for the commit that makes its branch."""
 TITLE_MAX = 256
@@ -204,27 +205,21 @@ class GithubChannel:
 
     # --- what GitHub answers
 
-    def _outcome_of(self, fault: GithubFault) -> Outcome:  # noqa: PLR0911  one way out for each fault
-        match fault:
-            case Limited(seconds=None):
-                return Later(seconds=0, why=fault.message, limited=True)
-            case Limited():
-                return Later(seconds=(fault.seconds or 0) + 1, why=fault.message)
-            case Unauthorised() | Strange():
-                return Later(seconds=SHUT_SECONDS, why=fault.message)
-            case Forbidden() if "locked" in fault.message.lower():
-                return Refused(why=fault.message)
-            case Forbidden():
-                return Later(seconds=SHUT_SECONDS, why=fault.message, alone=True)
-            case Missing() | Gone():
+    def _outcome_of(self, fault: GithubFault) -> Outcome:
+        treatment = of_github(fault.status, fault.message, limited=isinstance(fault, Limited))
+        match treatment:
+            case Treatment.REFUSE if isinstance(fault, Missing | Gone):
                 return self._missing(fault)
-            case Unacceptable():
+            case Treatment.REFUSE:
                 return Refused(why=fault.message)
-            case Silent():
-                return Later(seconds=SILENT_SECONDS, why=fault.message)
-            case Ailing():
-                return Later(seconds=AILING_SECONDS, why=fault.message, alone=True)
-        return Later(seconds=SHUT_SECONDS, why=fault.message)
+            case Treatment.DISABLE:
+                return Refused(why=fault.message, channel=True)
+            case Treatment.RETRY:
+                return Later(seconds=_patience(fault), why=fault.message, alone=True)
+            case Treatment.WAIT | Treatment.TAKEN:
+                limited = isinstance(fault, Limited) and fault.seconds is None
+                return Later(seconds=_patience(fault), why=fault.message, limited=limited)
+        assert_never(treatment)
 
     def _missing(self, fault: GithubFault) -> Outcome:
         """Tell one thing that is gone from a repository that this token does not see at all."""
@@ -238,6 +233,20 @@ class GithubChannel:
         except GithubFault as other:
             return self._outcome_of(other)
         return Refused(why=fault.message)
+
+
+def _patience(fault: GithubFault) -> float:
+    """Return after how many seconds it is worth another try."""
+    match fault:
+        case Limited():
+            return 0.0 if fault.seconds is None else fault.seconds + 1
+        case Unauthorised(renewed=True):
+            return RENEWED_SECONDS
+        case Silent():
+            return SILENT_SECONDS
+        case Ailing() | Unacceptable():
+            return AILING_SECONDS
+    return SHUT_SECONDS
 
 
 def _numbered(found: Table) -> Delivered:

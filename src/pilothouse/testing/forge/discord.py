@@ -30,7 +30,8 @@ class Message:
 class FakeDiscord:
     """The chat; `limits` are the next requests to be put off, as `global`, `shared` or `user`.
 
-    `strange_wait` stands in their answers for the seconds to wait, which no Discord would write.
+    `answers` are given first, by somebody in between; `strange_wait` stands in those to limits for the seconds to wait,
+    which no Discord would write.
     """
 
     clock: Clock
@@ -39,6 +40,7 @@ class FakeDiscord:
     failing: int = 0
     limits: list[str] = field(default_factory=list)
     strange_wait: Json = None
+    answers: list[Answered] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
     threads: dict[str, str] = field(default_factory=dict)
     mentions: list[Json] = field(default_factory=list)
@@ -58,7 +60,7 @@ class FakeDiscord:
 
     def answer(self, asked: Asked) -> Answered:
         """Answer one request."""
-        answered = self._answer(asked)
+        answered = self.answers.pop(0) if self.answers else self._answer(asked)
         self.statuses.append(answered.status)
         self.invalid += answered.status in {401, 403, 429}
         return answered
