@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Final, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.ad_checkpoint import checkpoint_name
 from numpy.typing import NDArray
 
 _UNSEEN: Final = -1e30
 Kernel: TypeAlias = Literal["xla", "cudnn"]
 _CUDNN_HEAD_SIZES: Final = 8
 """cuDNN's kernel takes head sizes that are multiples of this, up to 128 (256 on Hopper)."""
+FUSED: Final = "dot_product_attention_fwd_wrapper"
+"""What JAX calls the forward pass of cuDNN's kernel."""
+kept_as: Callable[[Array, str], Array] = checkpoint_name
+"""Names a value for the choice of what the backward pass keeps. JAX types its own function not at all."""
 
 
 def chosen_kernel(asked: str, *, platform: str, half: bool, head_size: int) -> Kernel:
@@ -63,4 +69,5 @@ def _attend_plainly(query: Array, key: Array, value: Array) -> Array:
     scores = jnp.matmul(query, key.swapaxes(-1, -2), preferred_element_type=jnp.float32) * (1 / math.sqrt(size))
     seen = jnp.tile(jnp.tril(jnp.ones((length, length), bool)), (groups, 1))
     chances = jax.nn.softmax(jnp.where(seen, scores, _UNSEEN), axis=-1).astype(value.dtype)
-    return (chances @ value).reshape(rows, heads, length, size).swapaxes(1, 2)
+    mixed = kept_as(chances, "chances") @ value
+    return kept_as(mixed.reshape(rows, heads, length, size).swapaxes(1, 2), "mixed")

@@ -92,8 +92,14 @@ def pace(*, rate: float, decay: float) -> Pace:
     return Pace(np.asarray(rate, np.float32), np.asarray(decay, np.float32))
 
 
-def compile_step(recipe: Recipe, placement: Placement, learnt: Learnt, tokens: Array) -> Step:
-    """Compile the step for arguments of these forms; state, tokens int32[rows, t + 1] and pace give state and news.
+def abstract(shape: Shape, vocabulary: int, rule: Rule) -> Learnt:
+    """Return the forms of a state of training without a number in it."""
+    learnt: Learnt = jax.eval_shape(partial(begin, rule=rule), model.abstract(shape, vocabulary))
+    return learnt
+
+
+def trace_step(recipe: Recipe, placement: Placement, learnt: Learnt, tokens: Any) -> jax.stages.Traced:
+    """Trace the step for arguments of these forms: state, tokens int32[rows, t + 1] and pace give state and news.
 
     The old state's memory is reused for the new one, so it must not be read afterwards.
     """
@@ -104,7 +110,12 @@ def compile_step(recipe: Recipe, placement: Placement, learnt: Learnt, tokens: A
         in_shardings=(everywhere, placement.by_rows, everywhere),
         out_shardings=everywhere,
     )
-    compiled: Step = stepping.lower(learnt, tokens, pace(rate=0.0, decay=0.0)).compile()
+    return stepping.trace(learnt, tokens, pace(rate=0.0, decay=0.0))
+
+
+def compile_step(recipe: Recipe, placement: Placement, learnt: Learnt, tokens: Array) -> Step:
+    """Compile the step, see `trace_step`: it takes arguments of these forms and is never traced again."""
+    compiled: Step = trace_step(recipe, placement, learnt, tokens).lower().compile()
     return compiled
 
 

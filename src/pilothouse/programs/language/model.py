@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from pilothouse.programs.language.attention import Kernel, attend, rotate, rotation
+from pilothouse.programs.language.attention import FUSED, Kernel, attend, kept_as, rotate, rotation
 from pilothouse.programs.language.presets import Shape
 
 _NORM_EPSILON: Final = 1e-5
@@ -51,6 +51,8 @@ class Weights(NamedTuple):
 
 
 _Body: TypeAlias = Callable[[Array, Layers], tuple[Array, None]]
+_KEPT: Final = ("query", "key", "value", "chances", "mixed", "between", "gate", "up")
+"""What `light` keeps of a layer: the results of its products. All else follows from them number by number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,37 +66,60 @@ class Arithmetic:
     unroll: int = 1
 
 
+form: Callable[..., Any] = jax.ShapeDtypeStruct
+"""A shape and a type without numbers. JAX types its own constructor not at all."""
+
+
 def initial(shape: Shape, vocabulary: int, *, seed: int) -> Weights:
     """Draw weights by seed: normal, by the root of the inputs, smaller where a layer writes back.
 
     NumPy draws them, so that no kernel has to be compiled for it.
     """
     draw = np.random.Generator(np.random.Philox(key=np.array([seed, _STREAM], dtype=np.uint64)))
-    writing = 1 / math.sqrt(2 * shape.layers)
 
-    def normal(*size: int, deviation: float) -> Array:
+    def normal(size: tuple[int, ...], deviation: float) -> Array:
         numbers = draw.standard_normal(size, dtype=np.float32)
         return jnp.asarray(numbers * np.float32(deviation))
 
+    return _made(shape, vocabulary, normal, lambda size: jnp.ones(size, jnp.float32))
+
+
+def abstract(shape: Shape, vocabulary: int) -> Weights:
+    """Return the forms of the weights without a number in them: what can be lowered and counted on any machine."""
+
+    def wide(size: tuple[int, ...], _: float = 1.0) -> Any:
+        return form(size, jnp.float32)
+
+    return _made(shape, vocabulary, wide, wide)
+
+
+def _made(
+    shape: Shape,
+    vocabulary: int,
+    normal: Callable[[tuple[int, ...], float], Array],
+    ones: Callable[[tuple[int, ...]], Array],
+) -> Weights:
+    writing = 1 / math.sqrt(2 * shape.layers)
+
     def matrices(inputs: int, outputs: int, *, scale: float = 1.0) -> Array:
-        return normal(shape.layers, inputs, outputs, deviation=scale / math.sqrt(inputs))
+        return normal((shape.layers, inputs, outputs), scale / math.sqrt(inputs))
 
     inside, keys = shape.heads * shape.head_size, shape.key_heads * shape.head_size
     return Weights(
-        embedding=normal(vocabulary, shape.width, deviation=_EMBEDDING_DEVIATION),
+        embedding=normal((vocabulary, shape.width), _EMBEDDING_DEVIATION),
         layers=Layers(
-            norm_attention=jnp.ones((shape.layers, shape.width), jnp.float32),
+            norm_attention=ones((shape.layers, shape.width)),
             query=matrices(shape.width, inside),
             key=matrices(shape.width, keys),
             value=matrices(shape.width, keys),
             out=matrices(inside, shape.width, scale=writing),
-            norm_hidden=jnp.ones((shape.layers, shape.width), jnp.float32),
+            norm_hidden=ones((shape.layers, shape.width)),
             gate=matrices(shape.width, shape.hidden),
             up=matrices(shape.width, shape.hidden),
             down=matrices(shape.hidden, shape.width, scale=writing),
         ),
-        norm=jnp.ones(shape.width, jnp.float32),
-        head=None if shape.tied else normal(vocabulary, shape.width, deviation=_EMBEDDING_DEVIATION),
+        norm=ones((shape.width,)),
+        head=None if shape.tied else normal((vocabulary, shape.width), _EMBEDDING_DEVIATION),
     )
 
 
@@ -111,6 +136,7 @@ def forward(weights: Weights, tokens: Array, shape: Shape, arithmetic: Arithmeti
 
     def one(state: Array, layer: Layers) -> tuple[Array, None]:
         state = state + _attended(layer, _normalised(state, layer.norm_attention), shape, cosines, sines, arithmetic)
+        state = kept_as(state, "between")
         return state + _transformed(layer, _normalised(state, layer.norm_hidden)), None
 
     state = weights.embedding[tokens].astype(dtype)
@@ -123,24 +149,38 @@ def _forgetting(one: _Body, remat: str) -> _Body:
     if remat == "none":
         return one
     policies = jax.checkpoint_policies
-    policy = policies.dots_with_no_batch_dims_saveable if remat == "dots" else policies.nothing_saveable
+    match remat:
+        case "light":
+            policy = policies.save_from_both_policies(policies.save_only_these_names(*_KEPT), _is_fused_attention)
+        case "dots":
+            policy = policies.dots_with_no_batch_dims_saveable
+        case _:
+            policy = policies.nothing_saveable
     kept: _Body = jax.checkpoint(one, policy=policy, prevent_cse=False)
     return kept
+
+
+def _is_fused_attention(primitive: Any, *_: Any, **__: Any) -> bool:
+    """Tell whether an operation is the fused kernel, which gives its backward pass more than its result has."""
+    return str(primitive) == FUSED
 
 
 def _attended(layer: Layers, state: Array, shape: Shape, cosines: Array, sines: Array, arithmetic: Arithmetic) -> Array:
     def heads(matrix: Array, count: int) -> Array:
         return _apply(matrix, state).reshape(*state.shape[:2], count, shape.head_size)
 
-    query = rotate(heads(layer.query, shape.heads), cosines, sines)
-    key = rotate(heads(layer.key, shape.key_heads), cosines, sines)
-    mixed = attend(query, key, heads(layer.value, shape.key_heads), arithmetic.kernel)
+    query = kept_as(rotate(heads(layer.query, shape.heads), cosines, sines), "query")
+    key = kept_as(rotate(heads(layer.key, shape.key_heads), cosines, sines), "key")
+    value = kept_as(heads(layer.value, shape.key_heads), "value")
+    mixed = attend(query, key, value, arithmetic.kernel)
     return _apply(layer.out, mixed.reshape(*state.shape[:2], -1))
 
 
 def _transformed(layer: Layers, state: Array) -> Array:
     """Apply the gated hidden layer (SwiGLU, arXiv 2002.05202)."""
-    return _apply(layer.down, jax.nn.silu(_apply(layer.gate, state)) * _apply(layer.up, state))
+    gate = kept_as(_apply(layer.gate, state), "gate")
+    up = kept_as(_apply(layer.up, state), "up")
+    return _apply(layer.down, jax.nn.silu(gate) * up)
 
 
 def _apply(matrix: Array, state: Array) -> Array:

@@ -64,7 +64,7 @@ class Options:
     # Infrastructure.
     precision: str = trainer.chosen("auto", "float32", "bfloat16")
     attention: str = trainer.chosen("auto", "xla", "cudnn")
-    remat: str = trainer.chosen("none", "dots", "full")
+    remat: str = trainer.chosen("auto", "none", "light", "dots", "full")
     unroll: int = trainer.bounded(0, low=0, high=1000)
     """Layers laid out one after the other in each turn of the loop over layers; 0: chosen by the device."""
     micro_batch: int = trainer.bounded(0, low=0, high=1_000_000)

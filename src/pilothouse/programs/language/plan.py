@@ -27,8 +27,10 @@ _LOSS_TOKENS: Final = 16_384
 """Tokens whose logits an accelerator has in memory at once: 2 GiB at 32,768 tokens of the vocabulary."""
 _LOSS_TOKENS_CPU: Final = 8192
 _FEW_LAYERS: Final = 4
+_FEW_LAYERS_ELSEWHERE: Final = 12
+"""Up to so many layers are laid out on an accelerator: a loop copies what it keeps into stacks and out again."""
 _DEVICE_TOKENS: Final = 65_536
-"""Tokens an accelerator takes at once: some 25 GB of activations for `daily-125m`, nothing computed again."""
+"""Tokens an accelerator takes at once: `daily-125m` keeps 15 GB of its layers for the backward pass by `light`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +179,10 @@ def recipe_of(options: Options, preset: Preset, placement: Placement) -> Recipe:
             half=half,
         ),
         arithmetic=Arithmetic(
-            half=half, kernel=kernel, remat=options.remat, unroll=_unroll(options, preset, on_cpu=on_cpu)
+            half=half,
+            kernel=kernel,
+            remat=("none" if on_cpu else "light") if options.remat == "auto" else options.remat,
+            unroll=_unroll(options, preset, on_cpu=on_cpu),
         ),
         z_loss=options.z_loss,
         loss_tokens=options.loss_chunk or (_LOSS_TOKENS_CPU if on_cpu else _LOSS_TOKENS),
@@ -186,9 +191,9 @@ def recipe_of(options: Options, preset: Preset, placement: Placement) -> Recipe:
 
 
 def _unroll(options: Options, preset: Preset, *, on_cpu: bool) -> int:
-    """Return how many layers stand in a turn: on a CPU all of a small network, which then is a seventh faster."""
+    """Return how many layers stand in a turn: all of a small network, which then is faster and compiles longer."""
     layers = preset.shape.layers
-    by_device = layers if on_cpu and layers <= _FEW_LAYERS else 1
+    by_device = layers if layers <= (_FEW_LAYERS if on_cpu else _FEW_LAYERS_ELSEWHERE) else 1
     return min(options.unroll or by_device, layers)
 
 
