@@ -112,6 +112,10 @@ class LeaseLost(Conflict):
     """A later epoch of the job exists; whoever holds the older one must stop."""
 
 
+class CheckpointMissing(Conflict):
+    """The checkpoint that a run must go on from is not at hand, and it may not begin below."""
+
+
 class KeyReused(Conflict):
     """An idempotency key came back with another body."""
 

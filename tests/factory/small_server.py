@@ -97,7 +97,9 @@ class SmallServer:
                 return 200, {"offers": self._claim(who, body)}
             case ["leases", "start"]:
                 job, epoch = messages.name_from_json(body)
-                self.dispatch.start(job, epoch=epoch, pid=body["pid"], pid_started=body["pid_started"])
+                self.dispatch.start(
+                    job, epoch=epoch, pid=body["pid"], pid_started=body["pid_started"], resume_step=body["resume_step"]
+                )
                 return 204, None
             case ["complete"]:
                 for each in body["reports"]:

@@ -57,7 +57,7 @@ def test_every_question_arrives_as_it_was_asked(bench: Bench, line: tuple[PipeDi
     assert offers == (offer,)
     assert asking.claim(factory=NAME, boot=BOOT, wait_seconds=0, seats=1, held=[name]) == ()
     assert asking.beat(factory=NAME, boot=BOOT, held=held) == Beat(lease_seconds=30.0, commands=(order,))
-    asking.start(JobId("job-1"), epoch=Epoch(3), pid=7, pid_started=1.5)
+    asking.start(JobId("job-1"), epoch=Epoch(3), pid=7, pid_started=1.5, resume_step=4)
     asking.complete(JobId("job-1"), epoch=Epoch(3), report=REPORT)
 
     assert answering.claims == [
@@ -66,6 +66,7 @@ def test_every_question_arrives_as_it_was_asked(bench: Bench, line: tuple[PipeDi
     ]
     assert answering.beats == [(NAME, BOOT, held)]
     assert answering.starts == [("job-1", 3, 7, 1.5)]
+    assert answering.resume_steps == {("job-1", 3): 4}
     assert answering.reports == {("job-1", 3): REPORT}
 
 

@@ -91,13 +91,14 @@ def test_every_question_arrives_as_it_was_asked(bench: Bench, server: SmallServe
     claimed = asking.claim(factory=NAME, boot=BOOT, wait_seconds=1, pools=["b", "a"], seats=2, jobs=2)
     assert claimed == (offer,)
     answer = asking.beat(factory=NAME, boot=BOOT, held=held)
-    asking.start(offer.job, epoch=offer.epoch, pid=7, pid_started=1.5)
+    asking.start(offer.job, epoch=offer.epoch, pid=7, pid_started=1.5, resume_step=4)
     asking.complete(offer.job, epoch=offer.epoch, report=REPORT)
 
     assert answer == Beat(lease_seconds=30.0, commands=(order,))
     assert server.dispatch.claims == [Asked(factory=NAME, boot=BOOT, seats=2, held=(), pools=["a", "b"], jobs=2)]
     assert server.dispatch.beats == [(NAME, BOOT, held)]
     assert server.dispatch.starts == [("job-1", 3, 7, 1.5)]
+    assert server.dispatch.resume_steps == {("job-1", 3): 4}
     assert repr(server.dispatch.reports) == repr({("job-1", 3): REPORT})
     assert {heard.bearer for heard in server.heard} == {"ph_worker_one"}
 

@@ -18,13 +18,15 @@ from pilothouse.fleet.job import (
     ChildrenPolicy,
     Cost,
     DepsMode,
+    FreshStart,
     JobSpec,
     Outcome,
     Progress,
     Report,
     Ship,
 )
-from pilothouse.ids import ArtifactDigest, Epoch, JobId, ProductId
+from pilothouse.fleet.least_step import LeastStep
+from pilothouse.ids import ArtifactDigest, Epoch, FactoryName, JobId, ProductId
 from pilothouse.ports.dispatch import Beat, Command, Held, Offer, Word
 
 FEWER = settings(max_examples=40)
@@ -77,6 +79,7 @@ specs = st.builds(
     ship=st.sampled_from(Ship),
     min_running_seconds=seconds,
     arguments=st.dictionaries(texts, json_values, max_size=2),
+    fresh_start=st.sampled_from(FreshStart),
 )
 offers = st.builds(
     Offer,
@@ -88,6 +91,7 @@ offers = st.builds(
     folder=texts,
     lease_seconds=seconds,
     earlier_folders=words,
+    least=st.none() | st.builds(LeastStep, step=counts, factory=texts.map(FactoryName), folder=texts),
 )
 artifacts = st.builds(
     Artifact, name=texts, digest=digests, size_bytes=counts, meta=st.dictionaries(texts, json_values, max_size=2)

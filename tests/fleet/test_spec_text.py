@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pilothouse.canonical import canonical
-from pilothouse.fleet.job import ChildrenPolicy, Cost, DepsMode, JobSpec, Ship
+from pilothouse.fleet.job import ChildrenPolicy, Cost, DepsMode, FreshStart, JobSpec, Ship
 from pilothouse.fleet.wire import spec_from_json
 
 TEXTS = st.text(st.characters(blacklist_categories=["Cs"]), max_size=8)
@@ -33,6 +33,7 @@ SPECS = st.builds(
     deps_mode=st.sampled_from(DepsMode),
     children_policy=st.sampled_from(ChildrenPolicy),
     ship=st.sampled_from(Ship),
+    fresh_start=st.sampled_from(FreshStart),
     cost=st.builds(Cost, usd=st.none() | st.floats(0, 9), tokens=st.none() | st.just(5.0)),
     reviewers=st.lists(TEXTS, max_size=2).map(tuple),
 )

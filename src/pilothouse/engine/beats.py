@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,10 @@ def _hear(scheduler: Scheduler, place: Place, told: Held, turn: Turn) -> Command
 
 def _observe(held: HeldJob, told: Held, turn: Turn) -> None:
     assert told.progress is not None, "there is a sign of life"
-    turn.tx.jobs.observe(held.number, epoch=told.epoch, progress=told.progress, now=turn.now)
-    if told.progress.checkpoint_step is not None and told.progress.checkpoint_step != held.checkpoint_step:
-        held.checkpoint_step, held.checkpoint_us = told.progress.checkpoint_step, turn.now_us
+    progress, known = told.progress, held.checkpoint_step
+    if known is not None and (progress.checkpoint_step is None or progress.checkpoint_step < known):
+        # The next attempt is held to the last checkpoint that was told: leaving it unsaid takes nothing back.
+        progress = replace(progress, checkpoint_step=known)
+    turn.tx.jobs.observe(held.number, epoch=told.epoch, progress=progress, now=turn.now)
+    if progress.checkpoint_step != known:
+        held.checkpoint_step, held.checkpoint_us = progress.checkpoint_step, turn.now_us

@@ -237,6 +237,7 @@ class Engine:
             folder=handover.folder,
             lease_seconds=self._lease_seconds,
             earlier_folders=handover.earlier_folders,
+            least=handover.least,
         )
 
     @property
@@ -244,9 +245,12 @@ class Engine:
         """How long a session outlives its last beat."""
         return self._lease_seconds
 
-    def start(self, job: JobId, *, epoch: Epoch, pid: int, pid_started: float) -> None:
-        """Note that the attempt's process runs."""
-        self.apply(lambda tx: start(tx, job, epoch=epoch, pid=pid, pid_started=pid_started, now=self._clock.now()))
+    def start(self, job: JobId, *, epoch: Epoch, pid: int, pid_started: float, resume_step: int | None = None) -> None:
+        """Note that the attempt's process runs, and from which step on."""
+        now = self._clock.now()
+        self.apply(
+            lambda tx: start(tx, job, epoch=epoch, pid=pid, pid_started=pid_started, now=now, resume_step=resume_step)
+        )
 
     def beat(self, *, factory: FactoryName, boot: BootId, held: Sequence[Held]) -> Beat:
         """Renew every lease of the factory and keep the signs of life; return what it has to do."""

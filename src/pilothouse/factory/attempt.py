@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import assert_never
 
 from pilothouse.campaigns.record import RUN_KINDS
-from pilothouse.errors import ArtifactDamaged, OperationFailed, PilothouseError, StorageFailed
+from pilothouse.errors import ArtifactDamaged, CheckpointMissing, OperationFailed, PilothouseError, StorageFailed
 from pilothouse.factory.collect import PromiseBroken, Summary, keep_artifacts, read_summary, with_curve
 from pilothouse.factory.command import CapabilityMissing, Engines, NoEngine, check_requirements, order_of
 from pilothouse.factory.gpus import GpuPool
@@ -202,10 +202,12 @@ class Attempt:
             return Outcome.LOST
         if isinstance(error, NoEngine):
             return Outcome.NO_ENGINE
+        if isinstance(error, CheckpointMissing):
+            return Outcome.CHECKPOINT_MISSING
         return Outcome.LAUNCH_FAILED
 
     def _follow(self, handle: Handle, prepared: Prepared, order: Order) -> Report | None:
-        self._tell_start(handle, insist=False)
+        self._tell_start(handle, prepared, insist=False)
         halt, watched = self._watch(handle, prepared, worries=lambda seen: self._worry(handle, seen, prepared))
         exit_code = handle.stop(grace_seconds=self._grace(halt))
         self._ended_at = self._around.monotonic()
@@ -215,7 +217,7 @@ class Attempt:
         self._hold.hasten()
         if halt in {Halt.ENGINE_GONE, Halt.LEASE_OVER} or self._hold.lost:
             return self._interrupted(halt, "while the program ran: no beat was answered", exit_code=exit_code)
-        refused = self._tell_start(handle, insist=True)
+        refused = self._tell_start(handle, prepared, insist=True)
         if refused is not None:
             detail = f"the start was refused: {refused.message}"
             return self._report(Outcome.PROMISE_BROKEN, detail, exit_code=exit_code)
@@ -231,7 +233,7 @@ class Attempt:
         return watch(
             handle,
             prepared.folder,
-            resume_step=None if prepared.resume is None else prepared.resume.step,
+            resume_step=prepared.resume_step,
             worries=worries,
             hold=self._hold,
             stop=self._stop,
@@ -239,11 +241,11 @@ class Attempt:
             monotonic=self._around.monotonic,
         )
 
-    def _tell_start(self, handle: Handle, *, insist: bool) -> PilothouseError | None:
+    def _tell_start(self, handle: Handle, prepared: Prepared, *, insist: bool) -> PilothouseError | None:
         """Tell the start unless it is known; a job that nobody saw start may not succeed. Return what is refused."""
         if self._start_told:
             return None
-        told = self._telling.start(handle, insist=insist)
+        told = self._telling.start(handle, resume_step=prepared.resume_step, insist=insist)
         self._start_told, self._start_told_at = told.arrived, self._around.monotonic()
         return told.refused
 
@@ -254,7 +256,7 @@ class Attempt:
     def _worry(self, handle: Handle, watched: Watched, prepared: Prepared) -> bool:
         """Whether the running attempt has to be ended; the diagnosis is kept."""
         if watched.now - self._start_told_at >= START_AGAIN_SECONDS:
-            self._tell_start(handle, insist=False)
+            self._tell_start(handle, prepared, insist=False)
         limits = limits_of(self.offer.spec)
         silent = watched.silent_seconds >= limits.silent_after_seconds
         seen = self._observe(watched, prepared, log_tail=tail(watched.log) if silent else "")
@@ -268,7 +270,7 @@ class Attempt:
             not_numbers=watched.metrics.not_numbers,
             ran_away=watched.metrics.ran_away,
             spans=watched.metrics.spans,
-            resume_step=None if prepared.resume is None else prepared.resume.step,
+            resume_step=prepared.resume_step,
             first_step=watched.metrics.first_step,
             log_tail=log_tail,
         )

@@ -90,9 +90,10 @@ class PipeDispatch:
         answer = self._ask(question, timeout_seconds=wait_seconds + ANSWER_SECONDS)
         return tuple(messages.offer_from_json(item) for item in Fields("answer", {"offers": answer}).listed("offers"))
 
-    def start(self, job: JobId, *, epoch: Epoch, pid: int, pid_started: float) -> None:
-        """Tell that the attempt runs, and as which process."""
-        self._ask({"do": "start", "job": job, "epoch": epoch, "pid": pid, "pid_started": pid_started})
+    def start(self, job: JobId, *, epoch: Epoch, pid: int, pid_started: float, resume_step: int | None = None) -> None:
+        """Tell that the attempt runs, as which process, and from which step on."""
+        told = messages.start_as_json(job, epoch, pid=pid, pid_started=pid_started, resume_step=resume_step)
+        self._ask({"do": "start", **told})
 
     def beat(self, *, factory: FactoryName, boot: BootId, held: Sequence[Held]) -> Beat:
         """Renew the session, tell what is held, and hear what is to be done."""
@@ -246,7 +247,13 @@ def _answer(dispatch: Dispatch, ask: Fields) -> Json:
             return messages.beat_as_json(dispatch.beat(factory=factory, boot=boot, held=held))
         case "start":
             job, epoch = messages.name_from_json(ask.value)
-            dispatch.start(job, epoch=epoch, pid=ask.whole("pid"), pid_started=ask.number("pid_started"))
+            dispatch.start(
+                job,
+                epoch=epoch,
+                pid=ask.whole("pid"),
+                pid_started=ask.number("pid_started"),
+                resume_step=ask.optional("resume_step", lambda: ask.whole("resume_step")),
+            )
         case "complete":
             job, epoch = messages.name_from_json(ask.value)
             dispatch.complete(job, epoch=epoch, report=wire.report_from_json(ask.raw("report")))

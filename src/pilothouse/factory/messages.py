@@ -20,6 +20,7 @@ def offer_as_json(offer: Offer) -> dict[str, Json]:
         "folder": offer.folder,
         "lease_seconds": offer.lease_seconds,
         "earlier_folders": list(offer.earlier_folders),
+        "least": None if offer.least is None else wire.least_as_json(offer.least),
     }
 
 
@@ -35,6 +36,7 @@ def offer_from_json(value: Json) -> Offer:
         folder=read.text("folder"),
         lease_seconds=read.number("lease_seconds"),
         earlier_folders=read.texts("earlier_folders"),
+        least=read.optional("least", lambda: wire.least_from_json(read.raw("least"))),
     )
 
 
@@ -47,6 +49,13 @@ def name_from_json(value: Json) -> tuple[JobId, Epoch]:
     """Read what `name_as_json` wrote."""
     read = Fields("held", value)
     return JobId(read.text("job")), Epoch(read.whole("epoch"))
+
+
+def start_as_json(
+    job: JobId, epoch: Epoch, *, pid: int, pid_started: float, resume_step: int | None
+) -> dict[str, Json]:
+    """Return what is told of an attempt's start as JSON."""
+    return {**name_as_json(job, epoch), "pid": pid, "pid_started": pid_started, "resume_step": resume_step}
 
 
 def held_as_json(held: Held) -> dict[str, Json]:

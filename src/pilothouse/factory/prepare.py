@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pilothouse.canonical import Json
-from pilothouse.errors import OperationFailed, StorageFailed
+from pilothouse.errors import CheckpointMissing, OperationFailed, StorageFailed
+from pilothouse.fleet.job import FreshStart
+from pilothouse.fleet.least_step import lost_steps, lost_words
 from pilothouse.ids import ArtifactDigest
 from pilothouse.ports.blobs import Blobs
 from pilothouse.ports.dispatch import Offer
@@ -34,6 +36,11 @@ class Prepared:
     folder: Path
     resume: Resume | None
 
+    @property
+    def resume_step(self) -> int | None:
+        """The step that the attempt goes on from, None where it begins afresh."""
+        return None if self.resume is None else self.resume.step
+
 
 def prepare(
     offer: Offer,
@@ -46,9 +53,16 @@ def prepare(
     """Make the attempt's folder with run.json and config.json, every input checked, and fetched before.
 
     `touch` is called between steps. A checkpoint can only be resumed where it lies: when the earlier attempts ran on
-    another machine, this one starts afresh, and its log says so. Raises ArtifactDamaged for an input that does not
-    match its digest, StorageFailed if the folder cannot be written.
+    another machine, or their folders are gone, this one starts below the least step, and its log says what that costs.
+    Raises CheckpointMissing where the job refuses that, ArtifactDamaged for an input that does not match its digest,
+    StorageFailed if the folder cannot be written.
     """
+    notes: list[str] = []
+    earlier = [_inside(home, name) for name in offer.earlier_folders]
+    resume = newest_intact(earlier, notes=notes, touch=touch)
+    if earlier and not any(path.exists() for path in earlier):
+        notes.append("no folder of an earlier attempt is on this machine; starting afresh")
+    _heed_least_step(offer, resume, notes=notes)
     inputs: dict[str, list[str]] = {}
     for name, digests in offer.spec.inputs.items():
         inputs[name] = []
@@ -58,11 +72,6 @@ def prepare(
                 fetch(digest)
             inputs[name].append(str(blobs.path(digest)))
     folder = _inside(home, offer.folder)
-    notes: list[str] = []
-    earlier = [_inside(home, name) for name in offer.earlier_folders]
-    resume = newest_intact(earlier, notes=notes, touch=touch)
-    if earlier and not any(path.exists() for path in earlier):
-        notes.append("no folder of an earlier attempt is on this machine; starting afresh")
     try:
         # A folder of this very epoch can only be the rest of a factory that died while preparing it.
         shutil.rmtree(folder, ignore_errors=True)
@@ -101,6 +110,21 @@ def newest_intact(folders: Sequence[Path], *, notes: list[str], touch: Callable[
             continue
         return Resume(checkpoint=path, step=step)
     return None
+
+
+def _heed_least_step(offer: Offer, resume: Resume | None, *, notes: list[str]) -> None:
+    """Note what a start from there would do again; raises CheckpointMissing where the job refuses that."""
+    step = None if resume is None else resume.step
+    if offer.least is None or not lost_steps(offer.least, step):
+        return
+    words = lost_words(offer.least, step)
+    if offer.spec.fresh_start is FreshStart.REFUSED:
+        # What was skipped tells whether the checkpoint is away or damaged.
+        raise CheckpointMissing(
+            f"The job may not start below its least step: it {words}.{''.join(f' {note}.' for note in notes)}",
+            fix="bring that folder back to its place, or allow a fresh start; then run again.",
+        )
+    notes.append(words)
 
 
 def _order(offer: Offer, inputs: dict[str, list[str]], resume: Resume | None) -> dict[str, Json]:

@@ -59,9 +59,9 @@ class HttpDispatch:
         answer = self._line.post("/fleet/claim", body, answer_seconds=wait_seconds + ANSWER_SECONDS)
         return tuple(messages.offer_from_json(item) for item in Fields("answer", answer).listed("offers"))
 
-    def start(self, job: JobId, *, epoch: Epoch, pid: int, pid_started: float) -> None:
-        """Tell that the attempt runs, and as which process."""
-        told: dict[str, Json] = {**messages.name_as_json(job, epoch), "pid": pid, "pid_started": pid_started}
+    def start(self, job: JobId, *, epoch: Epoch, pid: int, pid_started: float, resume_step: int | None = None) -> None:
+        """Tell that the attempt runs, as which process, and from which step on."""
+        told = messages.start_as_json(job, epoch, pid=pid, pid_started=pid_started, resume_step=resume_step)
         self._line.post("/fleet/leases/start", {**self._who, **told})
 
     def beat(self, *, factory: FactoryName, boot: BootId, held: Sequence[Held]) -> Beat:

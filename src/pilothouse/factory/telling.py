@@ -54,11 +54,16 @@ class Telling:
         self._stop = stop
         self._gone = gone
 
-    def start(self, handle: Handle, *, insist: bool) -> Told:
-        """Tell that the attempt runs, and as which process: once, or until it has arrived."""
-        job, epoch = self._offer.job, self._offer.epoch
+    def start(self, handle: Handle, *, resume_step: int | None, insist: bool) -> Told:
+        """Tell that the attempt runs, as which process and from which step on: once, or until it has arrived."""
         return self._say(
-            lambda: self._dispatch.start(job, epoch=epoch, pid=handle.pid, pid_started=handle.pid_started),
+            lambda: self._dispatch.start(
+                self._offer.job,
+                epoch=self._offer.epoch,
+                pid=handle.pid,
+                pid_started=handle.pid_started,
+                resume_step=resume_step,
+            ),
             insist=insist,
         )
 

@@ -231,6 +231,7 @@ def vote(outcome: Outcome) -> Vote:
             | Outcome.CAPABILITY_MISMATCH
             | Outcome.PREEMPTED
             | Outcome.CANCELLED
+            | Outcome.CHECKPOINT_MISSING
         ):
             return Vote.NONE
         case _:

@@ -57,6 +57,13 @@ class ChildrenPolicy(StrEnum):
     TERMINAL = "terminal"
 
 
+class FreshStart(StrEnum):
+    """Whether an attempt may start below the least step, where the checkpoint of that step is not at hand."""
+
+    ALLOWED = "allowed"
+    REFUSED = "refused"
+
+
 class Ship(StrEnum):
     """Who ships a job that has succeeded: the fleet itself, or an operator."""
 
@@ -122,6 +129,7 @@ class JobSpec:
     `cwd` is relative to the factory's work folder. `verify` is run after a success, and must succeed as well.
     `approvals` by different `reviewers` (any, if none is named) are needed before a success counts. `arguments` tells,
     as `fleet.arguments` writes it, how the config becomes words of the command; empty: the command is taken as it is.
+    `fresh_start` says what becomes of an attempt that is not handed the last checkpoint of those before it.
     """
 
     kind: str
@@ -156,6 +164,7 @@ class JobSpec:
     ship: Ship = Ship.AUTO
     min_running_seconds: float = 0.0
     arguments: Mapping[str, Json] = field(default_factory=dict)
+    fresh_start: FreshStart = FreshStart.ALLOWED
 
     def shape(self, *, product: ProductId, pool: str) -> Shape:
         """Return what of the spec decides where the job may run."""
@@ -220,6 +229,7 @@ class JobSpec:
             "ship": self.ship.value,
             "min_running_seconds": self.min_running_seconds,
             "arguments": dict(self.arguments),
+            "fresh_start": self.fresh_start.value,
         }
 
 
@@ -395,6 +405,7 @@ class Outcome(StrEnum):
     PREEMPTED = "preempted"
     LOST = "lost"
     CANCELLED = "cancelled"
+    CHECKPOINT_MISSING = "checkpoint_missing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

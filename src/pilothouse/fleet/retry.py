@@ -75,6 +75,7 @@ def allowance(outcome: Outcome) -> Allowance:
             | Outcome.VERIFY_FAILED
             | Outcome.CAPABILITY_MISMATCH
             | Outcome.NO_ENGINE
+            | Outcome.CHECKPOINT_MISSING
         ):
             return Allowance.FAILURES
         case _:

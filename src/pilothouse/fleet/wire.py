@@ -19,13 +19,15 @@ from pilothouse.fleet.job import (
     ChildrenPolicy,
     Cost,
     DepsMode,
+    FreshStart,
     JobSpec,
     Outcome,
     Progress,
     Report,
     Ship,
 )
-from pilothouse.ids import ArtifactDigest
+from pilothouse.fleet.least_step import LeastStep
+from pilothouse.ids import ArtifactDigest, FactoryName
 
 Value = TypeVar("Value")
 Word = TypeVar("Word", bound=StrEnum)
@@ -69,6 +71,7 @@ def spec_from_json(value: Json) -> JobSpec:
         ship=read.word("ship", Ship),
         min_running_seconds=read.number("min_running_seconds"),
         arguments=read.mapping("arguments", lambda item: item),
+        fresh_start=read.word("fresh_start", FreshStart),
     )
 
 
@@ -142,6 +145,17 @@ def progress_from_json(value: Json) -> Progress:
         values=read.mapping("values", lambda item: _number("values", item)),
         checkpoint_step=read.optional("checkpoint_step", lambda: read.whole("checkpoint_step")),
     )
+
+
+def least_as_json(least: LeastStep) -> dict[str, Json]:
+    """Return the least step, and where its checkpoint lies, as JSON."""
+    return {"step": least.step, "factory": least.factory, "folder": least.folder}
+
+
+def least_from_json(value: Json) -> LeastStep:
+    """Read what `least_as_json` wrote."""
+    read = Fields("least", value)
+    return LeastStep(step=read.whole("step"), factory=FactoryName(read.text("factory")), folder=read.text("folder"))
 
 
 def number_as_json(number: float) -> Json:

@@ -63,6 +63,7 @@ ADVICE: dict[Outcome, str] = {
     Outcome.PREEMPTED: "nothing to do: it goes on from its checkpoint when a seat is free",
     Outcome.LOST: "nothing to do: it goes on from its checkpoint; if factories keep vanishing, look at their machines",
     Outcome.CANCELLED: "run again when it is wanted",
+    Outcome.CHECKPOINT_MISSING: "bring the run folder named back to its place, or allow a fresh start, and run again",
 }
 
 

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from pilothouse.fleet.claim import Grant, attempt_folder
-from pilothouse.fleet.job import Attempt, Handed, Job
+from pilothouse.fleet.job import Attempt, Handed
+from pilothouse.fleet.least_step import LeastStep, least_step
 from pilothouse.ids import Epoch, JobId, JobNumber, ProductId
 from pilothouse.ports.store import Transaction
 
@@ -23,6 +24,7 @@ class Handover(NamedTuple):
     spec: str
     folder: str
     earlier_folders: tuple[str, ...] = ()
+    least: LeastStep | None = None
 
 
 def assign(
@@ -52,30 +54,32 @@ class Reading(Protocol):
 
 def hand_over(begun: Reading, number: JobNumber, epoch: Epoch, handed: Mapping[JobNumber, Handed]) -> Handover:
     """Return what a factory is handed for an attempt; only one that has something before it needs to read."""
-    job = handed[number]
-    identity, product, key, spec = job
+    identity, product, key, spec = handed[number]
     # The first attempt of the first generation has nothing before it, which is the common case and saves the queries.
-    earlier = () if epoch == 1 and (key[-2:] == "#0" or "#" not in key) else _earlier_folders(begun, job, epoch=epoch)
-    return Handover(number, identity, epoch, product, key, spec, attempt_folder(identity, epoch), earlier)
+    earlier: Sequence[Attempt] = ()
+    if _has_earlier(key, epoch):
+        earlier = earlier_attempts(begun.tx, identity, product=product, key=key, epoch=epoch)
+    # One that never started has left nothing to resume.
+    folders = tuple(attempt.folder for attempt in reversed(earlier) if attempt.started_at is not None)
+    return Handover(
+        number, identity, epoch, product, key, spec, attempt_folder(identity, epoch), folders, least_step(earlier)
+    )
 
 
-def _earlier_folders(begun: Reading, job: Handed, *, epoch: Epoch) -> tuple[str, ...]:
-    """Return where earlier attempts ran, newest first, those of earlier jobs of the same step included.
+def earlier_attempts(tx: Transaction, job: JobId, *, product: ProductId, key: str, epoch: Epoch) -> Sequence[Attempt]:
+    """Return the attempts before this epoch, oldest first, those of the other jobs of the same step before its own.
 
     A step's key without its generation names everything that decides its outcome, so its checkpoints may be resumed.
     """
-    step, _, generation = job.key.rpartition("#")
-    own = _started_folders(begun.tx.jobs.attempts(job.id)) if epoch > 1 else ()
+    if not _has_earlier(key, epoch):
+        return ()
+    step, _, generation = key.rpartition("#")
+    own = [attempt for attempt in tx.jobs.attempts(job) if attempt.epoch < epoch] if epoch > 1 else []
     if not step or generation in {"", "0"}:
         return own
-    others = [other for other in begun.tx.jobs.keys_like(job.product, f"{step}#") if other.id != job.id]
-    return own + _folders_of(begun.tx, others)
+    others = [other for other in tx.jobs.keys_like(product, f"{step}#") if other.id != job]
+    return [attempt for other in others for attempt in tx.jobs.attempts(other.id)] + own
 
 
-def _folders_of(tx: Transaction, jobs: Sequence[Job]) -> tuple[str, ...]:
-    return tuple(folder for job in reversed(jobs) for folder in _started_folders(tx.jobs.attempts(job.id)))
-
-
-def _started_folders(attempts: Sequence[Attempt]) -> tuple[str, ...]:
-    """Return where earlier attempts ran, newest first; one that never started has left nothing to resume."""
-    return tuple(attempt.folder for attempt in reversed(attempts) if attempt.started_at is not None)
+def _has_earlier(key: str, epoch: Epoch) -> bool:
+    return epoch > 1 or ("#" in key and key[-2:] != "#0")

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from pilothouse.fleet.job import JobSpec, Progress, Report
+from pilothouse.fleet.least_step import LeastStep
 from pilothouse.ids import BootId, Epoch, FactoryName, JobId, ProductId
 
 
@@ -17,7 +18,9 @@ class Offer:
 
     Folders are relative to the factory's home. `resume_folder` is the one of the latest earlier attempt that had
     started; `earlier_folders` are all of them, newest first, for that attempt may have died before its first
-    checkpoint. `lease_seconds` is a duration that the factory counts on its own monotonic clock from before it asked.
+    checkpoint. `least` is the step to start from at least, and where its checkpoint lies, as the engine was told; what
+    cannot be heeded is said with the start. `lease_seconds` is a duration that the factory counts on its own monotonic
+    clock from before it asked.
     """
 
     job: JobId
@@ -28,6 +31,7 @@ class Offer:
     folder: str
     lease_seconds: float
     earlier_folders: tuple[str, ...] = ()
+    least: LeastStep | None = None
 
     @property
     def resume_folder(self) -> str | None:
@@ -101,6 +105,12 @@ class Dispatch(Protocol):
         """
         ...
 
-    def start(self, job: JobId, *, epoch: Epoch, pid: int, pid_started: float) -> None: ...
+    def start(self, job: JobId, *, epoch: Epoch, pid: int, pid_started: float, resume_step: int | None = None) -> None:
+        """Tell that the attempt runs, and the step of the checkpoint that it goes on from, None for none.
+
+        A start below the least step is kept as an incident, or raises `CheckpointMissing` where the job refuses it.
+        """
+        ...
+
     def beat(self, *, factory: FactoryName, boot: BootId, held: Sequence[Held]) -> Beat: ...
     def complete(self, job: JobId, *, epoch: Epoch, report: Report) -> None: ...

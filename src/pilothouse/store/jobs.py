@@ -275,10 +275,12 @@ class StoredJobs:
         self.touched.append(moved)
         return moved
 
-    def start(self, job: Job, *, epoch: Epoch, pid: int, pid_started: float, now: datetime) -> Job | None:
+    def start(
+        self, job: Job, *, epoch: Epoch, pid: int, pid_started: float, now: datetime, why: str = ""
+    ) -> Job | None:
         """Move assigned to building and keep the process."""
         when = instant(now)
-        moved = self._moved("start_job", {"number": job.number, "epoch": epoch, "now": when}, job=job)
+        moved = self._moved("start_job", {"number": job.number, "epoch": epoch, "now": when}, job=job, why=why)
         if moved is not None:
             self._connection.run(
                 self._sql["start_attempt"],

@@ -27,6 +27,7 @@ from pilothouse.fleet.job import (
     Edge,
     EdgeKind,
     Event,
+    FreshStart,
     Job,
     JobSpec,
     Outcome,
@@ -214,6 +215,7 @@ def spec(text: str) -> JobSpec:
     value["deps_mode"] = DepsMode(value["deps_mode"])
     value["children_policy"] = ChildrenPolicy(value["children_policy"])
     value["ship"] = Ship(value["ship"])
+    value["fresh_start"] = FreshStart(value["fresh_start"])
     value["cost"] = Cost(**value["cost"])
     return JobSpec(**value)
 

@@ -9,14 +9,15 @@ import pytest
 
 from pilothouse.errors import BadValue, Conflict
 from pilothouse.fleet.claim import Ending
-from pilothouse.fleet.job import Outcome
+from pilothouse.fleet.job import FreshStart, Outcome, Progress
+from pilothouse.fleet.least_step import LeastStep, least_step
 from pilothouse.fleet.stages import Stage
 from pilothouse.ids import Epoch
 from pilothouse.ports.store import Store
 from pilothouse.testing import values
 from pilothouse.testing.clock import BEGIN
 from pilothouse.testing.jobs_conformance import LATER, OTHER, assign, assigned, building, finish, insert, start
-from pilothouse.testing.values import CAMPAIGN, PRODUCT
+from pilothouse.testing.values import CAMPAIGN, FACTORY, PRODUCT
 
 
 class EndingsConformance:
@@ -110,6 +111,25 @@ class EndingsConformance:
             attempts = tx.jobs.attempts(back.id)
 
         assert [(each.epoch, each.outcome) for each in attempts] == [(1, Outcome.LOST), (3, Outcome.SUCCEEDED)]
+
+    def test_what_a_lost_attempt_has_saved_is_the_least_step_of_the_next(self, store: Store) -> None:
+        """With its place; a start below says why in the history, and a job that refuses one says so in its spec."""
+        spec = replace(values.make_spec(), fresh_start=FreshStart.REFUSED)
+        saved = Progress(step=7, total=None, values={}, checkpoint_step=5)
+        with store.write() as tx:
+            job = building(tx, new=replace(values.make_new_job(1), spec=spec))
+            assert tx.jobs.observe(job.number, epoch=job.epoch, progress=saved, now=LATER)
+            back = finish(tx, job, Outcome.LOST, stage=Stage.QUEUED)
+            assert back is not None
+            again = assign(tx, back)
+            assert again is not None
+            assert tx.jobs.start(again, epoch=again.epoch, pid=1, pid_started=1.0, now=LATER, why="begins afresh")
+        with store.read() as tx:
+            least, last = least_step(tx.jobs.attempts(job.id)), tx.jobs.events(job.id)[-1]
+
+            assert least == LeastStep(step=5, factory=FACTORY, folder=f"runs/{job.id}/attempt-1")
+            assert (last.epoch, last.stage, last.why) == (again.epoch, Stage.BUILDING, "begins afresh")
+            assert tx.jobs.spec(job.id) == spec
 
     def test_a_log_in_a_broken_encoding_cannot_block_a_report(self, store: Store) -> None:
         """Lone surrogates and zero bytes, which no store can keep, are replaced; other scripts are kept."""

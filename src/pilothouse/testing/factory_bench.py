@@ -47,7 +47,8 @@ class Asked:
 class RecordingDispatch:
     """Hands out the offers it was given and records what it is told; `fails` may raise in place of an answer.
 
-    `claims`, `starts` and `beats` hold the arguments in the order of the parameters; `reports` are by job and epoch.
+    `claims`, `starts` and `beats` hold the arguments in the order of the parameters; `reports`, and the `resume_steps`
+    of the starts, are by job and epoch.
     `orders` go out with the next beat, `draining` and `lease_seconds` with each. An answer to a claim that is to be
     lost (`lose_answers`) has assigned its jobs all the same, so they are offered again.
     """
@@ -55,6 +56,7 @@ class RecordingDispatch:
     def __init__(self) -> None:
         self.claims: list[Asked] = []
         self.starts: list[tuple[JobId, Epoch, int, float]] = []
+        self.resume_steps: dict[tuple[JobId, Epoch], int | None] = {}
         self.beats: list[tuple[FactoryName, BootId, tuple[Held, ...]]] = []
         self.reports: dict[tuple[JobId, Epoch], Report] = {}
         self.fails: Callable[[str], PilothouseError | None] = lambda _: None
@@ -125,10 +127,11 @@ class RecordingDispatch:
                 raise Unreachable("the answer was lost", fix="ask again")
             return answer
 
-    def start(self, job: JobId, *, epoch: Epoch, pid: int, pid_started: float) -> None:
+    def start(self, job: JobId, *, epoch: Epoch, pid: int, pid_started: float, resume_step: int | None = None) -> None:
         """Record a start."""
         with self._answering("start"):
             self.starts.append((job, epoch, pid, pid_started))
+            self.resume_steps[job, epoch] = resume_step
 
     def beat(self, *, factory: FactoryName, boot: BootId, held: Sequence[Held]) -> Beat:
         """Record a beat, and give out the orders."""

@@ -184,6 +184,14 @@ class LogAnswer(Answer):
     text: str
 
 
+class LeastStepAnswer(Answer):
+    """The step that an attempt must start from at least, and where its checkpoint lies."""
+
+    step: int
+    factory: str
+    folder: str
+
+
 class OfferAnswer(Answer):
     """A granted claim."""
 
@@ -195,6 +203,7 @@ class OfferAnswer(Answer):
     folder: str
     lease_seconds: float
     earlier_folders: list[str]
+    least: LeastStepAnswer | None
 
 
 class OffersAnswer(Answer):

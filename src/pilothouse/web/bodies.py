@@ -147,6 +147,7 @@ class Start(FromFactory, Lease):
 
     pid: Annotated[int, Field(ge=1, le=(1 << 31) - 1)]
     pid_started: Annotated[float, Field(ge=0)]
+    resume_step: Whole | None = None
 
 
 class Release(FromFactory):

@@ -17,7 +17,7 @@ from pilothouse.canonical import Json
 from pilothouse.errors import BadValue, LeaseLost, NotFound, OperationFailed, PilothouseError
 from pilothouse.factory.messages import beat_as_json
 from pilothouse.fleet.job import Outcome, Progress, Report
-from pilothouse.fleet.wire import progress_from_json, report_from_json
+from pilothouse.fleet.wire import least_as_json, progress_from_json, report_from_json
 from pilothouse.ids import BootId, Epoch, FactoryName, JobId
 from pilothouse.operations.claim import Handover
 from pilothouse.operations.factories import known_factory
@@ -116,7 +116,15 @@ async def start_attempt(request: Request) -> Response:
         found = seen_job(tx, caller, job)
         if found.factory != body.factory:
             raise lease_lost(found, held=epoch)
-        start(tx, job, epoch=epoch, pid=body.pid, pid_started=body.pid_started, now=now)
+        start(
+            tx,
+            job,
+            epoch=epoch,
+            pid=body.pid,
+            pid_started=body.pid_started,
+            now=now,
+            resume_step=body.resume_step,
+        )
 
     await parts.engine.apply_async(act)
     return Response(status_code=204)
@@ -273,6 +281,7 @@ def _offer(handed: Handover, *, lease_seconds: float) -> bytes:
             "folder": handed.folder,
             "lease_seconds": lease_seconds,
             "earlier_folders": list(handed.earlier_folders),
+            "least": None if handed.least is None else least_as_json(handed.least),
         }
     )
     return told_first[:-1] + b',"spec":' + handed.spec.encode() + b"}"
