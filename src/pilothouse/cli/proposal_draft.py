@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 
 class Source(StrEnum):
-    """Who asks for a change, where the rules do not choose it."""
+    """Who asks for what is set, or who chooses where nothing is."""
 
     PERSON = "person"
     AGENT = "agent"
+    RULES = "rules"
 
 
 def draft(  # each option of the command is one argument
@@ -38,7 +39,9 @@ def draft(  # each option of the command is one argument
     identical: Annotated[
         str, typer.Option("--identical", metavar="REASON", help="Propose the same config again, for this reason.")
     ] = "",
-    source: Annotated[Source, typer.Option("--source", help="Who asks for what is set.")] = Source.PERSON,
+    source: Annotated[
+        Source | None, typer.Option("--source", help="Who asks for what is set, or who chooses where nothing is.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Draft the proposal of a ferry's next run: what has happened since the last one, what could change, what does.
@@ -47,11 +50,15 @@ def draft(  # each option of the command is one argument
     """
     from pilothouse.campaigns.ferry_plan import Asked
     from pilothouse.knobs.assignment import read_assignments
-    from pilothouse.wiring.ferry_drafting import draft_now, ferry_of
+    from pilothouse.wiring.ferry_drafting import Chooser, draft_now, ferry_of
     from pilothouse.wiring.workspace import open_workspace
 
     if settings and identical:
         raise typer.BadParameter("--set and --identical exclude each other", param_hint="--set")
+    asks = bool(settings or identical)
+    if asks and source is Source.RULES:
+        raise typer.BadParameter("the rules ask for nothing: leave it out with --set and --identical")
+    chooser = Chooser.FILE if asks or source in {None, Source.PERSON} else Chooser(source or "")
     definition = None
     if file is not None:
         from pilothouse.cli.campaign import read_file
@@ -66,8 +73,9 @@ def draft(  # each option of the command is one argument
         workspace,
         name=campaign,
         definition=definition,
-        asked=Asked(overrides=overrides, identical=identical, source=source.value),
+        asked=Asked(overrides=overrides, identical=identical, source=(source or Source.PERSON).value),
         guidance=guidance,
+        chooser=chooser,
     )
     if as_json:
         print_json(_values(drafted))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from pilothouse.campaigns.action import Admit, Await, Finished, Submit
 from pilothouse.campaigns.ferry import Action, DraftFerry, JudgeFerry, Rest, next_action
@@ -11,16 +12,19 @@ from pilothouse.campaigns.ferry_definition import FerryDefinition
 from pilothouse.campaigns.ferry_plan import Asked
 from pilothouse.campaigns.ferry_record import Monitor
 from pilothouse.campaigns.stop_rules import Stuck
-from pilothouse.engine.campaign_loop import CampaignLoop
+from pilothouse.engine.campaign_loop import CampaignLoop, Ending
 from pilothouse.engine.loop_events import FerryTold, TrialJudged
 from pilothouse.errors import IterationFailed, NotApproved, PilothouseError
 from pilothouse.ids import ProposalId
 from pilothouse.operations.draft_proposal import changes_words
+from pilothouse.operations.ferry_answer import answer_to
 from pilothouse.operations.ferry_close import Closing, close_ferry, judge_ferry
-from pilothouse.operations.ferry_draft import DraftedFerry, Drafting, draft_ferry
+from pilothouse.operations.ferry_draft import DraftedFerry, Drafting, draft_ferry, question_for
 from pilothouse.operations.ferry_facts import FerryMoment, ferry_facts, material_of
 from pilothouse.operations.ferry_launch import launch_ferry, tell_waiting
 from pilothouse.operations.ferry_watch import look_at, look_is_due
+from pilothouse.ports.drafter import Drafter
+from pilothouse.ports.proposer import AskingStopped
 from pilothouse.ports.sources import History, Issues
 from pilothouse.ports.store import Transaction
 
@@ -34,7 +38,8 @@ COMMIT_SECONDS = 2.0
 class FerryLoop(CampaignLoop[FerryDefinition, Action]):
     """The recurring run. `watcher` owns the monitors of what this loop launches; `wait` says that it stays on.
 
-    `keep` brings commits and seals into the working folder's repository where the file asks for it.
+    `keep` brings commits and seals into the working folder's repository where the file asks for it. `drafter` chooses
+    the change where the file lets somebody else than the rules do so.
     """
 
     history: History
@@ -42,9 +47,16 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
     watcher: str
     wait: bool
     keep: Callable[[], tuple[str, ...]]
+    drafter: Drafter | None = None
     _commit: str = ""
     _read_at: float | None = None
     _waiting: str = ""
+    _stop_event: threading.Event = field(default_factory=threading.Event)
+
+    def run(self, stop: threading.Event) -> Ending:
+        """Advance as every loop does; an agent that is being asked hears of the stop as well."""
+        self._stop_event = stop
+        return super().run(stop)
 
     def decide(self) -> Action:
         """Return the ferry's next action."""
@@ -99,6 +111,10 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
             identity=ProposalId(self.mint("proposal")),
             again=True,
         )
+        try:
+            drafting = self._answered(drafting)
+        except AskingStopped:
+            return  # It has answered nothing: the next start asks it again.
         now = self.parts.clock.now()
         drafted: DraftedFerry = self.parts.engine.apply(
             lambda tx: draft_ferry(tx, drafting, definition=self.definition, campaign=self.stored(tx), now=now)
@@ -107,6 +123,17 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
         self._keep()
         moved = changes_words(drafted.proposal.changes) or "identical rerun"
         self._tell(f"ferry {action.number}: proposed {drafted.ferry.run}: {moved}; {drafted.proposal.rationale}")
+
+    def _answered(self, drafting: Drafting) -> Drafting:
+        """Ask outside any transaction, since an agent takes its time."""
+        if self.drafter is None:
+            return drafting
+        with self.parts.engine.read() as tx:
+            question = question_for(tx, drafting, definition=self.definition, campaign=self.stored(tx))
+        if question is None:
+            return drafting
+        self._tell(f"ferry {drafting.number}: asking {self.drafter.source} for a proposal")
+        return replace(drafting, answered=answer_to(question, self.drafter, self._stop_event.is_set))
 
     def _gate(self, action: Admit, seen: int) -> None:
         """Bring the proposal to the gate; a loop that stays on waits there for a yes."""

@@ -161,7 +161,7 @@ def _said(proposal: Proposal) -> Suggestion | None:
 
 
 def _suggestion(definition: FerryDefinition, chosen: Chosen, window: Window) -> Suggestion:
-    """Return the reasons that the gate reads: an agent's own for its change, with no less risk than that of the knobs."""
+    """Return the reasons that the gate reads: an agent's own for its change, with at least the risk of the knobs."""
     plan, made, patch, said = chosen.plan, chosen.made, chosen.asked.patch, chosen.asked.said
     moved, risk = changes_words(made.changes), risk_of(definition, made.changes)
     why = moved if said is None or patch else said.why_not_identical
