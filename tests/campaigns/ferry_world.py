@@ -70,6 +70,7 @@ class World:
     ceiling: str = ""
     since: datetime = START
     wait: bool = False
+    approved: bool = False
     trials_max: int | None = None
     trials: dict[int, Trial] = field(default_factory=dict)
     proposals: list[Proposal] = field(default_factory=list)
@@ -99,6 +100,7 @@ class World:
                 for each in self.proposals
             ),
             wait=self.wait,
+            approved=self.approved,
         )
 
     def next(self) -> Action:
@@ -162,9 +164,16 @@ class World:
         known = self.ferries.get(number)
         run = known.run if known is not None else RunId(f"daily-125m-{number}")
         tick = action.due.tick if action.due is not None else None
-        self.ferries[number] = Ferry(
-            product=PRODUCT, campaign=CAMPAIGN, number=number, run=run, tick=tick, drafted_at=self.now, considered={}
-        )
+        if number not in self.trials:
+            self.ferries[number] = Ferry(
+                product=PRODUCT,
+                campaign=CAMPAIGN,
+                number=number,
+                run=run,
+                tick=tick,
+                drafted_at=self.now,
+                considered={},
+            )
         self.proposals.append(
             Proposal(
                 id=ProposalId(f"proposal-{len(self.proposals)}"),

@@ -129,7 +129,7 @@ or with `pilothouse proposal approve proposal-1`; any drift voids it.
 - 1 incidents
   - `daily-125m-2026-11-21` lost: requeue
 - guidance: `look at the <b>rate</b>`
-- 2 ticks before this one passed unheard
+- ticks before this one that it answers as well: 2 (nobody was there, no yes came, or a ferry was under way)
 
 ## Ranking
 | change | value | blast_radius | reversibility | signal | score | source |

@@ -1,21 +1,24 @@
 """The ferry's state machine: what the loop does next, from what is known.
 
+                 ┌──┐ the next tick, and still no answer: the open proposal gives way to a new one
+                 ▼  │
     due ─► draft ─► gate ─► launch ─► watch ─► judge: verdict, record, promotion, closure, seal
      ▲                        ▲          │                             │
      │                        └─ again ◄─┤ infrastructure              │
-     │                 patch ─► gate ◄───┤ small bug                   │
+     │       rest ─► patch ─► gate ◄─────┤ small bug                   │
      └──────── the next tick ◄───────────┴──── person ◄────────────────┘
 
-A tick of the schedule opens a proposal and never launches. A launch wants an admitted proposal that is bound to the
-code as it stands. How a ferry ended is what the platform's own record says, never a step count nor a tracker. Nothing
-here remembers anything: the action follows from the definition and the facts alone.
+A tick of the schedule opens a proposal and never launches. It answers every tick since the last proposal, whatever kept
+them: nobody was there, nobody has said yes, a ferry was under way. A launch wants an admitted proposal that is bound to
+the code as it stands. How a ferry ended is what the platform's own record says, never a step count nor a tracker.
+Nothing here remembers anything: the action follows from the definition and the facts alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from pilothouse.campaigns.action import Admit, Await, Finished, Submit
@@ -29,6 +32,7 @@ from pilothouse.campaigns.steps import Step, StepFact, make_step
 from pilothouse.campaigns.stop_rules import Stuck
 from pilothouse.campaigns.wanted import spent_limit
 from pilothouse.fleet.stages import ENDS, Stage
+from pilothouse.ids import ProposalId
 from pilothouse.proposals.gate import DRIFTED
 from pilothouse.proposals.proposal import State
 
@@ -36,6 +40,8 @@ RUN = "train"
 SAMPLES = "samples"
 DRIFTS_MAX, DRIFT_MINUTES = 3, 10
 """Proposals that may drift within so many minutes; a folder that never holds still would be proposed for ever."""
+AHEAD_MAX = timedelta(days=1)
+"""A record that is further ahead of the clock than this was made while the clock was wrong, and answers no tick."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +51,8 @@ class FerryFacts(Facts):
     `drifted` says that the open ferry's proposal is bound to another subject than the present one: config, code commit,
     evaluation, cost ceiling or pool have changed since. `failures` holds, by step key, how its launches failed, oldest
     first. `opened_at` is when the campaign was opened. `drifts` counts the proposals that drifted within the last
-    `DRIFT_MINUTES`. `wait` says that the loop waits for ticks and for the gate instead of leaving.
+    `DRIFT_MINUTES`. `wait` says that the loop waits for ticks and for the gate instead of leaving. `approved` says that
+    the open proposal of the next ferry has its yes already, so that no tick takes its place.
     """
 
     drifted: bool
@@ -55,17 +62,20 @@ class FerryFacts(Facts):
     now: datetime
     drifts: int = 0
     wait: bool = False
+    approved: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftFerry:
     """Draft the proposal of this ferry. `due` is the tick that it answers, None where a person asks for it.
 
+    `over` is the open proposal that nobody has answered, and that gives way to it unless a yes has come meanwhile.
     `patch` says which failure it relaunches after, for a ferry that runs already.
     """
 
     number: int
     due: Due | None = None
+    over: ProposalId | None = None
     patch: str = ""
 
 
@@ -84,10 +94,14 @@ class JudgeFerry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rest:
-    """Nothing is to be done until then, or until somebody says yes to the proposal."""
+    """Nothing is to be done until then, or until somebody says yes to the proposal.
+
+    `failed` says that a failure waits for somebody, which is posted where people hear of it.
+    """
 
     until: datetime | None
     why: str
+    failed: bool = False
 
 
 Action: TypeAlias = Submit | Await | Admit | DraftFerry | JudgeFerry | Rest | Stuck | Finished
@@ -146,12 +160,17 @@ def due_of(definition: FerryDefinition, facts: FerryFacts) -> Due | None:
     table = definition.ferry.schedule
     if table is None:
         return None
-    return table.schedule().due(since=answered_until(facts.ferries, opened_at=facts.opened_at), now=facts.now)
+    since = answered_until(facts.ferries, opened_at=facts.opened_at, now=facts.now)
+    return table.schedule().due(since=since, now=facts.now)
 
 
-def answered_until(ferries: Sequence[Ferry], *, opened_at: datetime) -> datetime:
-    """Return the tick, or the time, up to which a campaign's ticks have had their proposal."""
-    return max((ferry.tick or ferry.drafted_at for ferry in ferries), default=opened_at)
+def answered_until(ferries: Sequence[Ferry], *, opened_at: datetime, now: datetime) -> datetime:
+    """Return the time up to which a campaign's ticks have had their proposal: each answers what came before its draft.
+
+    After a clock that jumps back by an hour nothing is due twice; one that was ahead by days has answered nothing.
+    """
+    known = [opened_at, *(max(ferry.tick or ferry.drafted_at, ferry.drafted_at) for ferry in ferries)]
+    return max((at for at in known if at <= now + AHEAD_MAX), default=now - AHEAD_MAX)
 
 
 def _anything_runs(definition: FerryDefinition, facts: FerryFacts, running: Trial | None) -> bool:
@@ -167,21 +186,20 @@ def _ashore(definition: FerryDefinition, facts: FerryFacts) -> Action:
     judged = [trial for trial in facts.trials if trial.state is TrialState.JUDGED]
     last = judged[-1] if judged else None
     number = 1 if last is None else last.number + 1
-    stays = facts.wait and definition.ferry.schedule is not None
     failed = last is not None and last.failure and last.ended_at is not None and last.ended_at >= facts.since
-    if last is not None and failed and not stays:
+    if last is not None and failed and not _stays(definition, facts):
         return Stuck(
             reason=f"ferry {last.number} has failed: {last.failure}",
             mend="read its record with `pilothouse logbook show`; the next start goes on with the next ferry",
         )
     if last is not None and facts.trials_max is not None and last.number >= facts.trials_max:
         return Finished(reason=f"ferry {last.number} is closed", final=False)
-    wanted = _at_the_gate(facts, number)
+    due = due_of(definition, facts)
+    wanted = _at_the_gate(facts, number, due)
     if wanted is not None:
         return wanted
     if definition.ferry.schedule is None:
         return DraftFerry(number=number)
-    due = due_of(definition, facts)
     if due is not None:
         return DraftFerry(number=number, due=due)
     tick = definition.ferry.schedule.schedule().upcoming(facts.now, count=1)[0]
@@ -189,19 +207,25 @@ def _ashore(definition: FerryDefinition, facts: FerryFacts) -> Action:
     return Rest(until=tick, why=words) if facts.wait else Finished(reason=words, final=False)
 
 
-def _at_the_gate(facts: FerryFacts, number: int) -> Action | None:
+def _stays(definition: FerryDefinition, facts: FerryFacts) -> bool:
+    """Whether the loop outlives a failure: it was started for a schedule, and the next tick comes in any case."""
+    return facts.wait and definition.ferry.schedule is not None
+
+
+def _at_the_gate(facts: FerryFacts, number: int, due: Due | None) -> Action | None:
     """Return what the newest proposal of a ferry wants, None where there is none that counts."""
     proposal = facts.proposals.get(number)
     if facts.moved:
-        return DraftFerry(number=number)
+        return DraftFerry(number=number, due=due)
     if proposal is None:
         return None
     match proposal.state:
         case State.OPEN:
-            return Admit(proposal=proposal)
+            unanswered = due is not None and not facts.approved
+            return DraftFerry(number=number, due=due, over=proposal.id) if unanswered else Admit(proposal=proposal)
         case State.REJECTED:
             again = proposal.refusal.startswith(DRIFTED)
-            return DraftFerry(number=number) if again else None
+            return DraftFerry(number=number, due=due) if again else None
         case State.ADMITTED:
             return None
 
@@ -244,7 +268,7 @@ def _failed(
     if kind is Remedy.RELAUNCH and not refused:
         return _launch(facts, trial, again)
     if kind is Remedy.PATCH and not refused:
-        return _patched(facts, trial, again, failures[-1])
+        return _patched(definition, facts, trial, again, failures[-1])
     if running:
         return Await(step=running[0][0], fact=running[0][1], beside=steps)
     why = f"its relaunch was refused: {proposal.refusal}" if refused else why
@@ -256,8 +280,8 @@ def relaunch_words(generation: int) -> str:
     return f"relaunch {generation} after a patch"
 
 
-def _patched(facts: FerryFacts, trial: Trial, again: Submit, failure: Failure) -> Action:
-    """Launch again once the code has changed and the gate has let the patch through."""
+def _patched(definition: FerryDefinition, facts: FerryFacts, trial: Trial, again: Submit, failure: Failure) -> Action:
+    """Launch again once the code has changed and the gate has let the patch through; ticks wait for it meanwhile."""
     proposal = facts.proposals[trial.number]
     if proposal.why_not_identical.startswith(relaunch_words(again.generation)):
         return _launch(facts, trial, again)
@@ -265,8 +289,12 @@ def _patched(facts: FerryFacts, trial: Trial, again: Submit, failure: Failure) -
         return DraftFerry(
             number=trial.number, patch=f"{relaunch_words(again.generation)} for this failure: {failure.signature}"
         )
+    reason = f"ferry {trial.number} waits for a patch: {failure.signature}"
+    if _stays(definition, facts):
+        mend = "mend it and commit: the relaunch is proposed by itself, and goes on from the last checkpoint"
+        return Rest(until=None, why=f"{reason}; {mend}", failed=True)
     return Stuck(
-        reason=f"ferry {trial.number} waits for a patch: {failure.signature}",
+        reason=reason,
         mend="mend it, commit, and run again: the relaunch is proposed, and goes on from the last checkpoint",
     )
 

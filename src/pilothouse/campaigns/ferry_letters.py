@@ -15,6 +15,7 @@ from pilothouse.canonical import Json
 from pilothouse.ids import ProductId
 from pilothouse.logbook import ferry_pages as pages
 from pilothouse.logbook.letter import DISCORD, GITHUB, Kind, Letter
+from pilothouse.logbook.markdown import inline
 from pilothouse.proposals.ferry_request import Request, request_text, request_title
 
 CHANNELS = (GITHUB, DISCORD)
@@ -69,8 +70,7 @@ def proposal_letters(
     """
     if sender.form == "canary":
         return []
-    branch = branch_of(sender.run, revision)
-    name = "proposal" if revision == 1 else f"proposal-{revision}"
+    branch, name = branch_of(sender.run, revision), request_name(revision)
     text = request_text(request)
     files: dict[str, Json] = {record: text}
     if template is not None and sender.definition.ferry.template:
@@ -86,6 +86,16 @@ def proposal_letters(
             Kind.PULL_REQUEST,
             {"title": title, "text": text, "head": branch, "base": base, "labels": labels_of(sender.form)},
         ),
+    ]
+
+
+def withdrawal_letters(sender: Sender, *, revision: int, proposal: str, why: str) -> list[Letter]:
+    """Return the end of a pull request whose proposal is no longer open: the reason as a comment, then its closing."""
+    request = request_name(revision)
+    text = f"Proposal `{proposal}` is closed, and a yes to it no longer counts: {inline(why)}.\n"
+    return [
+        sender.letter(f"{request}/withdrawn", Kind.COMMENT, {"text": text}, about=request),
+        sender.letter(f"{request}/close", Kind.CLOSE, {"reason": "not_planned"}, about=request),
     ]
 
 
@@ -191,6 +201,11 @@ def seal_of(ferry: Ferry, *, form: str, commit: str) -> str:
 def labels_of(form: str) -> list[Json]:
     """Return the labels by which ferries are found."""
     return ["ferry", f"ferry-{form}"]
+
+
+def request_name(revision: int) -> str:
+    """Return what the key of a proposal's pull request ends in."""
+    return "proposal" if revision == 1 else f"proposal-{revision}"
 
 
 def branch_of(run: str, revision: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from pilothouse.campaigns.action import Admit, Await, Finished, Submit
 from pilothouse.campaigns.ferry import Action, DraftFerry, JudgeFerry, Rest, next_action
@@ -16,6 +17,7 @@ from pilothouse.engine.campaign_loop import CampaignLoop, Ending
 from pilothouse.engine.loop_events import FerryTold, TrialJudged
 from pilothouse.errors import IterationFailed, NotApproved, PilothouseError
 from pilothouse.ids import ProposalId
+from pilothouse.operations.admit_proposal import admit_proposal, gate_opens, look_at_gate
 from pilothouse.operations.draft_proposal import changes_words
 from pilothouse.operations.ferry_answer import answer_to
 from pilothouse.operations.ferry_close import Closing, close_ferry, judge_ferry
@@ -23,15 +25,20 @@ from pilothouse.operations.ferry_draft import DraftedFerry, Drafting, draft_ferr
 from pilothouse.operations.ferry_facts import FerryMoment, ferry_facts, material_of
 from pilothouse.operations.ferry_launch import launch_ferry, tell_waiting
 from pilothouse.operations.ferry_watch import look_at, look_is_due
+from pilothouse.operations.ferry_withdraw import withdraw_proposal
 from pilothouse.ports.drafter import Drafter
 from pilothouse.ports.proposer import AskingStopped
 from pilothouse.ports.sources import History, Issues
 from pilothouse.ports.store import Transaction
+from pilothouse.proposals.proposal import State
 
 REST_SECONDS = 1.0
-"""How often a loop that rests looks for a tick or an approval; a change that it is told of wakes it at once."""
-COMMIT_SECONDS = 2.0
-"""How long the commit of the working folder is believed; reading it starts git."""
+"""How often a loop that rests looks for a tick or an approval, by reading; a change that it is told of wakes it."""
+COMMIT_SECONDS = 30.0
+"""How long a loop that waits believes the commit of the working folder, since reading it starts git several times.
+
+Before a launch, a draft and an opening of the gate it is read in any case.
+"""
 
 
 @dataclass(kw_only=True)
@@ -49,6 +56,7 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
     keep: Callable[[], tuple[str, ...]]
     drafter: Drafter | None = None
     _commit: str = ""
+    _decided_for: str = ""
     _read_at: float | None = None
     _waiting: str = ""
     _stop_event: threading.Event = field(default_factory=threading.Event)
@@ -67,7 +75,9 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
             return next_action(self.definition, ferry_facts(tx, self.definition, self.campaign, self.session, moment))
 
     def act(self, action: Action, seen: int) -> Finished | None:
-        """Act on one decision; return it when it was the last."""
+        """Act on one decision; return it when it was the last. What was decided for other code is decided again."""
+        if isinstance(action, Submit | Stuck) and self._read_commit() != self._decided_for:
+            return None
         match action:
             case DraftFerry():
                 self._draft(action)
@@ -79,7 +89,7 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
                 self._watch(action)
                 return self.share(action, seen)
             case Rest():
-                self._rest(action.why, seen)
+                self._rest(action.why, seen, failed=action.failed)
             case Admit():
                 self._gate(action, seen)
             case Stuck():
@@ -91,8 +101,12 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
 
     def _present_commit(self) -> str:
         now = self.parts.clock.monotonic()
-        if self._read_at is None or now - self._read_at >= COMMIT_SECONDS:
-            self._commit, self._read_at = self.parts.code_commit(), self.parts.clock.monotonic()
+        fresh = self._read_at is not None and now - self._read_at < COMMIT_SECONDS
+        self._decided_for = self._commit if fresh else self._read_commit()
+        return self._decided_for
+
+    def _read_commit(self) -> str:
+        self._commit, self._read_at = self.parts.code_commit(), self.parts.clock.monotonic()
         return self._commit
 
     def _draft(self, action: DraftFerry) -> None:
@@ -107,7 +121,7 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
             material=material,
             asked=Asked(overrides=self.overrides or None, patch=action.patch),
             template=self.history.read(ferry.template) if ferry.template else None,
-            code_commit=self._commit,
+            code_commit=self._read_commit(),
             identity=ProposalId(self.mint("proposal")),
             again=True,
         )
@@ -116,9 +130,15 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
         except AskingStopped:
             return  # It has answered nothing: the next start asks it again.
         now = self.parts.clock.now()
-        drafted: DraftedFerry = self.parts.engine.apply(
-            lambda tx: draft_ferry(tx, drafting, definition=self.definition, campaign=self.stored(tx), now=now)
-        )
+
+        def act(tx: Transaction) -> DraftedFerry | None:
+            if action.over is not None and self._has_yes(tx, action.over, now=now):
+                return None  # It came in this very moment, and wins.
+            return draft_ferry(tx, drafting, definition=self.definition, campaign=self.stored(tx), now=now)
+
+        drafted = self.parts.engine.apply(act)
+        if drafted is None:
+            return
         self.overrides = {}
         self._keep()
         moved = changes_words(drafted.proposal.changes) or "identical rerun"
@@ -135,14 +155,53 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
         self._tell(f"ferry {drafting.number}: asking {self.drafter.source} for a proposal")
         return replace(drafting, answered=answer_to(question, self.drafter, self._stop_event.is_set))
 
+    def _has_yes(self, tx: Transaction, proposal: ProposalId, *, now: datetime) -> bool:
+        stored = tx.proposals.get(self.campaign.product, proposal)
+        return stored is not None and gate_opens(
+            tx, stored, definition=self.definition, campaign=self.stored(tx), code_commit=self._commit, now=now
+        )
+
     def _gate(self, action: Admit, seen: int) -> None:
-        """Bring the proposal to the gate; a loop that stays on waits there for a yes."""
+        """Bring the proposal to the gate; a loop that stays on waits there for a yes, and writes nothing meanwhile."""
         try:
-            self.share(action, seen)
+            if self.wait:
+                self._look_at_gate(action)
+            self._admit(action)
         except NotApproved as error:
             if not self.wait:
                 raise
             self._rest(f"{error.message}; {error.fix}", seen)
+
+    def _look_at_gate(self, action: Admit) -> None:
+        """Raise `NotApproved` where bringing the proposal to the gate would change nothing."""
+        with self.parts.engine.read() as tx:
+            look_at_gate(
+                tx,
+                action.proposal,
+                definition=self.definition,
+                campaign=self.stored(tx),
+                code_commit=self._commit,
+                now=self.parts.clock.now(),
+            )
+
+    def _admit(self, action: Admit) -> None:
+        """Let the proposal through, or close what is rejected here: what the gate is asked is the code as it is now."""
+        commit = self._read_commit()
+
+        def act(tx: Transaction, now: datetime) -> None:
+            admitted = admit_proposal(
+                tx,
+                action.proposal,
+                definition=self.definition,
+                campaign=self.stored(tx),
+                code_commit=commit,
+                now=now,
+            )
+            stored = tx.proposals.get(self.campaign.product, action.proposal.id)
+            if admitted is None and stored is not None and stored.state is State.REJECTED:
+                withdraw_proposal(tx, stored, why=stored.refusal, now=now)
+
+        self.apply(act)
 
     def _launch(self, action: Submit) -> None:
         now = self.parts.clock.now()
@@ -193,7 +252,7 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
             self._tell(f"ferry {action.number}: {word}")
 
     def _tell_waiting(self, answer: str) -> None:
-        """Post that a failure waits for somebody before this loop leaves: an exit code is heard by nobody at night."""
+        """Post that a failure waits for somebody: an exit code and a line of text are heard by nobody at night."""
         self.apply(
             lambda tx, now: tell_waiting(tx, definition=self.definition, campaign=self.campaign, answer=answer, now=now)
         )
@@ -205,9 +264,12 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
         except PilothouseError as error:
             self._tell(f"{error.message}; {error.fix}")
 
-    def _rest(self, why: str, seen: int) -> None:
+    def _rest(self, why: str, seen: int, *, failed: bool = False) -> None:
+        """Tell once what is waited for, post it where it is a failure, and wait for news without writing anything."""
         if why != self._waiting:
             self._waiting = why
+            if failed:
+                self._tell_waiting(why)
             self._tell(why)
         self.parts.engine.wait_change(seen, timeout_seconds=REST_SECONDS)
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TypeAlias
 
 from pilothouse.campaigns.definition import Definition
 from pilothouse.campaigns.record import Campaign, Trial, TrialState
 from pilothouse.campaigns.wanted import applied_config
 from pilothouse.canonical import digest
-from pilothouse.errors import BadValue, OutOfRange
+from pilothouse.errors import BadValue, NotApproved, OutOfRange
 from pilothouse.knobs.delta import Change
 from pilothouse.knobs.knob import check
 from pilothouse.operations.draft_proposal import risk_of, subject_of
 from pilothouse.operations.reject_proposal import BY_A_PERSON
 from pilothouse.ports.store import Transaction
-from pilothouse.proposals.gate import DRIFTED, EVERY_SUBJECT, Admitted, admit, drift
+from pilothouse.proposals.gate import DRIFTED, EVERY_SUBJECT, OVERTAKEN, Admitted, admit, drift
 from pilothouse.proposals.proposal import BY_HAND, Approval, Proposal, Risk, State, Subject
 from pilothouse.proposals.waiver import Admission, Moves, Terms, Waiver
+
+Looked: TypeAlias = Admitted | str
+"""What the gate says: it is open, or why the proposal is to be rejected."""
 
 
 def admit_proposal(
@@ -32,26 +36,10 @@ def admit_proposal(
     stored = tx.proposals.get(campaign.product, proposal.id)
     if stored is None or stored.state is not State.OPEN:
         return None
-    subject = subject_of(tx, definition, campaign, config=proposal.config, code_commit=code_commit)
-    if reject_drifted(tx, proposal, subject) or _reject_forbidden(tx, proposal, definition):
+    admitted = look_at_gate(tx, proposal, definition=definition, campaign=campaign, code_commit=code_commit, now=now)
+    if isinstance(admitted, str):
+        tx.proposals.move(campaign.product, proposal.id, state=State.REJECTED, refusal=admitted)
         return None
-    given = [each for each in _given(tx, proposal, subject.digest()) if definition.may_approve(each.approver)]
-    waived = _waiver(definition, campaign, now)
-    waivers = [
-        each
-        for each in tx.waivers.standing(campaign.product, campaign.name)
-        if definition.may_approve(each.waiver.granted_by)
-    ]
-    if (waived or waivers) and not given and _reject_unwanted(tx, proposal):
-        return None
-    admitted = admit(
-        proposal.id,
-        subject.digest(),
-        [*given, *waived],
-        now=now,
-        waivers=waivers,
-        moves=moves_of(definition, proposal, subject),
-    )
     tx.waivers.admit(_admission(admitted, campaign))
     tx.proposals.move(campaign.product, proposal.id, state=State.ADMITTED, refusal="")
     trial = Trial(
@@ -69,6 +57,47 @@ def admit_proposal(
     )
     tx.campaigns.put_trial(trial)
     return trial
+
+
+def look_at_gate(
+    tx: Transaction, proposal: Proposal, *, definition: Definition, campaign: Campaign, code_commit: str, now: datetime
+) -> Looked:
+    """Return what the gate says of an open proposal, from reading alone; raise `NotApproved` where it has to wait."""
+    subject = subject_of(tx, definition, campaign, config=proposal.config, code_commit=code_commit)
+    refusal = _drifted(proposal, subject) or _no_longer_allowed(proposal, definition)
+    if refusal:
+        return refusal
+    given = [each for each in _given(tx, proposal, subject.digest()) if definition.may_approve(each.approver)]
+    waived = _waiver(definition, campaign, now)
+    waivers = [
+        each
+        for each in tx.waivers.standing(campaign.product, campaign.name)
+        if definition.may_approve(each.waiver.granted_by)
+    ]
+    if (waived or waivers) and not given and (unwanted := _unwanted(tx, proposal)):
+        return unwanted
+    return admit(
+        proposal.id,
+        subject.digest(),
+        [*given, *waived],
+        now=now,
+        waivers=waivers,
+        moves=moves_of(definition, proposal, subject),
+    )
+
+
+def gate_opens(
+    tx: Transaction, proposal: Proposal, *, definition: Definition, campaign: Campaign, code_commit: str, now: datetime
+) -> bool:
+    """Whether an open proposal would be admitted now, from reading alone."""
+    stored = tx.proposals.get(campaign.product, proposal.id)
+    if stored is None or stored.state is not State.OPEN:
+        return False
+    try:
+        looked = look_at_gate(tx, proposal, definition=definition, campaign=campaign, code_commit=code_commit, now=now)
+    except NotApproved:
+        return False
+    return isinstance(looked, Admitted)
 
 
 def recheck_open_trial(tx: Transaction, definition: Definition, campaign: Campaign, *, code_commit: str) -> None:
@@ -91,28 +120,30 @@ def recheck_open_trial(tx: Transaction, definition: Definition, campaign: Campai
 
 def reject_drifted(tx: Transaction, proposal: Proposal, subject: Subject) -> bool:
     """Reject the proposal if it is bound to another subject than this one; say whether it was."""
-    drifted = drift(proposal.subject, subject)
-    if drifted:
-        refusal = f"{DRIFTED}: {', '.join(drifted)}"
-        tx.proposals.move(proposal.product, proposal.id, state=State.REJECTED, refusal=refusal)
-    return bool(drifted)
-
-
-def _reject_forbidden(tx: Transaction, proposal: Proposal, definition: Definition) -> bool:
-    """Reject the proposal if the file does not allow one of its values any more; say whether it was so."""
-    refusal = next((why for change in proposal.changes if (why := _forbidden(definition, change))), "")
+    refusal = _drifted(proposal, subject)
     if refusal:
         tx.proposals.move(proposal.product, proposal.id, state=State.REJECTED, refusal=refusal)
     return bool(refusal)
 
 
-def _reject_unwanted(tx: Transaction, proposal: Proposal) -> bool:
-    """Reject what a person has said no to before, if nobody but a waiver would let it through; say whether it was so.
+def _drifted(proposal: Proposal, subject: Subject) -> str:
+    """Return what has drifted since the proposal was drafted, empty for nothing."""
+    drifted = drift(proposal.subject, subject)
+    return f"{DRIFTED}: {', '.join(drifted)}" if drifted else ""
+
+
+def _no_longer_allowed(proposal: Proposal, definition: Definition) -> str:
+    """Return which of its values the file does not allow any more, empty for none."""
+    return next((why for change in proposal.changes if (why := _forbidden(definition, change))), "")
+
+
+def _unwanted(tx: Transaction, proposal: Proposal) -> str:
+    """Return that a person has said no to the same before, so that no waiver lets it through; empty where nobody has.
 
     A waiver says yes to what nobody has looked at. Whoever proposes the same by hand has looked.
     """
     if proposal.source == BY_HAND:
-        return False
+        return ""
     no = next(
         (
             each.refusal
@@ -123,10 +154,7 @@ def _reject_unwanted(tx: Transaction, proposal: Proposal) -> bool:
         ),
         "",
     )
-    if no:
-        refusal = f"no waiver covers what a person has refused: it was {no}"
-        tx.proposals.move(proposal.product, proposal.id, state=State.REJECTED, refusal=refusal)
-    return bool(no)
+    return f"no waiver covers what a person has refused: it was {no}" if no else ""
 
 
 def _forbidden(definition: Definition, change: Change) -> str:
@@ -142,14 +170,15 @@ def _forbidden(definition: Definition, change: Change) -> str:
 
 
 def _given(tx: Transaction, proposal: Proposal, subject_digest: str) -> list[Approval]:
-    """Return the campaign's approvals; once a person has said no to this very subject, those given since it came again.
+    """Return the campaign's approvals; once this very subject was refused or given up, those given since it came again.
 
-    What was approved and then rejected has been taken back, whoever proposes it anew.
+    What was approved and then rejected has been taken back, whoever proposes it anew. What nobody answered in its time
+    asks anew: a yes to the older one says nothing of today's.
     """
     given = tx.proposals.approvals(proposal.product, proposal.campaign)
     refused = any(
         each.state is State.REJECTED
-        and each.refusal.startswith(BY_A_PERSON)
+        and each.refusal.startswith((BY_A_PERSON, OVERTAKEN))
         and each.subject.digest() == subject_digest
         for each in tx.proposals.listed(proposal.product, proposal.campaign)
     )

@@ -35,8 +35,9 @@ def approve_proposal(tx: Transaction, request: ApprovalRequest, *, product: Prod
     """Return the approval as recorded; a proposal that is not open is a `Conflict`, no name or end a `BadValue`."""
     proposal = find_proposal(tx, product, request.proposal)
     if proposal.state is not State.OPEN:
+        why = f": {proposal.refusal}" if proposal.refusal else ""
         raise Conflict(
-            f"proposal {proposal.id} is {proposal.state.value} already",
+            f"proposal {proposal.id} is {proposal.state.value} already{why}",
             fix="approve an open one: `pilothouse proposal list`",
         )
     if not request.approver.strip():

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from pilothouse.campaigns.ferry_definition import FerryDefinition
 from pilothouse.campaigns.ferry_letters import proposal_letters, record_path
-from pilothouse.campaigns.ferry_plan import RULES, Asked, Plan
-from pilothouse.campaigns.ferry_record import Ferry, numbered, run_name
+from pilothouse.campaigns.ferry_plan import RULES, Asked
+from pilothouse.campaigns.ferry_record import Ferry
 from pilothouse.campaigns.ferry_schedule import Due
 from pilothouse.campaigns.ferry_template import with_defaults
 from pilothouse.campaigns.record import Campaign, TrialState
 from pilothouse.errors import Conflict
-from pilothouse.ids import JobId, ProposalId, RunId
+from pilothouse.ids import ProposalId
 from pilothouse.operations.draft_proposal import changes_words, put_proposal, risk_of, subject_of
 from pilothouse.operations.ferry_answer import Chosen, choose_change, note_answer, question_of
 from pilothouse.operations.ferry_facts import Material, admitted, window_of
-from pilothouse.operations.ferry_launch import underway
 from pilothouse.operations.ferry_post import post_all, sender_of
+from pilothouse.operations.ferry_succession import Before, drafted_before, overtake, succeeding_ferry
+from pilothouse.operations.ferry_withdraw import revision_of, withdraw_earlier
 from pilothouse.ports.proposer import Answered
 from pilothouse.ports.store import Transaction
 from pilothouse.proposals.draft import Drafted
 from pilothouse.proposals.ferry_question import FerryQuestion
 from pilothouse.proposals.ferry_request import Request
-from pilothouse.proposals.gate import DRIFTED
-from pilothouse.proposals.proposal import Proposal, State
+from pilothouse.proposals.proposal import Proposal
 from pilothouse.proposals.search import Suggestion
 from pilothouse.proposals.window import Window
 
@@ -37,8 +37,8 @@ AGENT = "agent:"
 class Drafting:
     """What a draft is made from besides the store. `template` is the template's text, None where there is none.
 
-    With `again`, what was asked for in a proposal that has drifted since is asked for again. `answered` is what came of
-    asking an agent, where one was asked.
+    With `again`, what was asked for in a proposal that has drifted since, or that nobody has answered in its time, is
+    asked for again. `answered` is what came of asking an agent, where one was asked.
     """
 
     number: int
@@ -88,14 +88,16 @@ def draft_ferry(
 ) -> DraftedFerry:
     """Store and return the proposal and its ferry, and post its pull request; what a guardrail refuses stores nothing.
 
-    An open proposal of the same ferry gives way to it, and the ferry keeps the name of its run. A ferry that sails
-    already keeps its config as well: what it was approved with is proposed anew, on the code as it is now.
+    An open proposal of the same ferry gives way to it, and its pull request is closed. A draft for a tick is named by
+    that tick's day, any other keeps the name of its run. A ferry that sails already keeps its config as well: what it
+    was approved with is proposed anew, on the code as it is now.
     """
-    asked = _asked(tx, campaign, drafting)
+    before = drafted_before(tx, campaign, drafting.number)
+    asked = _asked(tx, campaign, drafting, before)
     window = window_of(tx, campaign, drafting.material, number=drafting.number)
     chosen = choose_change(definition, campaign, window, asked, drafting.answered)
     plan, made = chosen.plan, chosen.made
-    earlier = [each for each in tx.proposals.listed(campaign.product, campaign.name) if each.number == drafting.number]
+    overtake(tx, before, drafting.due, by=drafting.identity)
     proposal = put_proposal(
         tx,
         campaign,
@@ -107,9 +109,19 @@ def draft_ferry(
         now=now,
     )
     note_answer(tx, proposal, chosen, drafting.answered, now=now)
-    ferry = _ferry(tx, definition, campaign, drafting, plan, window, now=now)
+    withdraw_earlier(tx, definition, campaign, before.ferry, before.proposal, by=proposal.id, now=now)
+    ferry = succeeding_ferry(
+        tx,
+        definition,
+        campaign,
+        before,
+        number=drafting.number,
+        due=drafting.due,
+        considered={**window.as_json(), **plan.as_json()},
+        now=now,
+    )
     tx.ferries.put(ferry)
-    _publish(tx, definition, campaign, drafting, ferry, proposal, revision=len(earlier) + 1, now=now)
+    _publish(tx, definition, campaign, drafting, ferry, proposal, now=now)
     return DraftedFerry(proposal=proposal, ferry=ferry)
 
 
@@ -117,23 +129,24 @@ def question_for(
     tx: Transaction, drafting: Drafting, *, definition: FerryDefinition, campaign: Campaign, always: bool = False
 ) -> FerryQuestion | None:
     """Return what an agent is asked for this draft, None where there is nothing for it to choose."""
-    asked = _asked(tx, campaign, drafting)
+    asked = _asked(tx, campaign, drafting, drafted_before(tx, campaign, drafting.number))
     window = window_of(tx, campaign, drafting.material, number=drafting.number)
     return question_of(tx, definition, campaign, window, asked, number=drafting.number, always=always)
 
 
-def _asked(tx: Transaction, campaign: Campaign, drafting: Drafting) -> Asked:
-    """Return what is asked for; the config of a ferry that sails stays, and so does a wish that has only drifted."""
-    asked, number = drafting.asked, drafting.number
-    earlier = [each for each in tx.proposals.listed(campaign.product, campaign.name) if each.number == number]
-    if asked.overrides is not None or asked.identical or not earlier:
+def _asked(tx: Transaction, campaign: Campaign, drafting: Drafting, before: Before) -> Asked:
+    """Return what is asked for; a ferry that sails keeps its config, and a wish outlives a proposal that has only aged.
+
+    A tick asks an agent anew, since it has not seen what came since; a person's wish it asks for again.
+    """
+    asked, last = drafting.asked, before.proposal
+    if asked.overrides is not None or asked.identical or last is None:
         return asked
-    if underway(tx, campaign) is not None:
-        last = admitted(tx, campaign, number)
+    if before.sails:
+        last = admitted(tx, campaign, drafting.number)
     else:
-        last = earlier[-1]
-        drifted = last.state is State.REJECTED and last.refusal.startswith(DRIFTED)
-        if not (drafting.again and drifted and last.source != RULES):
+        unanswered = drafting.due is not None and before.open is not None and not last.source.startswith(AGENT)
+        if not (drafting.again and (before.drifted or unanswered) and last.source != RULES):
             return asked
     return Asked(
         overrides={change.knob: change.after for change in last.changes} or None,
@@ -190,47 +203,6 @@ def _rollback(made: Drafted) -> str:
     return f"the next ferry takes it back: {back}" if back else "nothing was moved, so nothing has to be taken back"
 
 
-def _ferry(
-    tx: Transaction,
-    definition: FerryDefinition,
-    campaign: Campaign,
-    drafting: Drafting,
-    chosen: Plan,
-    window: Window,
-    *,
-    now: datetime,
-) -> Ferry:
-    known = {each.number: each for each in tx.ferries.listed(campaign.product, campaign.name)}.get(drafting.number)
-    due = drafting.due
-    return Ferry(
-        product=campaign.product,
-        campaign=campaign.name,
-        number=drafting.number,
-        run=known.run if known is not None else _fresh_name(tx, definition, campaign, due.tick if due else now),
-        tick=due.tick if due is not None else (known.tick if known is not None else None),
-        drafted_at=now,
-        considered={
-            **window.as_json(),
-            **chosen.as_json(),
-            "missed_ticks": due.missed if due is not None else 0,
-        },
-    )
-
-
-def _fresh_name(tx: Transaction, definition: FerryDefinition, campaign: Campaign, at: datetime) -> RunId:
-    """Return the name of the day's run; a second one of a day is numbered."""
-    table = definition.ferry.schedule
-    day = table.schedule().day(at) if table is not None else at.astimezone(UTC).date()
-    stem = run_name(campaign=campaign.name, size=definition.ferry.size, day=day)
-    number = 1
-    while (
-        tx.ferries.by_run(campaign.product, RunId(name := numbered(stem, number))) is not None
-        or tx.jobs.by_id(JobId(name)) is not None
-    ):
-        number += 1
-    return RunId(name)
-
-
 def _publish(
     tx: Transaction,
     definition: FerryDefinition,
@@ -239,7 +211,6 @@ def _publish(
     ferry: Ferry,
     proposal: Proposal,
     *,
-    revision: int,
     now: datetime,
 ) -> None:
     request = request_of(definition, campaign, DraftedFerry(proposal=proposal, ferry=ferry))
@@ -248,7 +219,7 @@ def _publish(
     letters = proposal_letters(
         sender_of(definition, campaign, ferry.run),
         request,
-        revision=revision,
+        revision=revision_of(ferry),
         template=None if template == drafting.template else template,
         record=record_path(campaign.name, ferry.run),
     )

@@ -9,13 +9,16 @@ from datetime import datetime, timedelta
 
 from pilothouse.campaigns.ferry import DRIFT_MINUTES, FerryFacts, steps_of
 from pilothouse.campaigns.ferry_definition import FerryDefinition
+from pilothouse.campaigns.ferry_letters import request_name
 from pilothouse.campaigns.ferry_record import Ferry
 from pilothouse.campaigns.record import Campaign, TrialState
 from pilothouse.errors import PilothouseError
 from pilothouse.logbook.letter import GITHUB
+from pilothouse.operations.admit_proposal import gate_opens
 from pilothouse.operations.campaign_facts import SECONDS_PER_HOUR, Session, step_facts
 from pilothouse.operations.draft_proposal import subject_of
 from pilothouse.operations.ferry_runs import failures_of
+from pilothouse.operations.ferry_withdraw import revision_of
 from pilothouse.ports.sources import History, Issues
 from pilothouse.ports.store import Transaction
 from pilothouse.proposals.gate import DRIFTED, drift
@@ -58,8 +61,18 @@ def ferry_facts(
         failures={key: failures_of(tx, campaign, key) for key in keys},
         opened_at=campaign.created_at,
         now=moment.now,
-        drifts=sum(_drifted(each) and each.created_at > moment.now - _LATELY for each in proposals),
+        drifts=sum(_drifted(each) and abs(moment.now - each.created_at) < _LATELY for each in proposals),
         wait=moment.wait,
+        approved=_is_approved(tx, definition, campaign, newest[max(newest)], moment) if newest else False,
+    )
+
+
+def _is_approved(
+    tx: Transaction, definition: FerryDefinition, campaign: Campaign, proposal: Proposal, moment: FerryMoment
+) -> bool:
+    """Whether the gate would open for the newest proposal, as far as reading can tell."""
+    return definition.ferry.schedule is not None and gate_opens(
+        tx, proposal, definition=definition, campaign=campaign, code_commit=moment.commit, now=moment.now
     )
 
 
@@ -113,7 +126,8 @@ def admitted(tx: Transaction, campaign: Campaign, number: int) -> Proposal:
 def links_of(tx: Transaction, ferry: Ferry) -> dict[str, str]:
     """Return where a ferry's pages stand outside, as far as they have arrived there."""
     found: dict[str, str] = {}
-    for name, key in (("issue", "issue"), ("proposal", "proposal"), ("log", "log")):
+    request = request_name(max(1, revision_of(ferry)))
+    for name, key in (("issue", "issue"), ("proposal", request), ("log", "log")):
         posted = tx.outbox.by_key(ferry.product, GITHUB, f"{ferry.run}/{key}")
         url = posted.answer.get("url") if posted is not None else None
         if isinstance(url, str):

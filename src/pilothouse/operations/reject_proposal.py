@@ -8,6 +8,7 @@ from datetime import datetime
 from pilothouse.errors import BadValue, Conflict
 from pilothouse.ids import ProductId
 from pilothouse.operations.approve_proposal import find_proposal
+from pilothouse.operations.ferry_withdraw import withdraw_proposal
 from pilothouse.operations.note_gate import note_decision
 from pilothouse.ports.store import Transaction
 from pilothouse.proposals.proposal import Proposal, State
@@ -42,5 +43,6 @@ def reject_proposal(tx: Transaction, rejection: Rejection, *, product: ProductId
         )
     refusal = f"{BY_A_PERSON}{rejection.by}: {reason}"
     tx.proposals.move(product, proposal.id, state=State.REJECTED, refusal=refusal)
+    withdraw_proposal(tx, proposal, why=refusal, now=now)
     note_decision(tx, proposal, decided="rejected", by=rejection.by, why=reason, evidence={}, now=now)
     return proposal

@@ -116,7 +116,10 @@ def _considered(considered: Row) -> Iterator[str]:
     yield f"- guidance: {_quoted(guidance) if guidance else 'none'}"
     missed = cast("int", considered.get("missed_ticks", 0))
     if missed:
-        yield f"- {missed} ticks before this one passed unheard"
+        why = "nobody was there, no yes came, or a ferry was under way"
+        yield f"- ticks before this one that it answers as well: {missed} ({why})"
+    for each in cast("Sequence[Row]", considered.get("unanswered", ()))[-SHOWN:]:
+        yield f"  - `{each['proposal']}` of {each['tick']}, which nobody answered, gives way to this one"
 
 
 def _ranking(considered: Row) -> Iterator[str]:

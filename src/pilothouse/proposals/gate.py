@@ -23,6 +23,9 @@ EVERY_SUBJECT = "*"
 DRIFTED = "drifted since it was drafted"
 """How the refusal begins of a proposal whose subject is no longer what was drafted; another one takes its place."""
 
+OVERTAKEN = "superseded by the tick "
+"""How the refusal begins of a proposal that nobody had answered when the next one was due."""
+
 DIGEST_SHOWN = 12
 
 

@@ -59,15 +59,23 @@ class FerriesConformance:
             tx.ferries.put(changed)
 
     def test_a_run_s_name_is_one_ferry_s(self, store: Store) -> None:
-        """A second ferry cannot take it, and the first cannot lose it."""
+        """A second ferry cannot take it, and once it is admitted the first cannot lose it."""
+        renamed = replace(FERRY, run=RunId("renamed"))
         with store.write() as tx:
             tx.campaigns.put(values.make_campaign())
             tx.ferries.put(FERRY)
 
         with pytest.raises(Conflict), store.write() as tx:
             tx.ferries.put(replace(FERRY, number=2))
+        with store.write() as tx:
+            tx.ferries.put(renamed)
+            assert tx.ferries.by_run(PRODUCT, RUN) is None
+            tx.ferries.put(FERRY)
+            tx.campaigns.put_trial(values.make_trial(number=FERRY.number))
         with pytest.raises(Conflict), store.write() as tx:
-            tx.ferries.put(replace(FERRY, run=RunId("renamed")))
+            tx.ferries.put(renamed)
+        with store.read() as tx:
+            assert tx.ferries.by_run(PRODUCT, RUN) == FERRY
 
     def test_a_run_has_one_monitor_with_one_owner(self, store: Store) -> None:
         """A handover replaces the owner, and what was seen is kept whole."""
