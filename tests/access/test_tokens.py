@@ -22,10 +22,10 @@ DEMO, OTHER = ProductId("demo"), ProductId("other")
 MAY = {
     Role.VIEWER: "read fetch",
     Role.PROPOSER: "read fetch submit",
-    Role.APPROVER: "read fetch review",
+    Role.APPROVER: "read fetch review decide",
     Role.OPERATOR: "read fetch submit operate",
     Role.WORKER: "fetch work",
-    Role.ADMIN: "read fetch submit review operate fund administer",
+    Role.ADMIN: "read fetch submit review decide operate fund administer",
 }
 """The whole table, written out a second time: a role that gains a permission must be granted it here as well."""
 
@@ -69,6 +69,7 @@ def test_a_role_permits_what_its_row_says_and_nothing_else(role: Role, permissio
 
 def test_what_proposes_never_approves() -> None:
     assert Permission.REVIEW not in PERMISSIONS[Role.PROPOSER]
+    assert Permission.DECIDE not in PERMISSIONS[Role.PROPOSER] | PERMISSIONS[Role.OPERATOR]
     assert not any({Permission.WORK, Permission.REVIEW} <= permitted for permitted in PERMISSIONS.values())
 
 
@@ -92,6 +93,17 @@ def test_an_open_server_asks_for_no_token_but_believes_no_bad_one() -> None:
     assert decide(None, Permission.OPERATE, open_loopback=True) == Allowed(token=None)
     assert isinstance(decide(token, Permission.OPERATE, open_loopback=True), Denied)
     assert isinstance(decide(token, now=LATER, open_loopback=True), Denied)
+
+
+def test_an_open_server_opens_no_gate_and_makes_no_key_for_nobody() -> None:
+    """Whatever runs on a machine reaches its loopback, so who decides, or makes tokens, shows a name there too."""
+    asked = {permission: decide(None, permission, open_loopback=True) for permission in Permission}
+
+    assert {permission for permission, answer in asked.items() if isinstance(answer, Denied)} == {
+        Permission.DECIDE,
+        Permission.ADMINISTER,
+    }
+    assert isinstance(decide(minted(Role.APPROVER)[1], Permission.DECIDE, open_loopback=True), Allowed)
 
 
 @pytest.mark.parametrize("product", [OTHER, None])

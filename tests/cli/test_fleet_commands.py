@@ -176,7 +176,7 @@ def test_a_budget_is_set_paused_and_resumed(say: Say) -> None:
     told(say, "budget", "set", "demo", "--usd", "5", "--enforce")
     paused = told(say, "budget", "pause", "demo", "--reason", "stop")
     assert (paused["state"], paused["paused"]["why"]) == ("paused", "stop")
-    assert "paused by local: stop" in say("budget", "show", "demo")[1]
+    assert "paused by owner: stop" in say("budget", "show", "demo")[1]
     assert told(say, "budget", "resume", "demo")["state"] == "active"
     assert [row["enforced"] for row in told(say, "budget", "list")] == [True]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.campaigns.ferry_world import START, TEXT, definition_of
 
+from pilothouse.access.audit import Actor
 from pilothouse.campaigns.ferry_plan import Asked
 from pilothouse.campaigns.ferry_record import Monitor
 from pilothouse.errors import Conflict, NotApproved, NotFound, Refused
@@ -60,15 +60,21 @@ def propose(store: SqliteStore, identity: str, *, commit: str = "c0") -> Drafted
 
 @pytest.mark.parametrize("approver", ["mallory", "ada", "@ada", "ada@github", "mallory@github"])
 def test_only_a_named_approver_s_yes_counts(store: SqliteStore, approver: str) -> None:
-    """From the command line or a forge; every yes is on record, and only the people in the file open the gate."""
-    request = ApprovalRequest(proposal="proposal-1", approver=approver, reason="", expires_in="1d")
+    """From the command line, the web or a forge: only those in the file say yes, for as long as they stand in it."""
+    request = ApprovalRequest(proposal="proposal-1", approver=Actor(name=approver), reason="", expires_in="1d")
     with store.write() as tx:
-        approve_proposal(tx, request, product=PRODUCT, now=START)
         campaign = tx.campaigns.listed(PRODUCT)[0]
         proposal = tx.proposals.listed(PRODUCT, campaign.name)[0]
-        refused = contextlib.nullcontext() if "ada" in approver else pytest.raises(NotApproved)
-        with refused:
-            admit_proposal(tx, proposal, definition=DEFINITION, campaign=campaign, code_commit="c0", now=START)
+        if "ada" not in approver:
+            with pytest.raises(Refused, match="none of those"):
+                approve_proposal(tx, request, product=PRODUCT, now=START)
+            assert tx.proposals.approvals(PRODUCT, campaign.name) == []
+            return
+        approve_proposal(tx, request, product=PRODUCT, now=START)
+        others = definition_of(TEXT.replace('size = "125m"', 'size = "125m"\napprovers = ["grace"]'))
+        with pytest.raises(NotApproved):
+            admit_proposal(tx, proposal, definition=others, campaign=campaign, code_commit="c0", now=START)
+        admit_proposal(tx, proposal, definition=DEFINITION, campaign=campaign, code_commit="c0", now=START)
 
 
 def test_only_a_named_approver_s_waiver_opens_the_gate(store: SqliteStore) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.campaigns.ferry_world import START, TEXT, definition_of
 
+from pilothouse.access.audit import Actor
 from pilothouse.campaigns.action import Submit
 from pilothouse.campaigns.ferry import ferry_step, relaunch_words
 from pilothouse.campaigns.ferry_definition import FerryDefinition
@@ -72,7 +73,7 @@ def propose(store: SqliteStore, asked: Asked, *, commit: str, guidance: str = ""
 
 def admit(store: SqliteStore, proposal: Proposal, *, commit: str) -> None:
     """Say yes to it, and bring it to the gate."""
-    request = ApprovalRequest(proposal=proposal.id, approver="ada", reason="", expires_in="1d")
+    request = ApprovalRequest(proposal=proposal.id, approver=Actor(name="ada"), reason="", expires_in="1d")
     with store.write() as tx:
         approve_proposal(tx, request, product=PRODUCT, now=START)
         admit_proposal(tx, proposal, definition=DEFINITION, campaign=campaign_of(tx), code_commit=commit, now=START)

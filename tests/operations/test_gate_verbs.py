@@ -11,6 +11,7 @@ import pytest
 from tests.campaigns.pilot_world import HERE, START, pilot_definition
 from tests.operations.test_autopilot import Stored, asked_for
 
+from pilothouse.access.audit import Actor
 from pilothouse.campaigns.autopilot import KeepFloor
 from pilothouse.campaigns.record import Trial
 from pilothouse.canonical import Json
@@ -114,7 +115,7 @@ def _gate() -> Iterator[Gate]:
 def test_a_rejection_is_kept_taught_and_final(gate: Gate) -> None:
     """The reason stands on the proposal, in the logbook and in what the next proposer is told."""
     proposal = gate.asks({"lr": 0.2})
-    rejection = Rejection(proposal=proposal.id, by="ada", reason="tried\n last  week")
+    rejection = Rejection(proposal=proposal.id, by=Actor(name="ada"), reason="tried\n last  week")
 
     reject_proposal(gate.tx, rejection, product=proposal.product, now=START)
 
@@ -133,7 +134,7 @@ def test_a_rejection_is_kept_taught_and_final(gate: Gate) -> None:
 
 def approve(gate: Gate, proposal: Proposal, *, at: datetime = START) -> None:
     """Say yes for a day."""
-    request = ApprovalRequest(proposal=proposal.id, approver="ada", reason="fine", expires_in="1d")
+    request = ApprovalRequest(proposal=proposal.id, approver=Actor(name="ada"), reason="fine", expires_in="1d")
     approve_proposal(gate.tx, request, product=proposal.product, now=at)
 
 
@@ -144,11 +145,16 @@ def test_a_rejection_says_why(gate: Gate, reason: str) -> None:
 
     with pytest.raises(BadValue, match="reason"):
         reject_proposal(
-            gate.tx, Rejection(proposal=proposal.id, by="ada", reason=reason), product=proposal.product, now=START
+            gate.tx,
+            Rejection(proposal=proposal.id, by=Actor(name="ada"), reason=reason),
+            product=proposal.product,
+            now=START,
         )
     assert gate.tx.proposals.get(proposal.product, proposal.id) == proposal
     with pytest.raises(NotFound):
-        reject_proposal(gate.tx, Rejection(proposal="p-9", by="ada", reason="no"), product=proposal.product, now=START)
+        reject_proposal(
+            gate.tx, Rejection(proposal="p-9", by=Actor(name="ada"), reason="no"), product=proposal.product, now=START
+        )
 
 
 def test_what_was_rejected_meanwhile_does_not_launch(gate: Gate) -> None:
@@ -156,7 +162,7 @@ def test_what_was_rejected_meanwhile_does_not_launch(gate: Gate) -> None:
     proposal = gate.asks({"lr": 0.2})
     approve(gate, proposal)
     reject_proposal(
-        gate.tx, Rejection(proposal=proposal.id, by="eve", reason="no"), product=proposal.product, now=START
+        gate.tx, Rejection(proposal=proposal.id, by=Actor(name="eve"), reason="no"), product=proposal.product, now=START
     )
 
     assert gate.admits(proposal) is None
@@ -168,7 +174,9 @@ def test_a_no_takes_back_the_yes_that_was_given_before(gate: Gate) -> None:
     """Whoever proposes the very same again needs another yes, and one that was given after it opens the gate."""
     first = gate.asks({"lr": 0.2})
     approve(gate, first)
-    reject_proposal(gate.tx, Rejection(proposal=first.id, by="eve", reason="no"), product=first.product, now=START)
+    reject_proposal(
+        gate.tx, Rejection(proposal=first.id, by=Actor(name="eve"), reason="no"), product=first.product, now=START
+    )
     gate.now = START + HOUR / 2
     again = gate.asks({"lr": 0.2})
 
@@ -182,7 +190,9 @@ def test_a_no_takes_back_the_yes_that_was_given_before(gate: Gate) -> None:
 def test_a_waiver_lets_through_nothing_that_a_person_has_refused(gate: Gate) -> None:
     """The loop goes on to another change, and the refusal says whose no it was; a person may still propose it."""
     first = gate.asks({"lr": 0.2})
-    reject_proposal(gate.tx, Rejection(proposal=first.id, by="eve", reason="too hot"), product=first.product, now=START)
+    reject_proposal(
+        gate.tx, Rejection(proposal=first.id, by=Actor(name="eve"), reason="too hot"), product=first.product, now=START
+    )
     gate.waives()
     again = gate.asks({"lr": 0.2})
 
@@ -226,12 +236,12 @@ def test_what_the_file_allows_no_more_does_not_launch(gate: Gate, change: tuple[
 
 @pytest.mark.parametrize(
     ("changed", "mend"),
-    [({"approver": " "}, "--by"), ({"expires_in": "99999999d"}, "366d"), ({"expires_in": "x"}, "12h")],
+    [({"approver": Actor(name=" ")}, "--by"), ({"expires_in": "99999999d"}, "366d"), ({"expires_in": "x"}, "12h")],
 )
 def test_an_approval_names_who_and_until_when(gate: Gate, changed: dict[str, Any], mend: str) -> None:
     """Otherwise nothing is approved, and nothing is noted."""
     proposal = gate.asks({"lr": 0.2})
-    request = ApprovalRequest(proposal=proposal.id, approver="ada", reason="fine", expires_in="1d")
+    request = ApprovalRequest(proposal=proposal.id, approver=Actor(name="ada"), reason="fine", expires_in="1d")
 
     with pytest.raises(BadValue) as refused:
         approve_proposal(gate.tx, replace(request, **changed), product=proposal.product, now=START)

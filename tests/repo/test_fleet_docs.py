@@ -20,7 +20,7 @@ from pilothouse.fleet.explain import Code
 from pilothouse.fleet.manifest import Manifest
 from pilothouse.fleet.score import DEFAULT
 from pilothouse.fleet.settings import FleetSettings
-from pilothouse.web import answers, bodies
+from pilothouse.web import answers, bodies, proposal_answers
 from pilothouse.web.app import HEALTH, new_app
 from pilothouse.web.problems import status_of
 
@@ -160,7 +160,9 @@ def test_every_key_of_every_answer_is_told(contract: Any) -> None:
     schemas = {
         name: list(schema["properties"])
         for name, schema in contract["components"]["schemas"].items()
-        if hasattr(answers, name) and "properties" in schema and name.endswith(("Answer", "Health", "Figures"))
+        if (hasattr(answers, name) or hasattr(proposal_answers, name))
+        and "properties" in schema
+        and name.endswith(("Answer", "Health", "Figures"))
     }
 
     assert {spans(cells[0])[0]: spans(cells[1]) for cells in table(section(text(HTTP), "Answers"))} == schemas

@@ -24,6 +24,7 @@ from pilothouse.web.app import new_app
 from pilothouse.web.artifact_routes import TAR
 from pilothouse.web.edge import Limits
 from pilothouse.wiring.workspace import SystemClock
+from tests.web.proposing import propose
 from tests.web.world import World, running
 
 CHECKS = [
@@ -62,13 +63,14 @@ def fleet(home: Path) -> Iterator[World]:
         world.submit(children=[{"name": "a", "command": ["true"]}])
         world.submit(review={"approvals": 1})
         world.claim(key, jobs=1)
+        propose(world)
         yield world
 
 
 def hold(world: World, method: str, path: str, *, cases: int) -> int:
     """Send so many requests to an operation, half of them bad ones if it can be; return how many were sent."""
     operation = _open_contract()[path][method.upper()]
-    say = Saying(app=world.app, cases=max(1, cases // 2), known=_known(world))
+    say = Saying(app=world.app, cases=max(1, cases // 2), known=_known(world), headers=_shown(world, path))
     if _can_be_wrong(operation):
         say.run(operation, GenerationMode.NEGATIVE, [*CHECKS, *(() if path in BATCHES else (negative_data_rejection,))])
     while say.sent < cases:
@@ -79,11 +81,12 @@ def hold(world: World, method: str, path: str, *, cases: int) -> int:
 class Saying:
     """Sends generated requests to the app and checks each answer; every second good one names what is there."""
 
-    def __init__(self, *, app: Any, cases: int, known: dict[str, str]) -> None:
+    def __init__(self, *, app: Any, cases: int, known: dict[str, str], headers: dict[str, str]) -> None:
         self.sent = 0
         self._app = app
         self._cases = cases
         self._known = known
+        self._headers = headers
 
     def run(self, operation: Any, mode: GenerationMode, checks: list[Any]) -> None:
         """Send as many requests as there are to be; an operation that takes nothing has one only."""
@@ -102,6 +105,7 @@ class Saying:
                 _name_what_is_there(case, self._known)
             if isinstance(case.body, dict) and isinstance(case.body.get("wait_seconds"), int | float):
                 case.body["wait_seconds"] = min(case.body["wait_seconds"], 0)
+            case.headers = {**(case.headers or {}), **self._headers}
             case.call_and_validate(base_url=URL, app=self._app, checks=checks)
 
         send()
@@ -120,7 +124,23 @@ def _open_contract() -> Any:
 def _known(world: World) -> dict[str, str]:
     """Return names that are there, so that not every good request ends with 404."""
     jobs = world.do("GET", "/fleet/jobs")["jobs"]
-    return {"job": jobs[0]["id"], "name": "f1", "product": "demo", "factory": "f1", "boot": "b1"}
+    (proposal,) = world.do("GET", "/proposals")["proposals"]
+    return {
+        "proposal": proposal["id"],
+        "job": jobs[0]["id"],
+        "name": "f1",
+        "product": "demo",
+        "factory": "f1",
+        "boot": "b1",
+    }
+
+
+def _shown(world: World, path: str) -> dict[str, str]:
+    """Return what a request shows besides: the gate asks for a name and for what was read on an open server too."""
+    if not path.startswith("/proposals"):
+        return {}
+    (proposal,) = world.do("GET", "/proposals")["proposals"]
+    return {"Authorization": f"Bearer {world.owner}", "If-Match": f'"{proposal["subject_digest"]}"'}
 
 
 def _name_what_is_there(case: Any, known: dict[str, str]) -> None:

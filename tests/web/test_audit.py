@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pilothouse.ids import FactoryName
+from tests.web.proposing import decide, propose
 from tests.web.test_access import ROUTES
 from tests.web.world import OTHER, PRODUCT, WORK, World, refused
 
@@ -90,6 +91,14 @@ ACTS: dict[str, tuple[str, Do]] = {
     "job.ship": (
         "PATCH",
         lambda world: (world.change(job := made(world), "approve"), world.change(job, "ship")),
+    ),
+    "proposal.approve": (
+        "POST /proposals/p-none/approve",
+        lambda world: decide(world, propose(world), "approve", token=world.owner, reason="secret words"),
+    ),
+    "proposal.reject": (
+        "POST /proposals/p-none/reject",
+        lambda world: decide(world, propose(world), "reject", token=world.owner, reason="secret words"),
     ),
     "job.preempt": (
         "POST /fleet/preemptions",

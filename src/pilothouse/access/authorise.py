@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from pilothouse.access.roles import PERMISSIONS, Permission
+from pilothouse.access.roles import ALWAYS_NAMED, PERMISSIONS, Permission, Role
 from pilothouse.access.token import Token
 from pilothouse.ids import ProductId
 
@@ -31,14 +31,14 @@ def authorise(
 ) -> Allowed | Denied:
     """Return whether the token permits the act on the product; a product of None stands for all of them.
 
-    An open server asks for no token, but one that is shown must be good and suffice.
+    An open server asks for no token but for what is always done by name; one that is shown must be good and suffice.
     """
     if token is None:
-        if open_loopback:
+        if open_loopback and permission not in ALWAYS_NAMED:
             return Allowed(token=None)
         return Denied(
             why="this needs a token, and none was shown",
-            fix="send it as `Authorization: Bearer TOKEN`; `pilothouse token create` makes one",
+            fix=f"send it as `Authorization: Bearer TOKEN`; {_maker(permission)} makes one",
             known=False,
         )
     fault = token.fault(now=now)
@@ -56,6 +56,15 @@ def authorise(
             known=True,
         )
     return Allowed(token=token)
+
+
+def _maker(permission: Permission) -> str:
+    """Return the command that makes a token for the act, of the role that may do the least besides."""
+    roles = [role for role, permitted in PERMISSIONS.items() if permission in permitted and role is not Role.WORKER]
+    if not roles:
+        return "`pilothouse factory enroll`"
+    least = min(roles, key=lambda role: len(PERMISSIONS[role]))
+    return f"`pilothouse token create NAME --role {least.value}`"
 
 
 def _described(token: Token) -> str:

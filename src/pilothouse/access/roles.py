@@ -18,6 +18,8 @@ class Permission(StrEnum):
     """Submit jobs and children."""
     REVIEW = "review"
     """Approve or decline a success that waits for its reviewers."""
+    DECIDE = "decide"
+    """Approve or reject a proposal at the gate."""
     OPERATE = "operate"
     """Ship, requeue, reject, cancel and preempt jobs; drain factories; pause budgets."""
     FUND = "fund"
@@ -28,6 +30,11 @@ class Permission(StrEnum):
     """Turn an enrolment token into a worker's key."""
     ADMINISTER = "administer"
     """Make and revoke tokens, revoke and forget factories, and read the audit log."""
+
+
+ALWAYS_NAMED = frozenset({Permission.DECIDE, Permission.ADMINISTER})
+"""What needs a token on an open server too: whatever runs on a machine can reach its loopback, and a gate that anybody
+opens, or for which anybody makes the key, is none."""
 
 
 class Role(StrEnum):
@@ -45,7 +52,7 @@ PERMISSIONS: Mapping[Role, frozenset[Permission]] = MappingProxyType(
     {
         Role.VIEWER: frozenset({Permission.READ, Permission.FETCH}),
         Role.PROPOSER: frozenset({Permission.READ, Permission.FETCH, Permission.SUBMIT}),
-        Role.APPROVER: frozenset({Permission.READ, Permission.FETCH, Permission.REVIEW}),
+        Role.APPROVER: frozenset({Permission.READ, Permission.FETCH, Permission.REVIEW, Permission.DECIDE}),
         Role.OPERATOR: frozenset({Permission.READ, Permission.FETCH, Permission.SUBMIT, Permission.OPERATE}),
         Role.WORKER: frozenset({Permission.FETCH, Permission.WORK}),
         Role.ADMIN: frozenset(Permission) - {Permission.WORK, Permission.ENROL},

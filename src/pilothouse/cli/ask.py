@@ -113,9 +113,9 @@ async def _client(settings: Settings, server: str | None, *, create: bool) -> As
         async with httpx2.AsyncClient(base_url=url, timeout=timeout, headers=_bearer(token), trust_env=False) as client:
             yield client
         return
-    with local_app(settings, create=create) as app:
-        transport = httpx2.ASGITransport(app)
-        async with httpx2.AsyncClient(base_url=OWN_URL, transport=transport, timeout=None) as client:
+    with local_app(settings, create=create) as (app, owner):
+        transport, headers = httpx2.ASGITransport(app), _bearer(owner)
+        async with httpx2.AsyncClient(base_url=OWN_URL, transport=transport, timeout=None, headers=headers) as client:
             yield client
 
 

@@ -90,6 +90,7 @@ def _commit(repository: Path, message: str) -> None:
 
 def _sail(settings: Settings, repository: Path) -> int:
     """Draft, approve as the person who runs the demo, launch, and watch to the end."""
+    from pilothouse.access.audit import Actor
     from pilothouse.campaigns.ferry_plan import Asked
     from pilothouse.cli.campaign import read_file
     from pilothouse.cli.campaign_run import RunRequest, run_in_foreground
@@ -107,7 +108,10 @@ def _sail(settings: Settings, repository: Path) -> int:
         approve_proposal(
             tx,
             ApprovalRequest(
-                proposal=drafted.ferry.proposal.id, approver=approver, reason="the demo was started", expires_in="1h"
+                proposal=drafted.ferry.proposal.id,
+                approver=Actor(name=approver),
+                reason="the demo was started",
+                expires_in="1h",
             ),
             product=workspace.product,
             now=workspace.clock.now(),

@@ -97,11 +97,12 @@ def approve(
     ] = "1d",
 ) -> None:
     """Approve exactly this proposal: config, code commit, golden set, cost ceiling and pool; any drift voids it."""
+    from pilothouse.access.audit import Actor
     from pilothouse.operations.approve_proposal import ApprovalRequest, approve_proposal
 
     workspace = open_existing(ctx)
     request = ApprovalRequest(
-        proposal=proposal, approver=approver or getpass.getuser(), reason=reason, expires_in=expires_in
+        proposal=proposal, approver=Actor(name=approver or getpass.getuser()), reason=reason, expires_in=expires_in
     )
     with workspace.store.write() as tx:
         given = approve_proposal(tx, request, product=workspace.product, now=workspace.clock.now())
@@ -116,13 +117,14 @@ def reject(
     by: By = None,
 ) -> None:
     """Reject an open proposal with a reason, which is kept and taught: the loop asks for another."""
+    from pilothouse.access.audit import Actor
     from pilothouse.operations.reject_proposal import Rejection, reject_proposal
 
     workspace = open_existing(ctx)
-    rejection = Rejection(proposal=proposal, by=by or getpass.getuser(), reason=reason)
+    rejection = Rejection(proposal=proposal, by=Actor(name=by or getpass.getuser()), reason=reason)
     with workspace.store.write() as tx:
         reject_proposal(tx, rejection, product=workspace.product, now=workspace.clock.now())
-    say(f"rejected {proposal} by {rejection.by}")
+    say(f"rejected {proposal} by {rejection.by.name}")
 
 
 @app.command("waive")

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
+from pilothouse.access.audit import Actor
 from pilothouse.engine.engine import Engine
-from pilothouse.errors import Conflict, NotFound, PilothouseError
+from pilothouse.errors import Conflict, NotFound, PilothouseError, Refused
 from pilothouse.ids import CampaignName
 from pilothouse.logbook.letter import GITHUB, Kind, Letter, LetterState, Posted
 from pilothouse.operations.approve_proposal import ApprovalRequest, approve_proposal
@@ -122,20 +123,23 @@ class ForgeWatch:
     def _record(self, proposal: Proposal, granted: Granted) -> int:
         """Take an approval down once; one of a proposal that has moved on comes too late."""
         request = ApprovalRequest(
-            proposal=proposal.id, approver=approver_name(granted.by), reason=granted.url, expires_in=HOLDS_FOR
+            proposal=proposal.id,
+            approver=Actor(name=approver_name(granted.by)),
+            reason=granted.url,
+            expires_in=HOLDS_FOR,
         )
         now = self._engine.now()
 
         def act(tx: Transaction) -> int:
             given = tx.proposals.approvals(proposal.product, proposal.campaign)
-            if any(each.reason == granted.url and each.approver == request.approver for each in given):
+            if any(each.reason == granted.url and each.approver == request.approver.name for each in given):
                 return 0
             approve_proposal(tx, request, product=proposal.product, now=now)
             return 1
 
         try:
             return self._engine.apply(act)
-        except (Conflict, NotFound):
+        except (Conflict, NotFound, Refused):
             return 0
 
     def _tell_gone(self, letter: Posted) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from pilothouse.errors import BadValue, Conflict, NotFound
+from pilothouse.access.audit import Actor
+from pilothouse.campaigns.kinds import definition_of
+from pilothouse.campaigns.record import Campaign
+from pilothouse.errors import BadValue, Conflict, NotFound, Refused
 from pilothouse.ids import ProductId, ProposalId
 from pilothouse.operations.note_gate import note_decision
 from pilothouse.ports.store import Transaction
@@ -18,7 +21,7 @@ class ApprovalRequest:
     """Who approves which proposal, why, and for how long (a duration such as `12h`)."""
 
     proposal: str
-    approver: str
+    approver: Actor
     reason: str
     expires_in: str
 
@@ -31,8 +34,19 @@ def find_proposal(tx: Transaction, product: ProductId, proposal: str) -> Proposa
     return found
 
 
+def check_approver(campaign: Campaign, name: str) -> None:
+    """Raise `Refused` for somebody whose yes would not count, where the campaign's file names those whose does."""
+    if not definition_of(campaign.definition).may_approve(name):
+        raise Refused(
+            f"{name} is none of those whom the file of {campaign.name} lets approve", fix="ask one of them to say yes"
+        )
+
+
 def approve_proposal(tx: Transaction, request: ApprovalRequest, *, product: ProductId, now: datetime) -> Approval:
-    """Return the approval as recorded; a proposal that is not open is a `Conflict`, no name or end a `BadValue`."""
+    """Return the approval as recorded; a proposal that is not open is a `Conflict`, no name or end a `BadValue`.
+
+    Somebody whom the campaign's file does not let approve is `Refused`.
+    """
     proposal = find_proposal(tx, product, request.proposal)
     if proposal.state is not State.OPEN:
         why = f": {proposal.refusal}" if proposal.refusal else ""
@@ -40,13 +54,16 @@ def approve_proposal(tx: Transaction, request: ApprovalRequest, *, product: Prod
             f"proposal {proposal.id} is {proposal.state.value} already{why}",
             fix="approve an open one: `pilothouse proposal list`",
         )
-    if not request.approver.strip():
+    if not request.approver.name.strip():
         raise BadValue("an approval needs the name of who gives it", fix="write --by NAME")
+    campaign = tx.campaigns.get(product, proposal.campaign)
+    assert campaign is not None, f"proposal {proposal.id} belongs to a stored campaign"
+    check_approver(campaign, request.approver.name.strip())
     approval = Approval(
         product=product,
         campaign=proposal.campaign,
         subject_digest=proposal.subject.digest(),
-        approver=request.approver,
+        approver=request.approver.name,
         waiver=False,
         reason=request.reason,
         granted_at=now,
@@ -58,7 +75,7 @@ def approve_proposal(tx: Transaction, request: ApprovalRequest, *, product: Prod
         tx,
         proposal,
         decided="approved",
-        by=approval.approver,
+        by=request.approver,
         why=approval.reason,
         evidence={"expires_at": until},
         now=now,

@@ -16,7 +16,14 @@ from pilothouse.proposals.proposal import Proposal
 
 
 def note_decision(
-    tx: Transaction, proposal: Proposal, *, decided: str, by: str, why: str, evidence: Mapping[str, Json], now: datetime
+    tx: Transaction,
+    proposal: Proposal,
+    *,
+    decided: str,
+    by: Actor,
+    why: str,
+    evidence: Mapping[str, Json],
+    now: datetime,
 ) -> None:
     """Append that a proposal was approved or rejected, with who said so and why."""
     acts = {"approved": "proposal.approve", "rejected": "proposal.reject"}
@@ -25,7 +32,7 @@ def note_decision(
         tx,
         acts[decided],
         proposal.id,
-        actor=Actor(name=by),
+        actor=by,
         product=proposal.product,
         now=now,
         states=(before, {**before, "decided": decided, **evidence}),
@@ -36,7 +43,7 @@ def note_decision(
         hypothesis=proposal.hypothesis,
         command="",
         config=moved or "no knob moves",
-        result=f"{decided} by {by}{f': {why}' if why else ''}",
+        result=f"{decided} by {by.name}{f': {why}' if why else ''}",
         interpretation=f"proposed by {proposal.source}, for trial {proposal.number}, at risk {proposal.risk.value}",
         next_action="the loop goes on with `pilothouse campaign run`",
         confidence="exploratory",

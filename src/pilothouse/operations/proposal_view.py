@@ -9,12 +9,13 @@ from pilothouse.campaigns.kinds import definition_of
 from pilothouse.campaigns.record import Campaign
 from pilothouse.canonical import Json
 from pilothouse.errors import BadValue
+from pilothouse.ids import CampaignName, ProductId
 from pilothouse.knobs.config import config_digest
 from pilothouse.knobs.delta import Change, effective_delta
 from pilothouse.knobs.invariant import derive
 from pilothouse.ports.store import Transaction
 from pilothouse.proposals.agent_run import AgentIncident
-from pilothouse.proposals.proposal import Proposal
+from pilothouse.proposals.proposal import Approval, Proposal, State
 from pilothouse.proposals.waiver import Standing
 
 
@@ -40,8 +41,7 @@ def proposal_json(tx: Transaction, proposal: Proposal) -> dict[str, Json]:
     run = runs.pop("", None)
     mine = [each for each in tx.agents.incidents(product, campaign) if each.proposal == proposal.id]
     return {
-        **proposal_row(proposal),
-        "campaign": campaign,
+        **_listed(proposal),
         "rationale": proposal.rationale,
         "hypothesis": proposal.hypothesis,
         "rollback": proposal.rollback,
@@ -49,8 +49,11 @@ def proposal_json(tx: Transaction, proposal: Proposal) -> dict[str, Json]:
         "config": dict(proposal.config),
         "parent_digest": proposal.parent_digest,
         "subject": proposal.subject.as_json(),
-        "subject_digest": proposal.subject.digest(),
-        "created_at": proposal.created_at.isoformat(),
+        "approvals": [
+            _approval(each)
+            for each in tx.proposals.approvals(product, campaign)
+            if each.subject_digest == proposal.subject.digest()
+        ],
         "admitted": None
         if admission is None
         else {"by": admission.approver, "waiver": admission.waiver, "at": admission.at.isoformat()},
@@ -59,6 +62,35 @@ def proposal_json(tx: Transaction, proposal: Proposal) -> dict[str, Json]:
             {"about": about, **each.record, "charged_usd": each.charged_usd} for about, each in runs.items()
         ],
         "incidents": [incident_json(each) for each in mine],
+    }
+
+
+def proposal_page(
+    tx: Transaction, product: ProductId, *, campaign: CampaignName | None, state: State | None, limit: int
+) -> list[dict[str, Json]]:
+    """Return a product's newest proposals with what each is bound to, at most so many; `None` is all of them."""
+    names = [each.name for each in tx.campaigns.listed(product)] if campaign is None else [campaign]
+    found = [each for name in names for each in tx.proposals.listed(product, name) if state in {None, each.state}]
+    newest = sorted(found, key=lambda each: (each.created_at, each.id), reverse=True)[:limit]
+    return [_listed(each) for each in newest]
+
+
+def _listed(proposal: Proposal) -> dict[str, Json]:
+    return {
+        **proposal_row(proposal),
+        "campaign": proposal.campaign,
+        "created_at": proposal.created_at.isoformat(),
+        "subject_digest": proposal.subject.digest(),
+    }
+
+
+def _approval(approval: Approval) -> dict[str, Json]:
+    until = approval.expires_at
+    return {
+        "by": approval.approver,
+        "reason": approval.reason,
+        "granted_at": approval.granted_at.isoformat(),
+        "expires_at": None if until is None else until.isoformat(),
     }
 
 

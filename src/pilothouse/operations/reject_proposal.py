@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from pilothouse.access.audit import Actor
 from pilothouse.errors import BadValue, Conflict
 from pilothouse.ids import ProductId
 from pilothouse.operations.approve_proposal import find_proposal
@@ -23,7 +24,7 @@ class Rejection:
     """Who says no to which proposal, and why."""
 
     proposal: str
-    by: str
+    by: Actor
     reason: str
 
 
@@ -41,7 +42,7 @@ def reject_proposal(tx: Transaction, rejection: Rejection, *, product: ProductId
             f"proposal {proposal.id} is {proposal.state.value} already",
             fix="only an open one can be rejected; end a running campaign with `pilothouse campaign stop`",
         )
-    refusal = f"{BY_A_PERSON}{rejection.by}: {reason}"
+    refusal = f"{BY_A_PERSON}{rejection.by.name}: {reason}"
     tx.proposals.move(product, proposal.id, state=State.REJECTED, refusal=refusal)
     withdraw_proposal(tx, proposal, why=refusal, now=now)
     note_decision(tx, proposal, decided="rejected", by=rejection.by, why=reason, evidence={}, now=now)

@@ -8,9 +8,10 @@ from datetime import datetime
 
 from pilothouse.campaigns.kinds import definition_of
 from pilothouse.campaigns.record import Campaign
-from pilothouse.errors import BadValue, Conflict, NotFound, Refused
+from pilothouse.errors import BadValue, Conflict, NotFound
 from pilothouse.knobs.config import nearest
 from pilothouse.operations.admit_proposal import terms_of
+from pilothouse.operations.approve_proposal import check_approver
 from pilothouse.operations.draft_proposal import subject_of
 from pilothouse.operations.note_gate import note_waiver
 from pilothouse.ports.store import Transaction
@@ -44,11 +45,7 @@ def waive_gate(
     definition = definition_of(campaign.definition)
     if not request.by.strip() or not request.reason.strip():
         raise BadValue("a waiver needs its author and a reason", fix='write --by NAME --reason "…"')
-    if not definition.may_approve(request.by.strip()):
-        raise Refused(
-            f"{request.by.strip()} is none of those whom the file of {campaign.name} lets approve",
-            fix="ask one of them to grant the waiver",
-        )
+    check_approver(campaign, request.by.strip())
     if not 1 <= request.proposals <= PROPOSALS_MOST:
         raise BadValue(
             f"a waiver for {request.proposals} proposals", fix=f"name 1 to {PROPOSALS_MOST} with --proposals"

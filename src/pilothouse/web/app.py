@@ -20,7 +20,9 @@ from pilothouse.web import (
     dispatch_routes,
     factory_routes,
     figure_routes,
+    gate_page,
     job_routes,
+    proposal_routes,
     scheduling_routes,
     webhooks,
 )
@@ -42,6 +44,8 @@ ROOMS = (
     access_routes,
     figure_routes,
     scheduling_routes,
+    proposal_routes,
+    gate_page,
     webhooks,
 )
 """What is asked most comes first: routes are tried in their order."""

@@ -183,6 +183,19 @@ class Why(Body):
     reason: Line = ""
 
 
+class Approve(Body):
+    """A yes to a proposal, for so long: a number with s, m, h or d."""
+
+    reason: Line = ""
+    expires_in: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}[smhd]$")] = "1d"
+
+
+class Reject(Body):
+    """A no to a proposal; whoever proposes next is told why."""
+
+    reason: Line
+
+
 class Empty(Body):
     """An act that needs no words."""
 

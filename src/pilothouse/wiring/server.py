@@ -62,8 +62,8 @@ class ServerOrder:
 
 
 @contextmanager
-def local_app(settings: Settings, *, create: bool) -> Iterator[ASGIApp]:
-    """Yield the app over the home's own database, for one command in this process; it is open to whoever runs it.
+def local_app(settings: Settings, *, create: bool) -> Iterator[tuple[ASGIApp, str]]:
+    """Yield the app over the home's own database, for one command in this process, and its owner's token.
 
     With `create` the command may write, for which it has to be the only one. What only reads keeps nobody from writing.
     """
@@ -76,7 +76,8 @@ def local_app(settings: Settings, *, create: bool) -> Iterator[ASGIApp]:
             owner = stack.enter_context(own_engine(workspace.home, boot=secrets.token_hex(8)))
             stack.enter_context(lead(workspace, owner, lambda: None, stop=now_or_never))
             engine = stack.enter_context(Engine(workspace.store, workspace.clock))
-        yield build_app(_parts(workspace, engine, open_loopback=True), Face())
+        text, own = _owners_token(workspace)
+        yield build_app(_parts(workspace, engine, open_loopback=True, extra=[own]), Face()), text
 
 
 class Onlooker(Engine):
@@ -156,8 +157,8 @@ def _run(
     ended: threading.Event,
 ) -> int | None:
     host, port = listening.getsockname()[:2]
-    text, own = _owners_token(workspace) if authenticate else (None, None)
-    parts = _parts(workspace, engine, open_loopback=not authenticate, extra=[own] if own is not None else [])
+    text, own = _owners_token(workspace)
+    parts = _parts(workspace, engine, open_loopback=not authenticate, extra=[own])
     parts = replace(parts, hook_secret=hook_secret_of(workspace.publishing), ring=bell.ring)
     app = build_app(parts, Face(hosts=loopback_hosts(port) if is_loopback(host) else None))
     server = _Server(
@@ -240,7 +241,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _parts(workspace: Workspace, engine: Engine, *, open_loopback: bool, extra: Sequence[Token] = ()) -> Parts:
+def _parts(workspace: Workspace, engine: Engine, *, open_loopback: bool, extra: Sequence[Token]) -> Parts:
     def stored(name: str) -> Token | None:
         with engine.read() as tx:
             return tx.access.by_id(name)

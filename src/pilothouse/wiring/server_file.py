@@ -17,31 +17,30 @@ SERVER_FILE = "server.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerNote:
-    """Where a server answers, which process it is, and the token that lets the home's owner in, if it asks for one."""
+    """Where a server answers, which process it is, and the token of the home's owner."""
 
     url: str
     pid: int
     started: float
-    token: str | None = field(default=None, repr=False)
+    token: str = field(repr=False)
 
 
 def living_server(home: Path) -> ServerNote | None:
     """Return the home's own server while its process lives."""
     try:
         values = json.loads((home / SERVER_FILE).read_text(encoding="utf-8"))
-        token = values["token"]
         note = ServerNote(
             url=str(values["url"]),
             pid=int(values["pid"]),
             started=float(values["started"]),
-            token=str(token) if token is not None else None,
+            token=str(values["token"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return note if identity.is_alive(note.pid, started=note.started) else None
 
 
-def leave_note(home: Path, *, url: str, token: str | None) -> None:
+def leave_note(home: Path, *, url: str, token: str) -> None:
     """Write the note of this process, which nobody else may read."""
     path = home / SERVER_FILE
     fresh = path.with_name(f".{SERVER_FILE}.{os.getpid()}")
