@@ -35,6 +35,9 @@ def run_campaign(  # each option of the command is one argument
         bool, typer.Option("--restore-golden", help="Make a damaged golden set again; it must come out the same.")
     ] = False,
     seats: Annotated[int, typer.Option(min=1, max=64, help="How many runs may go at once on this machine.")] = 1,
+    listen: Annotated[
+        str | None, typer.Option(metavar="[HOST:]PORT", help="Serve the gate in a browser meanwhile; 0 takes any port.")
+    ] = None,
 ) -> None:
     """Run the loop in the foreground, endless unless told otherwise; Ctrl-C stops it where it can go on."""
     from pilothouse.cli.campaign_run import RunRequest, run_in_foreground
@@ -47,6 +50,7 @@ def run_campaign(  # each option of the command is one argument
         assignments=tuple(settings or ()),
         restore_golden=restore_golden,
         seats=seats,
+        listen=listen,
     )
     raise typer.Exit(run_in_foreground(settings_of(ctx), request))
 

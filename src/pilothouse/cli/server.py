@@ -41,9 +41,10 @@ def server(
 ) -> None:
     """Serve the fleet over HTTP until Ctrl-C or SIGTERM."""
     from pilothouse.cli.exits import SIGNAL_BASE
+    from pilothouse.wiring.listening import Address
     from pilothouse.wiring.server import ServerOrder, serve
 
-    order = ServerOrder(host=host, port=port, authenticate=authenticate, local_seats=factory)
+    order = ServerOrder(address=Address(host=host, port=port, authenticate=authenticate), local_seats=factory)
     caught = serve(
         _stored(settings_of(ctx), store),
         order,

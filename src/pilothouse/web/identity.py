@@ -101,13 +101,17 @@ class Caller:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """Lets requests in. `default_product` is meant where neither the token nor the request names one."""
+    """Lets requests in. `default_product` is meant where neither the token nor the request names one.
+
+    What is `closed` this server does for nobody.
+    """
 
     tokens: Tokens
     clock: Clock
     rates: Rates
     open_loopback: bool
     default_product: Callable[[], ProductId]
+    closed: frozenset[Permission] = frozenset()
 
     async def admit(self, request: Request, permission: Permission) -> Caller:
         """Return the caller, for the product that the request names, the token's, or the default one."""
@@ -137,6 +141,11 @@ class Gate:
         return self._decide(token, permission, token.product if token is not None else None)
 
     def _decide(self, token: Token | None, permission: Permission, product: ProductId | None) -> Caller:
+        if permission in self.closed:
+            raise Refused(
+                "this server belongs to a campaign that runs here, and gives no work to other factories",
+                fix="start one for them with `pilothouse server`, in another home",
+            )
         decision = authorise(token, permission, product, now=self.clock.now(), open_loopback=self.open_loopback)
         if isinstance(decision, Allowed):
             return Caller(token=decision.token, product=product)

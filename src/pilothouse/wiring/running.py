@@ -39,10 +39,12 @@ from pilothouse.wiring.ferry_agents import drafter_of
 from pilothouse.wiring.ferry_repository import keep_in_repository
 from pilothouse.wiring.ferry_sources import GitHistory, NoIssues
 from pilothouse.wiring.lead import lead
+from pilothouse.wiring.listening import Address
 from pilothouse.wiring.local_factory import local_factory
 from pilothouse.wiring.proposers import proposer_of
 from pilothouse.wiring.publishing import issues_of, publishing
 from pilothouse.wiring.recording import recording
+from pilothouse.wiring.serving import WORK, Serving, shown
 from pilothouse.wiring.workspace import Workspace
 
 LEASE_SECONDS = 30.0
@@ -54,7 +56,8 @@ _JUDGE = "pilothouse.evidence.clustered"
 class CampaignStart:
     """How a campaign's loop is started. `iterations` more are judged, None for endless; so many `seats` run at once.
 
-    `file` is where the definition was read, None where it stands in no file.
+    `file` is where the definition was read, None where it stands in no file. While the loop runs, the gate is served at
+    `listen`, None for nowhere.
     """
 
     definition: Definition
@@ -65,6 +68,7 @@ class CampaignStart:
     tell: Callable[[LoopEvent], None]
     seats: int = SEATS
     file: Path | None = None
+    listen: Address | None = None
 
 
 @dataclass(kw_only=True)
@@ -74,6 +78,7 @@ class Running:
     engine: Engine
     owner: Owner
     keeper: FactoryKeeper
+    bell: Bell
     campaign: Campaign | None = None
 
 
@@ -93,12 +98,27 @@ def run_campaign(workspace: Workspace, start: CampaignStart, stop: threading.Eve
             session = _session(tx, campaign, start, now=now)
         threading.Thread(target=import_module, args=(_JUDGE,), name="warm-judge", daemon=True).start()
         loop = loop_of(workspace, start, engine, campaign, session)
-        with recording(workspace, engine, campaign, file=start.file, warn=start.warn, stop=stop):
+        with (
+            recording(workspace, engine, campaign, file=start.file, warn=start.warn, stop=stop),
+            _listening(workspace, running, start),
+        ):
             ending = loop.run(stop)
         if running.keeper.failure is not None:
             loop.fail(running.keeper.failure)
             raise running.keeper.failure
         return ending
+
+
+@contextmanager
+def _listening(workspace: Workspace, running: Running, start: CampaignStart) -> Iterator[None]:
+    """Serve the gate beside the block where the start asks for it; other factories get no work there."""
+    if start.listen is None:
+        yield
+        return
+    serving = Serving(workspace=workspace, engine=running.engine, bell=running.bell, closed=WORK)
+    with shown(serving, start.listen) as url:
+        start.warn(f"serving {url}; the gate is at {url}/gate")
+        yield
 
 
 def loop_of(
@@ -157,11 +177,12 @@ def running_engine(workspace: Workspace, start: CampaignStart, stop: threading.E
     warn = start.warn
     with own_engine(workspace.home, boot=secrets.token_hex(8)) as owner, _lead(workspace, owner, stop, warn=warn):
         engine = Engine(workspace.store, workspace.clock, lease_seconds=LEASE_SECONDS)
-        with engine, publishing(workspace, engine, Bell()):
+        bell = Bell()
+        with engine, publishing(workspace, engine, bell):
             running: Running | None = None
             try:
                 with local_factory(workspace, engine, seats=start.seats, given_up=stop.set) as keeper:
-                    running = Running(engine=engine, owner=owner, keeper=keeper)
+                    running = Running(engine=engine, owner=owner, keeper=keeper, bell=bell)
                     yield running
             finally:
                 if running is not None:
