@@ -2,139 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from tests.engine.watched_forge import Watched
 
-import pytest
-
-from pilothouse.canonical import Json
-from pilothouse.engine.engine import Engine
 from pilothouse.engine.forge_watch import Bell, ForgeWatch
-from pilothouse.engine.postman import Postman
-from pilothouse.logbook.letter import GITHUB, Kind, LetterState
+from pilothouse.logbook.letter import GITHUB
 from pilothouse.ports.outbox import LetterQuery
-from pilothouse.proposals.proposal import Approval, Proposal, State
-from pilothouse.publish.github.auth import TokenAuth
-from pilothouse.publish.github.client import GithubClient
-from pilothouse.publish.github.delivery import GithubChannel
+from pilothouse.proposals.proposal import State
 from pilothouse.publish.github.reading import GithubForge, GithubIssues
-from pilothouse.publish.github.repository import Repository
-from pilothouse.store.sqlite.store import SqliteStore
-from pilothouse.testing import values
-from pilothouse.testing.clock import FrozenClock
-from pilothouse.testing.forge.github import FakeGithub
-from pilothouse.testing.forge.state import Issue, Review
-from pilothouse.testing.outbox_conformance import make_issue
-from pilothouse.testing.values import CAMPAIGN, PRODUCT
-
-
-class Watched:
-    """A proposal whose pull request stands on the forge, and whoever looks at it."""
-
-    def __init__(self, engine: Engine, forge: FakeGithub, repository: Repository, clock: FrozenClock) -> None:
-        self.engine = engine
-        self.forge = forge
-        self.clock = clock
-        self.repository = repository
-        self.channel = GithubChannel(repository)
-        self.proposal: Proposal = values.make_proposal(1)
-        self.watch = ForgeWatch(engine, GithubForge(repository, approvers=frozenset({"alice"})))
-        self.alice = forge.state.account("alice", permission="write")
-
-    def publish(self) -> None:
-        """Open the pull request."""
-        digest = self.proposal.subject.digest()
-        files: Mapping[str, Json] = {"daily.toml": "lr = 1\n"}
-        commit: Mapping[str, Json] = {"branch": "ferry/1", "base": "main", "files": files, "message": "Another rate"}
-        pull: Mapping[str, Json] = {"title": "Ferry", "text": f"Approve `{digest}`", "head": "ferry/1", "base": "main"}
-        letter = replace(make_issue("run-1/commit"), campaign=CAMPAIGN)
-        with self.engine.read() as tx:
-            assert not tx.outbox.listed(LetterQuery())
-        self.engine.apply(lambda tx: tx.campaigns.put(values.make_campaign()))
-        self.engine.apply(lambda tx: tx.proposals.add(self.proposal))
-        self.engine.apply(
-            lambda tx: [
-                tx.outbox.post(replace(letter, kind=Kind.COMMIT, body=commit), now=self.clock.now()),
-                tx.outbox.post(
-                    replace(letter, kind=Kind.PULL_REQUEST, body=pull, key="run-1/pull"), now=self.clock.now()
-                ),
-            ]
-        )
-        self.deliver()
-
-    def publish_another(self, *, meanwhile: Callable[[str], None] = lambda _: None) -> None:
-        """Open a newer pull request for the same proposal; `meanwhile` comes between it and its branch."""
-        branch = "ferry/2"
-        self.post_again("run-1/commit", {"branch": branch})
-        meanwhile(branch)
-        self.post_again("run-1/pull", {"head": branch})
-
-    def post_again(self, key: str, other: Mapping[str, Json]) -> None:
-        """Post a letter again under a key of its own, with another branch, and let it arrive."""
-        with self.engine.read() as tx:
-            posted = tx.outbox.by_key(PRODUCT, GITHUB, key)
-        assert posted is not None
-        letter = replace(posted.letter, key=f"{key}-2", body={**posted.letter.body, **other})
-        self.engine.apply(lambda tx: tx.outbox.post(letter, now=self.clock.now()))
-        self.deliver()
-
-    def sneak(self, branch: str = "ferry/1") -> None:
-        """Push to the branch as somebody else."""
-        state = self.forge.state
-        commit = state.add_commit(
-            tree=state.add_tree({"daily.toml": "lr = 2\n"}),
-            parent=state.refs[f"heads/{branch}"],
-            message="Sneaky",
-            at=self.clock.now(),
-            author="mallory",
-        )
-        state.refs[f"heads/{branch}"] = commit.sha
-
-    def deliver(self) -> None:
-        """Let every letter arrive."""
-
-        def wait(seconds: float) -> bool:
-            self.clock.advance(seconds)
-            return False
-
-        postman = Postman(self.engine, self.channel, wait=wait)
-        while self.waiting():
-            wait(postman.turn())
-
-    def waiting(self) -> bool:
-        """Whether a letter waits."""
-        with self.engine.read() as tx:
-            return bool(tx.outbox.listed(LetterQuery(state=LetterState.WAITING)))
-
-    @property
-    def pull(self) -> Issue:
-        """The pull request on the forge."""
-        return self.forge.state.issues[1]
-
-    def say(self, text: str, login: str = "alice", *, on: int = 1) -> None:
-        """Comment on it."""
-        self.clock.advance(5)
-        account = self.forge.state.account(login)
-        self.forge.state.add_comment(self.forge.state.issues[on], account, text, now=self.clock.now())
-
-    def approvals(self) -> list[Approval]:
-        """Return what was recorded."""
-        with self.engine.read() as tx:
-            return list(tx.proposals.approvals(PRODUCT, CAMPAIGN))
-
-
-@pytest.fixture(name="watched")
-def _watched() -> Iterator[Watched]:
-    clock = FrozenClock()
-    forge = FakeGithub(clock=clock)
-    store = SqliteStore(":memory:")
-    with forge.serving() as url, Engine(store, clock) as engine:
-        client = GithubClient(url, TokenAuth(token="t0k"), clock)  # noqa: S106  the fake's
-        watched = Watched(engine, forge, Repository(client, "octo/demo"), clock)
-        watched.publish()
-        yield watched
-        client.close()
-    store.close()
+from pilothouse.testing.forge.state import Review
+from pilothouse.testing.values import PRODUCT
 
 
 def test_a_comment_of_a_listed_person_is_recorded_once(watched: Watched) -> None:

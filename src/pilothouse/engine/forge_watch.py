@@ -1,7 +1,9 @@
 """Looks at the pull requests of open proposals, and takes down the yes of whoever may say it there.
 
-A look reads the forge anew; a webhook only makes it come sooner. Everything that decides is `proposals.forge_approval`;
-each approval is recorded by the same operation as one from the command line.
+A look reads the forge anew; a webhook only makes it come sooner. It goes through the pull requests of the open
+proposals themselves, however many newer ones there are, and one that cannot be read holds up none of the others.
+Everything that decides is `proposals.forge_approval`; each approval is recorded by the same operation as one from the
+command line.
 """
 
 from __future__ import annotations
@@ -15,12 +17,16 @@ from datetime import datetime
 
 from pilothouse.access.audit import Actor
 from pilothouse.engine.engine import Engine
+<<<<<<< /work/main/src/pilothouse/engine/forge_watch.py
+from pilothouse.errors import Conflict, NotFound, OperationFailed, PilothouseError
+=======
 from pilothouse.errors import Conflict, NotFound, PilothouseError, Refused
+>>>>>>> /tmp/ms_mine
 from pilothouse.ids import CampaignName
 from pilothouse.logbook.letter import GITHUB, Kind, Letter, LetterState, Posted
 from pilothouse.operations.approve_proposal import ApprovalRequest, approve_proposal
 from pilothouse.operations.post_letter import post_letter
-from pilothouse.ports.forge import Forge
+from pilothouse.ports.forge import Forge, ForgeBusy
 from pilothouse.ports.outbox import LetterQuery
 from pilothouse.ports.store import Transaction
 from pilothouse.proposals.forge_approval import COMMAND, MAY_WRITE, Granted, NotCounted, Remark, Subject, digests, rule
@@ -31,7 +37,11 @@ LOOK_SECONDS = 60.0
 NEWS_SECONDS = 1.0
 """How often it is asked whether a webhook came."""
 HOLDS_FOR = "1d"
-PULL_REQUESTS_MAX = 20
+PULL_REQUESTS_MAX = 500
+"""So many of the newest pull requests with open proposals are known."""
+LOOKED_AT_MAX = 30
+"""So many of them are read in one look; the next one goes on with those behind them."""
+BUSY_SECONDS_MAX = 3600.0
 JOIN_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
@@ -71,13 +81,15 @@ class ForgeWatch:
         self._forge = forge
         self._rung = rung
         self._told: set[str] = set()
+        self._next = 0
+        self._patient_until = 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Look until stopped."""
         due = 0.0
         while not stop.is_set():
             now = self._engine.clock.monotonic()
-            if self._rung() or now >= due:
+            if now >= self._patient_until and (self._rung() or now >= due):
                 due = now + LOOK_SECONDS
                 try:
                     self.look()
@@ -87,10 +99,39 @@ class ForgeWatch:
             stop.wait(NEWS_SECONDS)
 
     def look(self) -> int:
-        """Look once at every pull request with an open proposal; return how many approvals were recorded."""
+        """Look once at the pull requests with an open proposal; return how many approvals were recorded.
+
+        While the forge asks for patience, here or from the postman, nothing is read.
+        """
         with self._engine.read() as tx:
-            opened = open_pull_requests(tx)
-        return sum(self._look_at(each) for each in opened)
+            hold = tx.outbox.hold(GITHUB)
+            opened = [] if hold is not None and hold.until > self._engine.now() else open_pull_requests(tx)
+        return sum(self._look_safely(each) for each in self._in_turn(opened))
+
+    def _in_turn(self, opened: Sequence[Opened]) -> Iterator[Opened]:
+        """Give so many as one look may read, oldest first, and go on behind the last one the next time."""
+        ordered = sorted(opened, key=lambda each: (each.letter.number < self._next, each.letter.number))
+        for each in ordered[:LOOKED_AT_MAX]:
+            self._next = each.letter.number + 1
+            yield each
+
+    def _look_safely(self, opened: Opened) -> int:
+        try:
+            return self._look_at(opened)
+        except ForgeBusy as busy:
+            seconds = LOOK_SECONDS if busy.seconds is None else min(busy.seconds, BUSY_SECONDS_MAX)
+            self._patient_until = self._engine.clock.monotonic() + seconds
+            raise
+        except OperationFailed as error:
+            if str(error) not in self._told:
+                self._told.add(str(error))
+                _log.warning(
+                    "pull request %s cannot be read: %s",
+                    opened.letter.remote,
+                    error.message,
+                    extra={"action": "forge_unread"},
+                )
+            return 0
 
     def _look_at(self, opened: Opened) -> int:
         number = opened.letter.answer.get("number")
@@ -178,15 +219,17 @@ def approver_name(login: str) -> str:
 
 
 def open_pull_requests(tx: Transaction) -> Sequence[Opened]:
-    """Return the newest pull requests that stand on the forge, and have an open proposal in their campaign."""
-    query = LetterQuery(channel=GITHUB, state=LetterState.SENT, kind=Kind.PULL_REQUEST, limit=PULL_REQUESTS_MAX)
+    """Return the pull requests that stand on the forge and ask for the approval of a proposal that is open."""
     found: list[Opened] = []
-    for posted in tx.outbox.listed(query):
-        product = posted.letter.product
-        proposals = tx.proposals.listed(product, CampaignName(posted.letter.campaign))
+    known: dict[tuple[str, str], Sequence[tuple[str, Proposal]]] = {}
+    for posted in tx.outbox.asking(GITHUB, limit=PULL_REQUESTS_MAX):
+        product, campaign = posted.letter.product, CampaignName(posted.letter.campaign)
+        if (product, campaign) not in known:
+            proposals = tx.proposals.listed(product, campaign)
+            known[product, campaign] = [(each.subject.digest(), each) for each in proposals if each.state is State.OPEN]
         # A pull request asks for the approval of the digest that stands in its text, and for no other.
         text = str(posted.letter.body.get("text", ""))
-        opened = [each for each in proposals if each.state is State.OPEN and each.subject.digest() in text]
+        opened = [each for digest, each in known[product, campaign] if digest in text]
         if opened:
             found.append(Opened(letter=posted, proposals=opened, head=_proposed_head(tx, posted)))
     return found
@@ -195,9 +238,14 @@ def open_pull_requests(tx: Transaction) -> Sequence[Opened]:
 def _proposed_head(tx: Transaction, posted: Posted) -> str:
     """Return our newest commit on the pull request's branch; without one of ours, the head that it was opened with.
 
-    Between the two somebody may have pushed, and what the forge called the head is theirs then.
+    Between the two somebody may have pushed, and what the forge called the head is theirs then. The commit of a pull
+    request has its key with `/commit` behind it, so that it is found whatever else was committed since.
     """
     letter = posted.letter
+    own = tx.outbox.by_key(letter.product, letter.channel, f"{letter.key}/commit")
+    if own is not None and own.letter.body.get("branch") == letter.body.get("head"):
+        sha = own.answer.get("sha")
+        return sha if isinstance(sha, str) else ""
     query = LetterQuery(product=letter.product, channel=letter.channel, state=LetterState.SENT, kind=Kind.COMMIT)
     commits = [each for each in tx.outbox.listed(query) if each.letter.body.get("branch") == letter.body.get("head")]
     told = commits[0].answer.get("sha") if commits else posted.answer.get("head")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pilothouse.errors import OperationFailed
 from pilothouse.proposals.forge_approval import Remark
 
 
@@ -20,6 +21,14 @@ class PullRequestSeen:
     remarks: tuple[Remark, ...]
 
 
+class ForgeBusy(OperationFailed):
+    """The forge asks for patience, for so many seconds; None where it does not say how many."""
+
+    def __init__(self, message: str, *, fix: str, seconds: float | None) -> None:
+        super().__init__(message, fix=fix)
+        self.seconds = seconds
+
+
 class Forge(Protocol):
     """Read anew whenever it is asked: nothing that a webhook said is believed."""
 
@@ -31,6 +40,7 @@ class Forge(Protocol):
     def pull_request(self, number: int, *, worth_reading: Sequence[str]) -> PullRequestSeen | None:
         """Return a pull request with those of its comments and reviews that hold one of these words.
 
-        None where it is gone. `OperationFailed` when the forge does not answer.
+        None where it is gone. `ForgeBusy` when nothing at all is to be asked for now, `OperationFailed` when the forge
+        does not answer.
         """
         ...

@@ -56,6 +56,10 @@ class Outbox(Protocol):
         """Return the letters that are asked for, newest first."""
         ...
 
+    def asking(self, channel: str, *, limit: int) -> Sequence[Posted]:
+        """Return the pull requests that have arrived while a proposal of their campaign was open, newest first."""
+        ...
+
     def counts(self) -> Mapping[tuple[str, LetterState], int]:
         """Return how many letters of each channel are in each state, over all products."""
         ...

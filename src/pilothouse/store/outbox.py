@@ -75,6 +75,11 @@ class StoredOutbox:
         }
         return [_posted(row) for row in self._connection.rows(self._sql["letters_listed"], parameters)]
 
+    def asking(self, channel: str, *, limit: int) -> Sequence[Posted]:
+        """Return the pull requests that have arrived while a proposal of their campaign was open, newest first."""
+        parameters: Parameters = {"channel": channel, "limit": limit}
+        return [_posted(row) for row in self._connection.rows(self._sql["letters_asking"], parameters)]
+
     def counts(self) -> Mapping[tuple[str, LetterState], int]:
         """Return how many letters of each channel are in each state, over all products."""
         found = self._connection.rows(self._sql["count_letters"])

@@ -15,8 +15,9 @@ from pilothouse.ids import ProductId
 from pilothouse.logbook.letter import DISCORD, GITHUB, Kind, Letter, LetterState
 from pilothouse.ports.outbox import Hold, LetterQuery
 from pilothouse.ports.store import Store
+from pilothouse.proposals.proposal import State
 from pilothouse.testing.clock import BEGIN
-from pilothouse.testing.values import PRODUCT
+from pilothouse.testing.values import CAMPAIGN, PRODUCT, make_campaign, make_proposal
 
 SOON = BEGIN + timedelta(seconds=30)
 LATER = BEGIN + timedelta(seconds=90)
@@ -297,6 +298,29 @@ class OutboxConformance:
             kept = tx.outbox.by_key(PRODUCT, DISCORD, "put-off")
             assert kept is not None
             assert kept.not_before == LATER
+
+    def test_pull_requests_ask_while_a_proposal_of_theirs_is_open(self, store: Store) -> None:
+        """Those that have arrived since it was made, newest first; a proposal that moved on asks for nothing."""
+        proposal = replace(make_proposal(1), created_at=SOON)
+        body: Mapping[str, Json] = {"title": "t", "text": "x", "head": "h", "base": "main"}
+        pull = replace(make_issue("run-1/pull"), kind=Kind.PULL_REQUEST, body=body, campaign=CAMPAIGN)
+        with store.write() as tx:
+            tx.campaigns.put(make_campaign())
+            tx.proposals.add(proposal)
+            others = [
+                (replace(pull, key="before"), BEGIN),
+                (replace(pull, key="other", campaign="other"), LATER),
+                (replace(make_issue("issue"), campaign=CAMPAIGN), LATER),
+                (replace(pull, key="chat", channel=DISCORD), LATER),
+            ]
+            for letter, when in [(pull, SOON), (replace(pull, key="newer"), LATER), *others]:
+                tx.outbox.sent(tx.outbox.post(letter, now=when), remote="1", answer={}, now=LATER)
+            tx.outbox.post(replace(pull, key="waits"), now=LATER)
+
+            assert [each.letter.key for each in tx.outbox.asking(GITHUB, limit=9)] == ["newer", "run-1/pull"]
+            assert [each.letter.key for each in tx.outbox.asking(GITHUB, limit=1)] == ["newer"]
+            tx.proposals.move(PRODUCT, proposal.id, state=State.REJECTED, refusal="no")
+            assert not tx.outbox.asking(GITHUB, limit=9)
 
     def test_a_hook_is_received_once(self, store: Store) -> None:
         """And again only when it was forgotten."""

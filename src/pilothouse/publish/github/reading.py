@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
-from pilothouse.ports.forge import PullRequestSeen
-from pilothouse.proposals.forge_approval import Remark
+from pilothouse.ports.forge import ForgeBusy, PullRequestSeen
+from pilothouse.proposals.forge_approval import APPROVED, Remark
 from pilothouse.proposals.window import SHOWN_MAX, IssueSeen
 from pilothouse.publish import fields
-from pilothouse.publish.github.faults import Gone, Missing
+from pilothouse.publish.github.faults import GithubFault, Gone, Limited, Missing, Silent, Unauthorised
 from pilothouse.publish.github.repository import Repository, Table, stamp
 
+_AFTERWARDS = timedelta(seconds=1)
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -65,9 +67,16 @@ class GithubForge:
     def pull_request(self, number: int, *, worth_reading: Sequence[str]) -> PullRequestSeen | None:
         """Return a pull request with those of its comments and reviews that hold one of these words; None if gone."""
         try:
-            told = self._repository.pull_request(number)
+            return self._seen(number, worth_reading)
         except (Missing, Gone):
             return None
+        except Limited as fault:
+            raise ForgeBusy(fault.message, fix=fault.fix, seconds=fault.seconds) from fault
+        except (Unauthorised, Silent) as fault:
+            raise ForgeBusy(fault.message, fix=fault.fix, seconds=None) from fault
+
+    def _seen(self, number: int, worth_reading: Sequence[str]) -> PullRequestSeen:
+        told = self._repository.pull_request(number)
         said = [*self._repository.comments(number), *self._repository.reviews(number)]
         worth = [each for each in said if any(word in fields.text(each, "body") for word in worth_reading)]
         # One who is not listed is refused anyway: no request is spent on them.
@@ -78,8 +87,24 @@ class GithubForge:
             head=fields.text(told, "head", "sha"),
             is_open=fields.text(told, "state") == "open",
             is_merged=fields.text(told, "merged_at") != "",
-            remarks=tuple(_remark(each, may.get(fields.text(each, "user", "login"), "none")) for each in worth),
+            remarks=tuple(self._remark(each, may.get(fields.text(each, "user", "login"), "none")) for each in worth),
         )
+
+    def _remark(self, told: Table, permission: str) -> Remark:
+        """Return what was said. Whoever may write can also change what others have said, and a review does not show it.
+
+        So it is asked for apart, of those whose word may count; one of which it cannot be told counts as changed.
+        """
+        remark = _remark(told, permission)
+        if remark.verdict != APPROVED or permission == "none":
+            return remark
+        try:
+            edited = self._repository.review_edited_at(fields.text(told, "node_id"))
+        except (Limited, Silent, Unauthorised):
+            raise
+        except GithubFault:
+            edited = remark.at + _AFTERWARDS
+        return replace(remark, edited_at=edited or remark.at)
 
 
 def _remark(told: Table, permission: str) -> Remark:

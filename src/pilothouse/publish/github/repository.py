@@ -11,9 +11,11 @@ from pilothouse.canonical import Json
 from pilothouse.ports.channel import Gate
 from pilothouse.publish import fields
 from pilothouse.publish.github.client import GithubClient, checked_repository
-from pilothouse.publish.github.faults import Missing
+from pilothouse.publish.github.faults import Missing, Strange
 
 Table = Mapping[str, Json]
+_FAR = datetime(9999, 1, 1, tzinfo=UTC)
+_REVIEW_EDITED = "query($node: ID!) { node(id: $node) { id ... on PullRequestReview { lastEditedAt } } }"
 
 
 class Repository:
@@ -58,6 +60,17 @@ class Repository:
     def reviews(self, number: int) -> Iterator[Table]:
         """Give the reviews of a pull request, oldest first."""
         return self.client.pages(f"{self._at}/pulls/{number}/reviews")
+
+    def review_edited_at(self, node: str) -> datetime | None:
+        """Return when a review was edited last, None where it never was: only the query language tells it.
+
+        Raises `Strange` where that cannot be told, so that nobody takes silence for an answer.
+        """
+        told = fields.table(self.client.query(_REVIEW_EDITED, {"node": node}), "data", "node")
+        if "lastEditedAt" not in told or fields.text(told, "id") != node:
+            raise Strange(f"GitHub does not tell whether review {node!r:.80} was edited", fix="use a comment instead")
+        found = told["lastEditedAt"]
+        return None if found is None else fields.when(told, "lastEditedAt") or _FAR
 
     def permission(self, login: str) -> str:
         """Return what a person may do here: admin, write, read or none."""

@@ -30,6 +30,17 @@ WHERE (:product = '' OR product = :product) AND (:channel = '' OR channel = :cha
     AND (:state = '' OR state = :state) AND (:kind = '' OR kind = :kind)
 ORDER BY number DESC LIMIT :limit;
 
+-- name: letters_asking
+-- Lists the newest pull requests that stand outside and may ask for the approval of a proposal that is still open.
+SELECT letters.* FROM letters
+WHERE letters.channel = :channel AND letters.kind = 'pull_request' AND letters.state = 'sent'
+    AND EXISTS (
+        SELECT 1 FROM proposals
+        WHERE proposals.product = letters.product AND proposals.campaign = letters.campaign
+            AND proposals.state = 'open' AND proposals.created_at <= letters.posted_at
+    )
+ORDER BY letters.number DESC LIMIT :limit;
+
 -- name: count_letters
 -- Counts the letters by channel and state.
 SELECT channel, state, count(*) AS letters FROM letters GROUP BY channel, state ORDER BY channel, state;

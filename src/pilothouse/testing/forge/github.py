@@ -44,17 +44,21 @@ class Line:
     @property
     def is_write(self) -> bool:
         """Whether it asked for a change."""
-        return self.method not in READS
+        return self.method not in READS and self.path != "/graphql"
 
 
 @dataclass(kw_only=True)
 class FakeGithub:
-    """The forge; set `plan` to let things go wrong. `limit_left` is what is left of the primary limit, None for all."""
+    """The forge; set `plan` to let things go wrong. `limit_left` is what is left of the primary limit, None for all.
+
+    `moved` says that the repository has another name now.
+    """
 
     clock: Clock
     tokens: dict[str, str] = field(default_factory=lambda: {"t0k": "pilot"})
     plan: Plan = no_faults
     limit_left: int | None = None
+    moved: bool = False
     log: list[Line] = field(default_factory=list)
     url: str = ""
 
@@ -141,6 +145,11 @@ class FakeGithub:
             return Answered(status=401, body={"message": "Bad credentials"})
         if "user-agent" not in asked.headers:
             raise Refusal(403, "Request forbidden by administrative rules: no User-Agent")
+        if self.moved:
+            where = f"{self.url}/repositories/1"
+            status = 301 if asked.method == "GET" else 307
+            body: dict[str, Json] = {"message": "Moved Permanently", "url": where}
+            return Answered(status=status, body=body, headers={"Location": where})
         route, at = self._route(asked)
         if at.get("owner", self.state.owner) != self.state.owner or at.get("repo", self.state.name) != self.state.name:
             raise Refusal(404, "Not Found")

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from pilothouse.canonical import Json
 from pilothouse.testing.forge.http import Answered
-from pilothouse.testing.forge.shapes import Shapes
+from pilothouse.testing.forge.shapes import Shapes, node, stamped
 from pilothouse.testing.forge.state import Account, Issue, State
 
 BODY_MAX = 65_536
@@ -269,6 +269,20 @@ def _permission(call: Call) -> Answered:
     return _ok(call.shapes.permission(found))
 
 
+def _graphql(call: Call) -> Answered:
+    """Answer the one question that is asked in the query language: when a review was edited."""
+    if "lastEditedAt" not in call.text("query"):
+        raise Refusal(400, "A query attribute must be specified and must be a string.")
+    variables = call.body.get("variables")
+    wanted = variables.get("node") if isinstance(variables, Mapping) else None
+    for issue in call.state.issues.values():
+        for each in issue.reviews:
+            if node("PRR", each.id) == wanted:
+                edited = None if each.edited_at is None else stamped(each.edited_at)
+                return _ok({"data": {"node": {"id": str(wanted), "lastEditedAt": edited}}})
+    return _ok({"data": {"node": None}, "errors": [{"type": "NOT_FOUND", "path": ["node"]}]})
+
+
 # --- git
 
 
@@ -405,12 +419,13 @@ _ISSUE_QUERY = _PAGES | {"state", "creator", "since", "labels", "sort", "directi
 
 
 def _route(method: str, path: str, handler: Handler, *, query: frozenset[str] = frozenset(), body: str = "") -> Route:
-    full = path if path.startswith("/user") else f"{_AT}{path}"
+    full = path if path.startswith(("/user", "/graphql")) else f"{_AT}{path}"
     return Route(method=method, path=full, handler=handler, query=query, body=frozenset(body.split()))
 
 
 ROUTES = (
     _route("GET", "/user", lambda call: _ok(call.shapes.owner(call.who))),
+    _route("POST", "/graphql", _graphql, body="query variables"),
     _route("GET", "", lambda call: _ok(call.shapes.repository())),
     _route("GET", "/issues", _issues, query=_ISSUE_QUERY),
     _route("POST", "/issues", _create_issue, body="title body labels"),

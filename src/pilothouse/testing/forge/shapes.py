@@ -146,7 +146,7 @@ class Shapes:
             "created_at": stamped(comment.created_at),
             "updated_at": stamped(comment.updated_at),
             "author_association": "MEMBER",
-            "performed_via_github_app": None,
+            "performed_via_github_app": None if comment.via_app is None else {"id": comment.via_app, "slug": "app"},
         }
 
     def pull_request(self, issue: Issue) -> Table:

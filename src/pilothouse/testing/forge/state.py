@@ -42,6 +42,7 @@ class Review:
     state: str
     commit: str
     submitted_at: datetime
+    edited_at: datetime | None = None
 
 
 @dataclass(slots=True, kw_only=True)
