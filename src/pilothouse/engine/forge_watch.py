@@ -17,11 +17,7 @@ from datetime import datetime
 
 from pilothouse.access.audit import Actor
 from pilothouse.engine.engine import Engine
-<<<<<<< /work/main/src/pilothouse/engine/forge_watch.py
-from pilothouse.errors import Conflict, NotFound, OperationFailed, PilothouseError
-=======
-from pilothouse.errors import Conflict, NotFound, PilothouseError, Refused
->>>>>>> /tmp/ms_mine
+from pilothouse.errors import Conflict, NotFound, OperationFailed, PilothouseError, Refused
 from pilothouse.ids import CampaignName
 from pilothouse.logbook.letter import GITHUB, Kind, Letter, LetterState, Posted
 from pilothouse.operations.approve_proposal import ApprovalRequest, approve_proposal
