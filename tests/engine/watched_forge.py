@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
+from tests.campaigns.pilot_world import pilot_definition
+
 from pilothouse.canonical import Json
 from pilothouse.engine.engine import Engine
 from pilothouse.engine.forge_watch import ForgeWatch
@@ -48,7 +50,8 @@ class Watched:
         letter = replace(make_issue("run-1/commit"), campaign=CAMPAIGN)
         with self.engine.read() as tx:
             assert not tx.outbox.listed(LetterQuery())
-        self.engine.apply(lambda tx: tx.campaigns.put(values.make_campaign()))
+        campaign = replace(values.make_campaign(), definition=pilot_definition().model_dump(mode="json"))
+        self.engine.apply(lambda tx: tx.campaigns.put(campaign))
         self.engine.apply(lambda tx: tx.proposals.add(self.proposal))
         self.engine.apply(
             lambda tx: [
