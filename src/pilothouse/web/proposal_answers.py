@@ -41,6 +41,7 @@ class ProposalAnswer(ProposalRow):
     approvals: list[dict[str, JsonValue]]
     admitted: dict[str, JsonValue] | None
     agent: dict[str, JsonValue] | None
+    patches: list[dict[str, JsonValue]]
     incidents: list[dict[str, JsonValue]]
 
 

@@ -2,7 +2,7 @@
 const EVERY_MS = 5000;
 const WAIT_MS = 15000;
 const KEPT = "pilothouse.token";
-const REASONS = { rationale: "Why", why: "Why not identical", hypothesis: "Expected", risk: "Risk", rollback: "Rollback", source: "Proposed by" };
+const REASONS = { rationale: "Why", why: "Why not the same again", hypothesis: "Expected", risk: "Risk", rollback: "Rollback", source: "Proposed by" };
 const SUBJECT = { config_digest: "Config", code_commit: "Code commit", evaluation_digest: "Evaluation", cost_ceiling: "Cost ceiling", pool: "Pool" };
 
 const byId = (id) => document.getElementById(id);
@@ -24,6 +24,7 @@ async function ask(path, { method = "GET", body, digest } = {}) {
     throw new Problem("The server does not answer; it is asked again.");
   }
   const told = await answer.json().catch(() => ({}));
+  if (answer.status === 401) throw new Problem(`Type a good token above: ${told.detail ?? "none was shown"}.`);
   if (!answer.ok) throw new Problem(`${told.detail ?? answer.statusText}${told.fix ? ` — ${told.fix}` : ""}`);
   return told;
 }
@@ -58,7 +59,9 @@ function card(proposal, diff) {
   find("tbody").append(...lines);
   find("table").hidden = lines.length === 0;
   find(".identical").hidden = lines.length > 0;
-  for (const [key, name] of Object.entries(REASONS)) if (proposal[key]) pair(find("dl"), name, proposal[key]);
+  for (const [key, name] of Object.entries(REASONS)) {
+    if (proposal[key] && !(key === "why" && proposal.why === proposal.rationale)) pair(find("dl"), name, proposal[key]);
+  }
   if (!diff.parent_is_baseline) pair(find("dl"), "Mind", "its parent is no longer what the campaign runs with");
   for (const each of proposal.approvals) pair(find("dl"), "Yes by", `${each.by} until ${each.expires_at ? new Date(each.expires_at).toLocaleString() : "it is taken back"}${each.reason ? `: ${each.reason}` : ""}`);
   for (const each of proposal.incidents) pair(find("dl"), "Incident", `${each.diagnosis} × ${each.occurrences}: ${each.evidence}`);
