@@ -129,3 +129,22 @@ def test_issues_are_read_by_label_and_time(watched: Watched) -> None:
 
     assert [each.title for each in issues.labelled("experiment", since=since)] == ["try 3", "try 2"]
     assert not issues.labelled("experiment", since=clock.now())
+
+
+def test_a_yes_on_a_pull_request_whose_closing_is_on_its_way_counts_for_nothing(watched: Watched) -> None:
+    """Its proposal gave way to another of the very same subject, which asks on a pull request of its own."""
+    with watched.engine.read() as tx:
+        posted = tx.outbox.by_key(PRODUCT, GITHUB, "run-1/pull")
+    assert posted is not None
+    close = replace(
+        posted.letter,
+        key="run-1/pull/close",
+        kind=Kind.CLOSE,
+        body={"reason": "not_planned"},
+        about=posted.letter.key,
+    )
+    watched.say(f"/pilothouse approve {watched.proposal.subject.digest()}")
+    watched.engine.apply(lambda tx: tx.outbox.post(close, now=watched.clock.now()))
+
+    assert watched.watch.look() == 0
+    assert watched.approvals() == []

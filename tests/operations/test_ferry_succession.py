@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.campaigns.ferry_world import DAILY, START, TEXT, definition_of
 
+from pilothouse.access.audit import Actor
 from pilothouse.campaigns.action import Submit
 from pilothouse.campaigns.ferry import ferry_step
 from pilothouse.campaigns.ferry_plan import Asked
@@ -82,7 +83,7 @@ def draft(
 
 def approve(store: SqliteStore, proposal: str, *, now: datetime) -> None:
     """Say yes as ada."""
-    request = ApprovalRequest(proposal=proposal, approver="ada", reason="", expires_in="30d")
+    request = ApprovalRequest(proposal=proposal, approver=Actor(name="ada"), reason="", expires_in="30d")
     with store.write() as tx:
         approve_proposal(tx, request, product=PRODUCT, now=now)
 
@@ -137,7 +138,7 @@ def test_a_run_carries_the_date_of_its_own_tick(store: SqliteStore) -> None:
     with store.write() as tx:
         reject_proposal(
             tx,
-            Rejection(proposal=overtaken.proposal.id, by="ada", reason="not now"),
+            Rejection(proposal=overtaken.proposal.id, by=Actor(name="ada"), reason="not now"),
             product=PRODUCT,
             now=START + DAY,
         )
@@ -178,7 +179,7 @@ def test_a_person_s_no_closes_the_pull_request_at_once(store: SqliteStore) -> No
     """With the reason, in the transaction of the no; the draft of the next tick closes nothing twice."""
     first = draft(store, tick=START)
     with store.write() as tx:
-        rejection = Rejection(proposal=first.proposal.id, by="ada", reason="not *today*")
+        rejection = Rejection(proposal=first.proposal.id, by=Actor(name="ada"), reason="not *today*")
         reject_proposal(tx, rejection, product=PRODUCT, now=START)
     told = closings(store)
 

@@ -226,7 +226,8 @@ def open_pull_requests(tx: Transaction) -> Sequence[Opened]:
         # A pull request asks for the approval of the digest that stands in its text, and for no other.
         text = str(posted.letter.body.get("text", ""))
         opened = [each for digest, each in known[product, campaign] if digest in text]
-        if opened:
+        # One whose closing was posted asks for nothing any more, though another may ask for the very same.
+        if opened and tx.outbox.by_key(product, GITHUB, f"{posted.letter.key}/close") is None:
             found.append(Opened(letter=posted, proposals=opened, head=_proposed_head(tx, posted)))
     return found
 
