@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.engine.watched_forge import Watched
 
 from pilothouse.engine.forge_watch import Bell, ForgeWatch
-from pilothouse.logbook.letter import GITHUB
+from pilothouse.logbook.letter import GITHUB, Kind
 from pilothouse.ports.outbox import LetterQuery
 from pilothouse.proposals.proposal import State
 from pilothouse.publish.github.reading import GithubForge, GithubIssues
