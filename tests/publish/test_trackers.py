@@ -7,10 +7,13 @@ where the real ones are installed, they are tried as well.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,9 +26,11 @@ from pilothouse.ids import ProductId
 from pilothouse.logbook.letter import Kind, Letter, LetterState, Posted, check_letter
 from pilothouse.ports.channel import Delivered, Later, Outcome, Refused
 from pilothouse.publish.tracker_process import curve_of
-from pilothouse.publish.trackers import TrackerChannel
+from pilothouse.publish.trackers import TrackerChannel, passed_on
+from pilothouse.settings import environment
 
 FAKES = Path(__file__).with_name("tracker_fakes")
+OURS: Mapping[str, str] = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(FAKES), "HOME": "/nowhere"}
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 WANDB: Mapping[str, Json] = {"project": "nights", "entity": None, "mode": "offline"}
 CURVE = [
@@ -81,6 +86,8 @@ def channel(
     options: Mapping[str, Json] = WANDB,
     others: Mapping[str, Mapping[str, Json] | None] | None = None,
     seconds: float = 20.0,
+    interpreter: str = sys.executable,
+    variables: Mapping[str, str] = OURS,
 ) -> Iterator[TrackerChannel]:
     """Return a channel whose home holds a metrics file; `others` are the options of other campaigns, by name."""
     (home / "m.jsonl").write_text("\n".join(CURVE) + "\n")
@@ -90,6 +97,8 @@ def channel(
         options=lambda letter: known[letter.campaign],
         home=home,
         folder=home / "trackers",
+        environment=variables,
+        interpreter=interpreter,
         answer_seconds=seconds,
     )
     try:
@@ -108,13 +117,6 @@ def told(home: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (home / "trackers/told.jsonl").read_text().splitlines()]
 
 
-@pytest.fixture(name="fakes")
-def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the process of a channel load the fakes."""
-    monkeypatch.setenv("PYTHONPATH", str(FAKES))
-
-
-@pytest.mark.usefixtures("fakes")
 def test_a_run_reaches_wandb_whole(tmp_path: Path) -> None:
     """Config, curve by step, summary and tags; and nothing of the machine is asked for."""
     with channel(tmp_path) as wandb:
@@ -131,7 +133,6 @@ def test_a_run_reaches_wandb_whole(tmp_path: Path) -> None:
     assert (first["exit_code"], second["exit_code"]) == (0, 1)
 
 
-@pytest.mark.usefixtures("fakes")
 def test_a_run_goes_where_its_own_campaign_wants_it(tmp_path: Path) -> None:
     """What another campaign's loop has left in the outbox is not mixed into this one's project."""
     other = {**WANDB, "project": "days"}
@@ -149,7 +150,6 @@ def test_a_run_goes_where_its_own_campaign_wants_it(tmp_path: Path) -> None:
     assert outcomes[3] == Refused(why="campaign gone names no wandb any more")
 
 
-@pytest.mark.usefixtures("fakes")
 def test_a_run_that_may_have_been_begun_takes_its_own_place(tmp_path: Path) -> None:
     """What an interrupted delivery left offline is gone, and that of every other run stays."""
     with channel(tmp_path) as wandb:
@@ -159,7 +159,6 @@ def test_a_run_that_may_have_been_begun_takes_its_own_place(tmp_path: Path) -> N
     assert sorted(path.name[-7:] for path in (tmp_path / "trackers/wandb").iterdir()) == ["-good-1", "other-1"]
 
 
-@pytest.mark.usefixtures("fakes")
 @pytest.mark.parametrize(
     ("identity", "outcome", "words"),
     [("hang-1", Later, "no answer within"), ("die-1", Later, "process ended"), ("broken-1", Later, "cannot be taken")],
@@ -177,7 +176,6 @@ def test_what_goes_wrong_is_told_and_the_next_run_arrives(
     assert after == Delivered(remote="good-1")
 
 
-@pytest.mark.usefixtures("fakes")
 def test_an_account_that_is_refused_closes_the_channel(tmp_path: Path) -> None:
     """Until a person has mended it and starts again; no run after it would fare better."""
     with channel(tmp_path) as wandb:
@@ -186,12 +184,11 @@ def test_an_account_that_is_refused_closes_the_channel(tmp_path: Path) -> None:
     assert said == Refused(why="wandb: AuthenticationError: the key is no key", channel=True)
 
 
-def test_a_library_that_is_missing_closes_the_channel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_that_is_missing_closes_the_channel(tmp_path: Path) -> None:
     """It is said which."""
     (tmp_path / "wandb.py").write_text("raise ImportError('No module named wandb')\n")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
-    with channel(tmp_path) as wandb:
+    with channel(tmp_path, variables={**OURS, "PYTHONPATH": str(tmp_path)}) as wandb:
         said = deliver(wandb, "good-1")
 
     assert isinstance(said, Refused)
@@ -213,7 +210,6 @@ def test_a_letter_of_another_kind_is_refused_alone(tmp_path: Path) -> None:
     assert said == Refused(why="wandb takes runs, and no issue")
 
 
-@pytest.mark.usefixtures("fakes")
 def test_mlflow_has_each_point_once(tmp_path: Path) -> None:
     """Also of a run that was told before; names are spelt as MLflow takes them."""
     server = tmp_path / "server.json"
@@ -247,7 +243,7 @@ def test_a_run_without_a_curve_has_none(tmp_path: Path) -> None:
 @pytest.mark.skipif(find_spec("wandb") is None, reason="wandb is an extra; install it to try the real one")
 def test_the_real_wandb_takes_a_run_offline(tmp_path: Path) -> None:
     """Twice the same run is one folder, which `wandb sync` would send."""
-    with channel(tmp_path, seconds=60.0) as wandb:
+    with channel(tmp_path, seconds=60.0, variables=environment()) as wandb:
         outcomes = [deliver(wandb, "good-1"), deliver(wandb, "good-1", tries=2)]
 
     left = [path.name for path in (tmp_path / "trackers/wandb").glob("offline-run-*")]
@@ -260,7 +256,9 @@ def test_the_real_wandb_takes_a_run_offline(tmp_path: Path) -> None:
 def test_the_real_mlflow_takes_a_run_once(tmp_path: Path) -> None:
     """Into a folder."""
     uri = str(tmp_path / "mlruns")
-    with channel(tmp_path, "mlflow", options={"uri": uri, "experiment": "nights"}, seconds=60.0) as mlflow:
+    with channel(
+        tmp_path, "mlflow", options={"uri": uri, "experiment": "nights"}, seconds=60.0, variables=environment()
+    ) as mlflow:
         outcomes = [deliver(mlflow, "good-1"), deliver(mlflow, "good-1", tries=2)]
 
     (points,) = Path(uri).glob("*/*/metrics/loss")
@@ -278,3 +276,70 @@ def test_the_process_ends_with_its_input() -> None:
     )
 
     assert done.returncode == 0
+
+
+SECRETS = {
+    "PILOTHOUSE_GITHUB_TOKEN": "s3cret-github",
+    "PILOTHOUSE_DISCORD_WEBHOOK": "s3cret-discord",
+    "PILOTHOUSE_GITHUB_WEBHOOK_SECRET": "s3cret-hook",
+    "PILOTHOUSE_TOKEN": "s3cret-server",
+    "GITHUB_TOKEN": "s3cret-gh",
+    "GH_TOKEN": "s3cret-gh",
+    "DISCORD_TOKEN": "s3cret-bot",
+    "ANTHROPIC_API_KEY": "s3cret-agent",
+    "AWS_SECRET_ACCESS_KEY": "s3cret-aws",
+    "PGPASSWORD": "s3cret-database",
+}
+NEEDED = {"LC_ALL": "C", "XDG_CACHE_HOME": "/nowhere", "https_proxy": "", "SSL_CERT_FILE": "/nowhere/ca.pem"}
+ACCOUNTS = {"wandb": {"WANDB_API_KEY": "k"}, "mlflow": {"MLFLOW_TRACKING_TOKEN": "k", "DATABRICKS_HOST": "h"}}
+
+
+@pytest.mark.parametrize("name", ["wandb", "mlflow"])
+def test_a_tracker_sees_its_own_account_and_no_other_secret(tmp_path: Path, name: str) -> None:
+    """By what the real process has: a library of a third party is trusted with one account, and with no more."""
+    told, spy = tmp_path / "environment.json", tmp_path / "spy"
+    spy.write_text(
+        f"#!{sys.executable}\nimport json, os, pathlib\n"
+        f"pathlib.Path({str(told)!r}).write_text(json.dumps(dict(os.environ)))\nprint('{{}}', flush=True)\ninput()\n"
+    )
+    spy.chmod(0o700)
+    own, other = ACCOUNTS[name], ACCOUNTS["mlflow" if name == "wandb" else "wandb"]
+    given = {**OURS, **NEEDED, **SECRETS, **own, **other}
+
+    with channel(tmp_path, name, interpreter=str(spy), variables=given) as tracker:
+        deliver(tracker, "good-1")
+
+    seen = json.loads(told.read_text())
+    assert "s3cret" not in told.read_text()
+    assert seen.items() >= {**OURS, **NEEDED, **own}.items()
+    assert not seen.keys() & (SECRETS.keys() | other.keys())
+    assert passed_on("another", {**given}) == {**OURS, **NEEDED}
+
+
+def test_a_process_that_reads_nothing_is_ended_in_time(tmp_path: Path) -> None:
+    """However long what it is asked: neither the writing nor the closing waits for it without end."""
+    deaf, born = tmp_path / "deaf", tmp_path / "pid"
+    deaf.write_text(f"#!/bin/sh\necho $$ > {born}\nexec sleep 600\n")
+    deaf.chmod(0o700)
+    body = {**posted("good-1").letter.body, "config": {"net": "x" * 400_000}}
+    letter = replace(posted("good-1").letter, body=body)
+
+    with channel(tmp_path, seconds=1.0, interpreter=str(deaf)) as wandb:
+        said = wandb.deliver(replace(posted("good-1"), letter=letter), about=None, gate=Open())
+
+    assert isinstance(said, Later)
+    assert "took in nothing within 1 s" in said.why
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(born.read_text()), 0)
+
+
+def test_a_process_that_hangs_ends_with_whoever_asked(tmp_path: Path) -> None:
+    """A loop that was killed in the middle of a run leaves nothing behind, nor what the library has started."""
+    order = {"tracker": "wandb", "options": dict(WANDB), "folder": str(tmp_path / "trackers")}
+    body = dict(posted("hang-1").letter.body)
+    asked = f"{json.dumps(order)}\n{json.dumps({'run': body, 'curve': None})}\n".encode()
+    command = [sys.executable, "-m", "pilothouse.publish.tracker_process"]
+
+    done = subprocess.run(command, input=asked, timeout=60, check=False, env=dict(OURS), start_new_session=True)
+
+    assert done.returncode == -signal.SIGKILL

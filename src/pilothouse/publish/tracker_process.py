@@ -4,7 +4,8 @@
 
 The first line of its input says which tracker, with its options; each further line is one run, and is answered by one
 line: `{"remote": …}` when the tracker has it, `{"error": …, "denied": …}` when it has not. The end of the input ends
-the process. What the library prints goes nowhere: it may hold anything.
+the process, even one whose library hangs, with all that it has started. What the library prints goes nowhere: it may
+hold anything.
 """
 
 from __future__ import annotations
@@ -14,12 +15,17 @@ import math
 import os
 import re
 import shutil
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Protocol
 
+LEAVE_SECONDS = 3.0
+"""How long a run may still take once the input has ended: nobody hears its answer any more."""
 ERROR_LETTERS_MAX = 300
 PARAM_LETTERS_MAX = 500
 BATCH_MAX = 500
@@ -201,9 +207,11 @@ def main() -> int:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
-    order = json.loads(sys.stdin.readline())
+    lines: SimpleQueue[str | None] = SimpleQueue()
+    threading.Thread(target=_listen, args=(lines,), daemon=True).start()
+    order = json.loads(lines.get() or "{}")
     tracker: Tracker | None = None
-    for line in sys.stdin:
+    while (line := lines.get()) is not None:
         try:
             tracker = tracker or tracker_of(order)
             said = answer(tracker, line)
@@ -212,6 +220,17 @@ def main() -> int:
         out.write(json.dumps(said) + "\n")
         out.flush()
     return 0
+
+
+def _listen(lines: SimpleQueue[str | None]) -> None:
+    """Take in what is asked for; whoever asked is gone once the input ends, and then nobody else would end a hang."""
+    for line in sys.stdin:
+        lines.put(line)
+    lines.put(None)
+    threading.Event().wait(LEAVE_SECONDS)
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
 
 
 def _tags(run: Mapping[str, Any]) -> dict[str, str]:

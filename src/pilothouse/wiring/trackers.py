@@ -15,6 +15,7 @@ from pilothouse.errors import PilothouseError
 from pilothouse.ids import CampaignName
 from pilothouse.logbook.letter import MLFLOW, WANDB, Letter, LetterState
 from pilothouse.publish.trackers import TrackerChannel
+from pilothouse.settings import environment
 from pilothouse.wiring.workspace import Workspace
 
 FOLDER = "trackers"
@@ -47,6 +48,7 @@ def tracker_channels(
                 options=partial(_options_of, workspace, name),
                 home=workspace.home,
                 folder=workspace.home / FOLDER / name,
+                environment=environment(),
             )
         )
     return channels
