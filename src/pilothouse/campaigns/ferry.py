@@ -17,7 +17,7 @@ Nothing here remembers anything: the action follows from the definition and the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
@@ -31,6 +31,7 @@ from pilothouse.campaigns.record import Trial, TrialState
 from pilothouse.campaigns.steps import Step, StepFact, make_step
 from pilothouse.campaigns.stop_rules import Stuck
 from pilothouse.campaigns.wanted import spent_limit
+from pilothouse.fleet.job import FreshStart
 from pilothouse.fleet.stages import ENDS, Stage
 from pilothouse.ids import ProposalId
 from pilothouse.proposals.gate import DRIFTED
@@ -136,7 +137,7 @@ def ferry_step(definition: FerryDefinition, trial: Trial, ferry: Ferry, index: i
     not, so a launch of the same ferry after a patch goes on where the one before left off.
     """
     columns = any(metric.column is not None for metric in definition.key_metrics().values())
-    return make_step(
+    step = make_step(
         definition,
         kind=RUN,
         table=definition.trainer,
@@ -148,6 +149,7 @@ def ferry_step(definition: FerryDefinition, trial: Trial, ferry: Ferry, index: i
         seed=definition.ferry.seed + index,
         conditions=f"ferry {ferry.run}",
     )
+    return replace(step, spec=replace(step.spec, fresh_start=FreshStart(definition.ferry.fresh_start)))
 
 
 def steps_of(definition: FerryDefinition, trial: Trial, ferry: Ferry) -> tuple[Step, ...]:
@@ -269,10 +271,23 @@ def _failed(
         return _launch(facts, trial, again)
     if kind is Remedy.PATCH and not refused:
         return _patched(definition, facts, trial, again, failures[-1])
+    if kind is Remedy.CHECKPOINT and not refused:
+        return _held_back(definition, facts, trial, again, fact)
     if running:
         return Await(step=running[0][0], fact=running[0][1], beside=steps)
     why = f"its relaunch was refused: {proposal.refusal}" if refused else why
     return JudgeFerry(number=trial.number, facts=known, failure=failures[-1], why=why)
+
+
+def _held_back(definition: FerryDefinition, facts: FerryFacts, trial: Trial, again: Submit, fact: StepFact) -> Action:
+    """Launch again once a person, who was told where the last checkpoint lies, has started the loop anew."""
+    if fact.ended_at is not None and fact.ended_at < facts.since:
+        return _launch(facts, trial, again)
+    reason = f"ferry {trial.number} may not begin afresh: {fact.detail}"
+    mend = 'bring that folder back, or set [ferry] fresh_start = "allowed", and run again'
+    if _stays(definition, facts):
+        return Rest(until=None, why=f"{reason}; {mend}", failed=True)
+    return Stuck(reason=reason, mend=mend)
 
 
 def relaunch_words(generation: int) -> str:

@@ -129,7 +129,7 @@ class Ferry(Section):
     `approvers` are the only ones whose yes counts; empty means anybody who may use the gate. `template` and `recipe`
     are the files of the repository that a promotion changes. With `own_repository` the commits and seals that a forge
     would get are made in the working folder's repository too, as branches and tags. `issue_label` marks the issues that
-    a proposal considers.
+    a proposal considers. With a `fresh_start` that is refused no run starts below the last checkpoint of its attempts.
     """
 
     form: Literal["daily", "canary"] = "daily"
@@ -152,6 +152,7 @@ class Ferry(Section):
     reliability: dict[str, Reliability] = Field(default={"attempts": Reliability(direction="min")})
     ranking: Ranking = Ranking()
     allowances: Allowances = Allowances()
+    fresh_start: Literal["allowed", "refused"] = "allowed"
 
     @model_validator(mode="after")
     def _names_the_agent_that_it_asks(self) -> Ferry:

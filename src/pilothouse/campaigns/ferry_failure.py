@@ -1,6 +1,7 @@
 """Which class a ferry's failure is of, and what follows: launch again, a patch first, or a person.
 
     infrastructure  its factory died, no accelerator was found: launched again at once, so often as is allowed
+                    its checkpoint is elsewhere and may not be done without: launched again once a person has seen to it
     small_bug       a NameError, ImportError, SyntaxError, KeyError: a patch is proposed; the same after it: a person
     complex         memory, NaN, silence, a broken promise: a person
     cancelled       somebody took it back: closed, with its evidence
@@ -34,12 +35,15 @@ class Remedy(StrEnum):
     """What to do about it."""
 
     RELAUNCH = "relaunch"
+    CHECKPOINT = "checkpoint"
     PATCH = "patch"
     PERSON = "person"
     CLOSE = "close"
 
 
-INFRASTRUCTURE = frozenset({Outcome.LOST, Outcome.PREEMPTED, Outcome.LAUNCH_FAILED, Outcome.INPUT_DAMAGED})
+INFRASTRUCTURE = frozenset(
+    {Outcome.LOST, Outcome.PREEMPTED, Outcome.LAUNCH_FAILED, Outcome.INPUT_DAMAGED, Outcome.CHECKPOINT_MISSING}
+)
 
 INFRASTRUCTURE_SIGNATURE = re.compile(
     r"no accelerator found|device or resource busy|failed_precondition|ownerdiederror|dead node|node death"
@@ -97,7 +101,10 @@ def failure_of(fact: StepFact, evidence: str) -> Failure:
 def remedy(failures: Sequence[Failure], allowances: Allowances) -> tuple[Remedy, str]:
     """Return what to do about the newest of one ferry's failures, the oldest first, and why."""
     last = failures[-1]
-    count = sum(each.kind is last.kind for each in failures)
+    if last.signature == Outcome.CHECKPOINT_MISSING.value:
+        return Remedy.CHECKPOINT, last.detail
+    # One that waited for its checkpoint was launched again by a person, and spends nothing.
+    count = sum(each.kind is last.kind and each.signature != Outcome.CHECKPOINT_MISSING.value for each in failures)
     match last.kind:
         case FailureClass.CANCELLED:
             return Remedy.CLOSE, "it was cancelled"
