@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from tests.engine.watched_forge import Watched
 
-from pilothouse.engine.forge_watch import LOOKED_AT_MAX, ForgeWatch
+from pilothouse.engine.forge_watch import LOOKED_AT_MAX, Bell, ForgeWatch
 from pilothouse.errors import OperationFailed
 from pilothouse.logbook.letter import GITHUB
 from pilothouse.ports.forge import ForgeBusy
@@ -184,3 +184,33 @@ def test_a_repository_that_has_moved_is_told_with_its_mend(watched: Watched) -> 
 
     assert "another name" in caught.value.message
     assert "github_repository" in caught.value.fix
+
+
+def test_news_makes_a_look_come_soon_and_no_storm_of_looks(watched: Watched) -> None:
+    """Once a minute without any, at once with some, and never more often than every five seconds."""
+    bell = Bell()
+    watch = ForgeWatch(watched.engine, GithubForge(watched.repository, approvers=frozenset()), rung=bell.heard)
+    looks = []
+    for second in range(130):
+        if second == 30 or second >= 110:
+            bell.ring()
+        if watch.is_time():
+            looks.append(second)
+        watched.clock.advance(1)
+
+    assert looks == [0, 30, 90, 110, 115, 120, 125]
+
+
+def test_patience_outlasts_news(watched: Watched) -> None:
+    """What the forge has asked for is kept, however often the bell rings."""
+    watch = ForgeWatch(watched.engine, GithubForge(watched.repository, approvers=frozenset()), rung=lambda: True)
+    watched.forge.plan = scripted([Fault.SECONDARY])
+    assert watch.is_time()
+    with pytest.raises(ForgeBusy):
+        watch.look()
+
+    watched.clock.advance(29)
+    early = watch.is_time()
+    watched.clock.advance(1)
+
+    assert (early, watch.is_time()) == (False, True)

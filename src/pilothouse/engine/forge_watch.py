@@ -32,6 +32,8 @@ LOOK_SECONDS = 60.0
 """How often the forge is looked at while a proposal is open."""
 NEWS_SECONDS = 1.0
 """How often it is asked whether a webhook came."""
+APART_SECONDS = 5.0
+"""How long one look is from the next at least, however much news there is."""
 HOLDS_FOR = "1d"
 PULL_REQUESTS_MAX = 500
 """So many of the newest pull requests with open proposals are known."""
@@ -78,21 +80,30 @@ class ForgeWatch:
         self._rung = rung
         self._told: set[str] = set()
         self._next = 0
+        self._due = 0.0
         self._patient_until = 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Look until stopped."""
-        due = 0.0
         while not stop.is_set():
-            now = self._engine.clock.monotonic()
-            if now >= self._patient_until and (self._rung() or now >= due):
-                due = now + LOOK_SECONDS
+            if self.is_time():
                 try:
                     self.look()
                 except PilothouseError as error:
                     if not stop.is_set():
                         _log.warning("the forge cannot be read: %s", error, extra={"action": "forge_unread"})
             stop.wait(NEWS_SECONDS)
+
+    def is_time(self) -> bool:
+        """Return whether a look is due now, and take it for done: each minute, or soon after there was news."""
+        now = self._engine.clock.monotonic()
+        if now < self._patient_until:
+            return False
+        if not self._rung() and now < self._due:
+            return False
+        self._due = now + LOOK_SECONDS
+        self._patient_until = now + APART_SECONDS
+        return True
 
     def look(self) -> int:
         """Look once at the pull requests with an open proposal; return how many approvals were recorded.

@@ -1,7 +1,10 @@
 """Webhooks of the forge: proof that the forge sent it, once, and nothing of it is believed.
 
 A hook only rings a bell: whoever waits for news reads the forge anew. So a hook that is late, double, out of order or
-forged by somebody who has the secret can do no more than make us look. The body is not even read as JSON.
+forged by somebody who has the secret can do no more than make us look. The body is not even read as JSON. What tells of
+nothing that we would look for is taken and not heeded, so that a hook for every event is no storm of looks.
+
+While a secret is changed, the file holds the new one and the old one, each on a line of its own.
 """
 
 from __future__ import annotations
@@ -24,7 +27,9 @@ SOURCE = "github"
 BODY_BYTES_MAX = 1 << 20
 """GitHub sends up to 25 MiB; nothing that we ask to hear of comes near this."""
 KEPT_FOR = timedelta(days=30)
-"""GitHub delivers again for three days."""
+"""GitHub delivers again, under the same name, for three days."""
+HEEDED = frozenset({"issue_comment", "pull_request", "pull_request_review"})
+"""The events after which there may be another approval to read."""
 _SIGNATURE = re.compile(r"^sha256=([0-9a-f]{64})$")
 _DELIVERY = re.compile(r"^[A-Za-z0-9-]{8,64}$")
 
@@ -37,6 +42,8 @@ async def take_hook(request: Request) -> Response:
         raise NotFound("this server takes no webhooks", fix="set github_webhook_secret_file, and start it again")
     body = await _body(request)
     _check_signature(request.headers.get("x-hub-signature-256", ""), body, secret=parts.hook_secret)
+    if request.headers.get("x-github-event", "") not in HEEDED:
+        return told({"status": "ignored"}, status=202)
     delivery = request.headers.get("x-github-delivery", "")
     if not _DELIVERY.match(delivery):
         raise BadValue(f"X-GitHub-Delivery is {delivery!r:.80}", fix="send the hook as GitHub does")
@@ -61,8 +68,14 @@ async def _body(request: Request) -> bytes:
 
 
 def _check_signature(shown: str, body: bytes, *, secret: bytes) -> None:
-    """Refuse a body that was not signed with the secret, in the same time wherever it differs."""
+    """Refuse a body that was signed with none of the secrets, in the same time wherever it differs."""
     match = _SIGNATURE.match(shown)
-    wanted = hmac.new(secret, body, hashlib.sha256).hexdigest()
-    if not hmac.compare_digest(match[1] if match else "", wanted):
+    signature = match[1] if match else ""
+    wanted = [hmac.new(each, body, hashlib.sha256).hexdigest() for each in _secrets(secret)]
+    if sum(hmac.compare_digest(signature, each) for each in wanted) == 0:
         raise NotAuthenticated("the hook's signature is not good", fix="set the same secret here and on GitHub")
+
+
+def _secrets(secret: bytes) -> list[bytes]:
+    """Return the secrets, one on a line; an empty one, which anybody could sign with, is none."""
+    return [line.strip() for line in secret.splitlines() if line.strip()]
