@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 from pilothouse.campaigns.action import Admit, Await
 from pilothouse.campaigns.ferry import AHEAD_MAX, DraftFerry, Rest, answered_until
 from pilothouse.campaigns.ferry_schedule import Due, Schedule
+from pilothouse.campaigns.record import Trial
+from pilothouse.campaigns.status import CampaignState, Snapshot, next_action_of
 from pilothouse.campaigns.stop_rules import Stuck
 from pilothouse.fleet.job import Outcome
 from pilothouse.fleet.stages import Stage
 from pilothouse.proposals.proposal import State
+from pilothouse.testing import values
 from tests.campaigns.ferry_world import DAILY, START, TEXT, World, definition_of
 
 BUG = "Traceback\n  File \"train.py\", line 3\nNameError: name 'batch' is not defined"
@@ -228,3 +231,26 @@ def test_a_sailing_ferry_whose_clock_jumps_is_neither_lost_nor_launched_twice() 
         world.now += timedelta(hours=hours)
         assert isinstance(world.next(), Await)
     assert len(world.launches) == 1
+
+
+def seen(*, awaiting: str | None = None, trials: tuple[Trial, ...] = (), kind: str = "ferry") -> str:
+    """Return what the status of a campaign whose loop is alive tells a person to do."""
+    campaign = replace(values.make_campaign(), kind=kind)
+    snapshot = Snapshot(
+        campaign=campaign,
+        trials=trials,
+        promotions=(),
+        golden=(),
+        current=None,
+        awaiting_approval=awaiting,
+        owner_alive=True,
+    )
+    return next_action_of(snapshot, CampaignState.RUNNING, command="pilothouse")
+
+
+def test_the_status_of_a_loop_that_waits_says_for_what() -> None:
+    """For a yes, for a patch, for its tick; there is nothing to watch."""
+    assert seen(awaiting="proposal-1") == "approve it: pilothouse proposal approve proposal-1"
+    assert seen(trials=(broken().trials[1],)).startswith("see how it ended: pilothouse run logs latest")
+    assert seen().startswith("nothing; the next ferry is proposed at its tick")
+    assert seen(kind="flywheel") == "watch it: pilothouse run watch"

@@ -11,6 +11,7 @@ from pilothouse.errors import PilothouseError
 from pilothouse.knobs.change_budget import ChangeBudget
 from pilothouse.proposals.candidates import Ground, candidates_of, with_suggestion
 from pilothouse.proposals.draft import Draft, draft
+from pilothouse.proposals.proposal import BY_HAND
 from pilothouse.proposals.ranking import Candidate, Ranked, choose, rank
 from pilothouse.proposals.search import Suggestion
 from pilothouse.proposals.window import Window
@@ -33,7 +34,7 @@ class Asked:
     overrides: Mapping[str, Json] | None = None
     identical: str = ""
     patch: str = ""
-    source: str = "person"
+    source: str = BY_HAND
     why: str = ""
     said: Suggestion | None = None
 
@@ -73,7 +74,7 @@ def plan(definition: FerryDefinition, window: Window, parent: Mapping[str, Json]
         moved = asked.overrides or {}
         possible = [*with_suggestion(possible, moved, ground, source=asked.source, why=asked.why)]
     ranked = rank(possible, definition.ferry.ranking.model_dump())
-    named = any("person" in each.candidate.sources for each in ranked)
+    named = any(BY_HAND in each.candidate.sources for each in ranked)
     identical = asked.identical if asked.overrides else asked.patch or asked.identical
     if not identical and asked.overrides is None and not named:
         identical = settled(definition, window)
@@ -92,7 +93,7 @@ def plan(definition: FerryDefinition, window: Window, parent: Mapping[str, Json]
         why = "no candidate change promises a signal in one run: the same config confirms that nothing has regressed"
         return Plan(overrides={}, identical=why, rationale=why, source=RULES, ranked=ranked, chosen=())
     overrides = {knob: value for each in chosen for knob, value in each.candidate.overrides.items()}
-    source = "person" if any("person" in each.candidate.sources for each in chosen) else RULES
+    source = BY_HAND if any(BY_HAND in each.candidate.sources for each in chosen) else RULES
     return Plan(
         overrides=overrides, identical="", rationale=_why(chosen, window), source=source, ranked=ranked, chosen=chosen
     )
@@ -100,7 +101,7 @@ def plan(definition: FerryDefinition, window: Window, parent: Mapping[str, Json]
 
 def _may(definition: FerryDefinition, parent: Mapping[str, Json], candidate: Candidate) -> bool:
     """Whether a candidate keeps every rule; what a person asks for is refused aloud instead, when it is drafted."""
-    if "person" in candidate.sources or candidate.changes_nothing():
+    if BY_HAND in candidate.sources or candidate.changes_nothing():
         return True
     try:
         draft(

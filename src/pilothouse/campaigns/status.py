@@ -115,11 +115,20 @@ def next_action_of(snapshot: Snapshot, state: CampaignState, *, command: str) ->
     """Return what a person does next, as a command where there is one."""
     if snapshot.campaign.next_action and state in {CampaignState.FAILED, CampaignState.DONE}:
         return snapshot.campaign.next_action
-    if state is CampaignState.RUNNING:
-        return f"watch it: {command} run watch"
-    if snapshot.awaiting_approval is not None:
+    if snapshot.awaiting_approval is not None and snapshot.current is None:
         return f"approve it: {command} proposal approve {snapshot.awaiting_approval}"
+    if state is CampaignState.RUNNING:
+        return _watched(snapshot, command)
     return f"go on: {command} campaign run FILE"
+
+
+def _watched(snapshot: Snapshot, command: str) -> str:
+    """Return what a person does while the loop runs; that of a ferry stays on when nothing else does."""
+    if snapshot.current is not None or snapshot.campaign.kind != "ferry":
+        return f"watch it: {command} run watch"
+    if any(trial.state is TrialState.RUNNING for trial in snapshot.trials):
+        return f"see how it ended: {command} run logs latest; once it is mended and committed it is proposed again"
+    return f"nothing; the next ferry is proposed at its tick: {command} campaign schedule FILE"
 
 
 def eta_seconds(snapshot: Snapshot, *, now: datetime) -> float | None:

@@ -65,7 +65,11 @@ def init_campaign(
     from pilothouse.cli.examples import write_example
 
     write_example(file, example=example, force=force)
-    say(f"wrote {file}; next: pilothouse campaign run {file} --iterations 2")
+    if read_file(file).campaign.kind == "ferry":
+        say(f"wrote {file}; commit it. Next, from its repository: pilothouse proposal draft --file {file},")
+        say(f"then approve it, then pilothouse campaign run {file} --once")
+    else:
+        say(f"wrote {file}; next: pilothouse campaign run {file} --iterations 2")
 
 
 @app.command("status")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pilothouse.campaigns.record import Campaign, Owner
+from pilothouse.campaigns.record import Campaign, Owner, TrialState
 from pilothouse.campaigns.status import Current, Snapshot
 from pilothouse.errors import NotFound
 from pilothouse.fleet.stages import ENDS
@@ -31,11 +31,12 @@ def campaign_snapshot(tx: Transaction, campaign: Campaign, *, is_alive: Callable
     """Return everything that the campaign's status is made from."""
     product, name = campaign.product, campaign.name
     trials = tx.campaigns.trials(product, name)
-    numbers = {trial.number for trial in trials}
+    # A trial that runs may wait for a yes as well: to be launched again after a patch.
+    judged = {trial.number for trial in trials if trial.state is TrialState.JUDGED}
     waiting = [
         proposal.id
         for proposal in tx.proposals.listed(product, name)
-        if proposal.state is State.OPEN and proposal.number not in numbers
+        if proposal.state is State.OPEN and proposal.number not in judged
     ]
     return Snapshot(
         campaign=campaign,

@@ -16,7 +16,7 @@ from pilothouse.ports.proposer import Answered, Stopped
 from pilothouse.ports.store import Transaction
 from pilothouse.proposals.draft import Draft, Drafted, draft
 from pilothouse.proposals.ferry_question import FerryQuestion
-from pilothouse.proposals.proposal import Proposal
+from pilothouse.proposals.proposal import BY_HAND, Proposal
 from pilothouse.proposals.search import Suggestion
 from pilothouse.proposals.window import Window
 
@@ -49,7 +49,7 @@ def question_of(
     if asked.overrides is not None or asked.identical or asked.patch or not definition.knobs:
         return None
     rules = plan(definition, window, campaign.config, asked)
-    named = any("person" in each.candidate.sources for each in rules.ranked)
+    named = any(BY_HAND in each.candidate.sources for each in rules.ranked)
     if not always and (named or settled(definition, window)):
         return None
     name, metric = definition.primary()

@@ -16,6 +16,7 @@ from pilothouse.errors import PilothouseError
 from pilothouse.evidence.verdict import Outcome
 from pilothouse.knobs.assignment import read_assignments
 from pilothouse.knobs.knob import Knob, KnobRisk
+from pilothouse.proposals.proposal import BY_HAND
 from pilothouse.proposals.ranking import Candidate
 from pilothouse.proposals.reach import alternatives, is_numeric, movable, reach_of, start_of
 from pilothouse.proposals.window import Window
@@ -64,7 +65,7 @@ def asked(guidance: str, ground: Ground) -> Iterator[Candidate]:
     texts = [f"{name}={value}" for name, value in ASSIGNMENT.findall(guidance) if name in ground.knobs]
     for knob, value in read_assignments(texts, ground.knobs).items():
         yield _candidate(
-            ground, knob, value, value_of=ASKED, signal=FULL, sources=("person",), why="asked for in the guidance"
+            ground, knob, value, value_of=ASKED, signal=FULL, sources=(BY_HAND,), why="asked for in the guidance"
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pilothouse.canonical import Json, canonical
 from pilothouse.knobs.change_budget import ChangeBudget
+from pilothouse.proposals.proposal import BY_HAND
 
 PARTS = ("value", "blast_radius", "reversibility", "signal")
 SIGNAL_LEAST = 0.1
@@ -101,7 +102,7 @@ def choose(ranked: Sequence[Ranked], budget: ChangeBudget) -> tuple[Ranked, ...]
 
     Nothing is chosen where no candidate promises a signal; then the run is an identical one, or there is none.
     """
-    asked = [each for each in ranked if "person" in each.candidate.sources]
+    asked = [each for each in ranked if BY_HAND in each.candidate.sources]
     if asked:
         return tuple(asked)
     least = max(budget.minimum, 1)
