@@ -139,8 +139,21 @@ def test_a_start_below_is_refused_where_the_job_says_so(tx: Transaction) -> None
     for below in (None, 4):
         with pytest.raises(CheckpointMissing, match=f"step 5 .*{FACTORY} saved it in {first.folder}"):
             begin(tx, second, below)
+    with pytest.raises(LeaseLost):
+        begin(tx, first, None)
     assert recorded(tx) == []
     assert begin(tx, second, 5).stage is Stage.BUILDING
+
+
+def test_what_an_attempt_saves_is_not_held_against_its_own_start(tx: Transaction) -> None:
+    """A start that could not be told for a while comes after the first signs of life."""
+    job = queue(tx, fresh_start=FreshStart.REFUSED)
+    rescue(tx, job.id, epoch=take(tx, job.id).epoch, why="gone", now=BEGIN)
+    second = take(tx, job.id)
+    save(tx, second, 5)
+
+    assert begin(tx, second, None).stage is Stage.BUILDING
+    assert recorded(tx) == []
 
 
 @given(
