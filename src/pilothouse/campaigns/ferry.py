@@ -17,7 +17,7 @@ Nothing here remembers anything: the action follows from the definition and the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
@@ -33,7 +33,7 @@ from pilothouse.campaigns.stop_rules import Stuck
 from pilothouse.campaigns.wanted import spent_limit
 from pilothouse.fleet.job import FreshStart
 from pilothouse.fleet.stages import ENDS, Stage
-from pilothouse.ids import ProposalId
+from pilothouse.ids import JobId, ProposalId
 from pilothouse.proposals.gate import DRIFTED
 from pilothouse.proposals.proposal import State
 
@@ -53,7 +53,8 @@ class FerryFacts(Facts):
     evaluation, cost ceiling or pool have changed since. `failures` holds, by step key, how its launches failed, oldest
     first. `opened_at` is when the campaign was opened. `drifts` counts the proposals that drifted within the last
     `DRIFT_MINUTES`. `wait` says that the loop waits for ticks and for the gate instead of leaving. `approved` says that
-    the open proposal of the next ferry has its yes already, so that no tick takes its place.
+    the open proposal of the next ferry has its yes already, so that no tick takes its place. `agents_usd` is what
+    agents have cost. `patches` tells by failed launch what became of asking for a patch, in words.
     """
 
     drifted: bool
@@ -64,6 +65,8 @@ class FerryFacts(Facts):
     drifts: int = 0
     wait: bool = False
     approved: bool = False
+    agents_usd: float = 0.0
+    patches: Mapping[JobId, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +108,16 @@ class Rest:
     failed: bool = False
 
 
-Action: TypeAlias = Submit | Await | Admit | DraftFerry | JudgeFerry | Rest | Stuck | Finished
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposePatch:
+    """Let an agent propose a patch for the small bug by which this launch has failed; it is asked once for each."""
+
+    number: int
+    job: JobId
+    failure: Failure
+
+
+Action: TypeAlias = Submit | Await | Admit | DraftFerry | JudgeFerry | ProposePatch | Rest | Stuck | Finished
 
 
 def next_action(definition: FerryDefinition, facts: FerryFacts) -> Action:
@@ -115,7 +127,7 @@ def next_action(definition: FerryDefinition, facts: FerryFacts) -> Action:
     if isinstance(action, DraftFerry) and facts.drifts >= DRIFTS_MAX:
         return _restless(facts)
     if isinstance(action, Submit | Admit | DraftFerry):
-        spent = spent_limit(definition, facts.spent_hours)
+        spent = spent_limit(definition, facts.spent_hours, agents_usd=facts.agents_usd)
         if spent is not None and not _anything_runs(definition, facts, running):
             return Finished(reason=spent, final=True)
     return action
@@ -270,7 +282,8 @@ def _failed(
     if kind is Remedy.RELAUNCH and not refused:
         return _launch(facts, trial, again)
     if kind is Remedy.PATCH and not refused:
-        return _patched(definition, facts, trial, again, failures[-1])
+        wanted = ProposePatch(number=trial.number, job=fact.job, failure=failures[-1])
+        return _patched(definition, facts, trial, again, wanted)
     if kind is Remedy.CHECKPOINT and not refused:
         return _held_back(definition, facts, trial, again, fact)
     if running:
@@ -295,16 +308,23 @@ def relaunch_words(generation: int) -> str:
     return f"relaunch {generation} after a patch"
 
 
-def _patched(definition: FerryDefinition, facts: FerryFacts, trial: Trial, again: Submit, failure: Failure) -> Action:
+def _patched(
+    definition: FerryDefinition, facts: FerryFacts, trial: Trial, again: Submit, wanted: ProposePatch
+) -> Action:
     """Launch again once the code has changed and the gate has let the patch through; ticks wait for it meanwhile."""
     proposal = facts.proposals[trial.number]
     if proposal.why_not_identical.startswith(relaunch_words(again.generation)):
         return _launch(facts, trial, again)
     if facts.drifted:
         return DraftFerry(
-            number=trial.number, patch=f"{relaunch_words(again.generation)} for this failure: {failure.signature}"
+            number=trial.number,
+            patch=f"{relaunch_words(again.generation)} for this failure: {wanted.failure.signature}",
         )
-    reason = f"ferry {trial.number} waits for a patch: {failure.signature}"
+    proposed = facts.patches.get(wanted.job, "")
+    if definition.ferry.patch is not None and not proposed:
+        return wanted
+    reason = f"ferry {trial.number} waits for a patch: {wanted.failure.signature}"
+    reason = f"{reason}; {proposed}" if proposed else reason
     if _stays(definition, facts):
         mend = "mend it and commit: the relaunch is proposed by itself, and goes on from the last checkpoint"
         return Rest(until=None, why=f"{reason}; {mend}", failed=True)

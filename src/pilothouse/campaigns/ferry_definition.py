@@ -162,6 +162,8 @@ class Ferry(Section):
             raise ValueError("ferry.patch lets an agent propose a patch, and none is named: add [ferry.agent]")
         if self.form == "canary" and self.proposer == "agent":
             raise ValueError('a canary has nothing to choose: take proposer = "agent" away')
+        if self.form == "canary" and self.patch is not None:
+            raise ValueError("a canary opens no pull request, so its bugs are mended by hand: take ferry.patch away")
         return self
 
 

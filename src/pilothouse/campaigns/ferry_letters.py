@@ -17,6 +17,8 @@ from pilothouse.logbook import ferry_pages as pages
 from pilothouse.logbook.letter import DISCORD, GITHUB, Kind, Letter
 from pilothouse.logbook.markdown import inline
 from pilothouse.proposals.ferry_request import Request, request_text, request_title
+from pilothouse.proposals.patch import Patch, branch_of_patch
+from pilothouse.proposals.patch_request import patch_text
 
 CHANNELS = (GITHUB, DISCORD)
 SHA_CHARACTERS = 40
@@ -187,6 +189,32 @@ def promotion_letters(sender: Sender, ended: pages.Ended, files: Mapping[str, st
             "promotion",
             Kind.PULL_REQUEST,
             {"title": title, "text": text, "head": branch, "base": base, "labels": labels_of(sender.form)},
+        ),
+    ]
+
+
+def patch_letters(sender: Sender, patch: Patch, *, job: str, signature: str) -> list[Letter]:
+    """Return the branch with a patch for a small bug, and its pull request; nobody but people merges it."""
+    branch, base = branch_of_patch(job), sender.definition.ferry.branch
+    title = f"Mend {job}: {signature}"
+    message = f"{title}\n\n{patch.rationale}\n\nProposed by an agent; nothing of it has been run."
+    files: dict[str, Json] = dict(patch.files)
+    return [
+        sender.letter(
+            f"patch-{job}/commit",
+            Kind.COMMIT,
+            {"branch": branch, "base": patch.base, "files": files, "message": message},
+        ),
+        sender.letter(
+            f"patch-{job}",
+            Kind.PULL_REQUEST,
+            {
+                "title": title,
+                "text": patch_text(patch, run=job, signature=signature),
+                "head": branch,
+                "base": base,
+                "labels": [*labels_of(sender.form), "ferry-patch"],
+            },
         ),
     ]
 

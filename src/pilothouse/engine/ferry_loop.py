@@ -8,15 +8,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pilothouse.campaigns.action import Admit, Await, Finished, Submit
-from pilothouse.campaigns.ferry import Action, DraftFerry, JudgeFerry, Rest, next_action
+from pilothouse.campaigns.ferry import Action, DraftFerry, JudgeFerry, ProposePatch, Rest, next_action
 from pilothouse.campaigns.ferry_definition import FerryDefinition
 from pilothouse.campaigns.ferry_plan import Asked
 from pilothouse.campaigns.ferry_record import Monitor
 from pilothouse.campaigns.stop_rules import Stuck
 from pilothouse.engine.campaign_loop import CampaignLoop, Ending
 from pilothouse.engine.loop_events import FerryTold, TrialJudged
-from pilothouse.errors import IterationFailed, NotApproved, PilothouseError
-from pilothouse.ids import ProposalId
+from pilothouse.errors import IterationFailed, NotApproved, PilothouseError, StorageFailed
+from pilothouse.ids import JobId, ProposalId
 from pilothouse.operations.admit_proposal import admit_proposal, gate_opens, look_at_gate
 from pilothouse.operations.draft_proposal import changes_words
 from pilothouse.operations.ferry_answer import answer_to
@@ -24,9 +24,11 @@ from pilothouse.operations.ferry_close import Closing, close_ferry, judge_ferry
 from pilothouse.operations.ferry_draft import DraftedFerry, Drafting, draft_ferry, question_for
 from pilothouse.operations.ferry_facts import FerryMoment, ferry_facts, material_of
 from pilothouse.operations.ferry_launch import launch_ferry, tell_waiting
+from pilothouse.operations.ferry_patch import keep_patch, patch_question
 from pilothouse.operations.ferry_watch import look_at, look_is_due
 from pilothouse.operations.ferry_withdraw import withdraw_proposal
 from pilothouse.ports.drafter import Drafter
+from pilothouse.ports.patcher import Patcher
 from pilothouse.ports.proposer import AskingStopped
 from pilothouse.ports.sources import History, Issues
 from pilothouse.ports.store import Transaction
@@ -46,7 +48,7 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
     """The recurring run. `watcher` owns the monitors of what this loop launches; `wait` says that it stays on.
 
     `keep` brings commits and seals into the working folder's repository where the file asks for it. `drafter` chooses
-    the change where the file lets somebody else than the rules do so.
+    the change where the file lets somebody else than the rules do so, and `patcher` proposes patches of small bugs.
     """
 
     history: History
@@ -55,11 +57,13 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
     wait: bool
     keep: Callable[[], tuple[str, ...]]
     drafter: Drafter | None = None
+    patcher: Patcher | None = None
     _commit: str = ""
     _decided_for: str = ""
     _read_at: float | None = None
     _waiting: str = ""
     _stop_event: threading.Event = field(default_factory=threading.Event)
+    _unpatched: dict[JobId, str] = field(default_factory=dict)
 
     def run(self, stop: threading.Event) -> Ending:
         """Advance as every loop does; an agent that is being asked hears of the stop as well."""
@@ -69,7 +73,11 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
     def decide(self) -> Action:
         """Return the ferry's next action."""
         moment = FerryMoment(
-            commit=self._present_commit(), moved=bool(self.overrides), wait=self.wait, now=self.parts.clock.now()
+            commit=self._present_commit(),
+            moved=bool(self.overrides),
+            wait=self.wait,
+            now=self.parts.clock.now(),
+            unpatched=self._unpatched,
         )
         with self.parts.engine.read() as tx:
             return next_action(self.definition, ferry_facts(tx, self.definition, self.campaign, self.session, moment))
@@ -88,8 +96,8 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
             case Await():
                 self._watch(action)
                 return self.share(action, seen)
-            case Rest():
-                self._rest(action.why, seen, failed=action.failed)
+            case ProposePatch() | Rest():
+                self._bide(action, seen)
             case Admit():
                 self._gate(action, seen)
             case Stuck():
@@ -140,7 +148,7 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
         if drafted is None:
             return
         self.overrides = {}
-        self._keep()
+        self._keep(self.keep)
         moved = changes_words(drafted.proposal.changes) or "identical rerun"
         self._tell(f"ferry {action.number}: proposed {drafted.ferry.run}: {moved}; {drafted.proposal.rationale}")
 
@@ -154,6 +162,35 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
             return drafting
         self._tell(f"ferry {drafting.number}: asking {self.drafter.source} for a proposal")
         return replace(drafting, answered=answer_to(question, self.drafter, self._stop_event.is_set))
+
+    def _bide(self, action: ProposePatch | Rest, seen: int) -> None:
+        if isinstance(action, ProposePatch):
+            self._propose_patch(action)
+        else:
+            self._rest(action.why, seen, failed=action.failed)
+
+    def _propose_patch(self, action: ProposePatch) -> None:
+        """Ask outside any transaction and record inside one; who cannot be asked is asked again by the next start."""
+        assert self.patcher is not None, "a file that lets an agent patch names one"
+        try:
+            with self.parts.engine.read() as tx:
+                question = patch_question(
+                    tx, action, definition=self.definition, campaign=self.campaign, kept=self.patcher.kept
+                )
+            self._tell(f"ferry {action.number}: asking an agent for a patch of {action.failure.signature}")
+            patched = self.patcher.patch(question, self._stop_event.is_set)
+        except AskingStopped:
+            return
+        except StorageFailed:
+            raise
+        except PilothouseError as error:
+            self._unpatched[action.job] = f"no agent could be asked for a patch ({error.message}; {error.fix})"
+            return
+        if isinstance(patched.refusal, StorageFailed):
+            raise patched.refusal
+        self.apply(
+            lambda tx, now: keep_patch(tx, action, patched, definition=self.definition, campaign=self.campaign, now=now)
+        )
 
     def _has_yes(self, tx: Transaction, proposal: ProposalId, *, now: datetime) -> bool:
         stored = tx.proposals.get(self.campaign.product, proposal)
@@ -243,7 +280,7 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
                 now=now,
             )
         )
-        self._keep()
+        self._keep(self.keep)
         self.tell_done(action.facts)
         if judged.trial.verdict is not None:
             self.parts.tell(TrialJudged(trial=judged.trial, promoted=judged.promoted))
@@ -253,14 +290,16 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
 
     def _tell_waiting(self, answer: str) -> None:
         """Post that a failure waits for somebody: an exit code and a line of text are heard by nobody at night."""
+        if self.patcher is not None:
+            self._keep(self.patcher.keep)
         self.apply(
             lambda tx, now: tell_waiting(tx, definition=self.definition, campaign=self.campaign, answer=answer, now=now)
         )
 
-    def _keep(self) -> None:
+    def _keep(self, keep: Callable[[], tuple[str, ...]]) -> None:
         """Bring commits and seals into the repository; what git refuses is told, and stops no ferry."""
         try:
-            self.keep()
+            keep()
         except PilothouseError as error:
             self._tell(f"{error.message}; {error.fix}")
 

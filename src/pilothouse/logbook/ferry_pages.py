@@ -80,8 +80,21 @@ def status_text(*, state: str, detail: str, watched_by: str, at: datetime) -> st
     return f"**{state}** · {_within(detail)} · watched by {inline(watched_by)} · {at:%Y-%m-%d %H:%M}Z\n"
 
 
-def incident_text(*, run: str, kind: str, signature: str, detail: str, answer: str, evidence: str) -> str:
-    """Return the comment on a failure: its class, what was done about it, and the end of the log."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mending:
+    """What somebody needs who mends a small bug: where it is, on which code, how it is run, and what follows."""
+
+    place: str
+    commit: str
+    command: str
+    job: str
+    relaunch: str
+
+
+def incident_text(
+    *, run: str, kind: str, signature: str, detail: str, answer: str, evidence: str, mending: Mending | None = None
+) -> str:
+    """Return the comment on a failure: its class, what was done about it, how it is mended, and the end of the log."""
     lines = evidence.splitlines()[-EVIDENCE_LINES:]
     fence = "`" * max(3, *(_ticks(line) + 1 for line in lines), 3)
     return "\n".join(
@@ -90,10 +103,19 @@ def incident_text(*, run: str, kind: str, signature: str, detail: str, answer: s
             "",
             f"- seen: {inline(detail)}",
             f"- answer: {inline(answer)}",
+            *(() if mending is None else mending_lines(mending)),
             *(["", f"{fence}text", *map(_visible, lines), fence] if lines else []),
             "",
         ]
     )
+
+
+def mending_lines(mending: Mending) -> Iterator[str]:
+    """Yield what a person can act on without asking anybody."""
+    yield f"- where: {inline(mending.place)}"
+    yield f"- reproduce: `git switch --detach {mending.commit}`, then {inline(mending.command)}, with the variable"
+    yield f"  `PILOTHOUSE_RUN_DIR` naming a copy of the run's folder (`pilothouse run show {mending.job}` tells where)"
+    yield f"- then: {inline(mending.relaunch)}"
 
 
 def first_values_text(*, run: str, progress: str, values: Mapping[str, float]) -> str:

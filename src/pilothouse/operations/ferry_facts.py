@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from pilothouse.campaigns.ferry import DRIFT_MINUTES, FerryFacts, steps_of
@@ -13,14 +13,17 @@ from pilothouse.campaigns.ferry_letters import request_name
 from pilothouse.campaigns.ferry_record import Ferry
 from pilothouse.campaigns.record import Campaign, TrialState
 from pilothouse.errors import PilothouseError
+from pilothouse.ids import JobId
 from pilothouse.logbook.letter import GITHUB
 from pilothouse.operations.admit_proposal import gate_opens
 from pilothouse.operations.campaign_facts import SECONDS_PER_HOUR, Session, step_facts
 from pilothouse.operations.draft_proposal import subject_of
+from pilothouse.operations.ferry_patches import patches_of
 from pilothouse.operations.ferry_runs import failures_of
 from pilothouse.operations.ferry_withdraw import revision_of
 from pilothouse.ports.sources import History, Issues
 from pilothouse.ports.store import Transaction
+from pilothouse.proposals.agent_run import spending_of
 from pilothouse.proposals.gate import DRIFTED, drift
 from pilothouse.proposals.proposal import Proposal, State
 from pilothouse.proposals.window import Commits, IncidentSeen, IssueSeen, LastFerry, Window
@@ -28,12 +31,16 @@ from pilothouse.proposals.window import Commits, IncidentSeen, IssueSeen, LastFe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FerryMoment:
-    """What the loop knows besides the store: the commit of the working folder, whether it waits, the time."""
+    """What the loop knows besides the store: the commit of the working folder, whether it waits, the time.
+
+    `unpatched` tells by failed launch why no agent could be asked for a patch.
+    """
 
     commit: str
     moved: bool
     wait: bool
     now: datetime
+    unpatched: Mapping[JobId, str] = field(default_factory=dict)
 
 
 def ferry_facts(
@@ -63,6 +70,8 @@ def ferry_facts(
         now=moment.now,
         drifts=sum(_drifted(each) and abs(moment.now - each.created_at) < _LATELY for each in proposals),
         wait=moment.wait,
+        agents_usd=spending_of(tx.agents.runs(product, name)).usd,
+        patches={**patches_of(tx, campaign), **moment.unpatched},
         approved=_is_approved(tx, definition, campaign, newest[max(newest)], moment) if newest else False,
     )
 

@@ -17,8 +17,10 @@ from pilothouse.ids import JobId
 from pilothouse.logbook import ferry_pages as pages
 from pilothouse.logbook.letter import GITHUB
 from pilothouse.operations.ferry_facts import admitted
+from pilothouse.operations.ferry_mending import mending_entry, mending_of
 from pilothouse.operations.ferry_post import post_all, sender_of
 from pilothouse.operations.ferry_runs import evidence_of, failed_jobs, failures_of, runs_of
+from pilothouse.operations.record_entry import record_entry
 from pilothouse.operations.submit_step import submit_step
 from pilothouse.ports.store import Transaction
 
@@ -81,6 +83,7 @@ def tell_failure(
     job: JobId,
     answer: str,
     now: datetime,
+    mending: pages.Mending | None = None,
 ) -> str:
     """Post how a job of the ferry failed, with its evidence, once, and return the text.
 
@@ -94,6 +97,7 @@ def tell_failure(
         detail=failure.detail,
         answer=answer,
         evidence=evidence_of(incidents, job),
+        mending=mending,
     )
     if sender.form != "canary":
         post_all(tx, sender.said(_incident(tx, campaign, ferry, job), text, chat=True), now=now)
@@ -114,7 +118,14 @@ def tell_waiting(
     _, job, key = max(failed)
     sender = sender_of(definition, campaign, open_ferry.ferry.run)
     failure = failures_of(tx, campaign, key)[-1]
-    text = tell_failure(tx, sender, campaign, failure, ferry=open_ferry.ferry, job=job, answer=answer, now=now)
+    mending = mending_of(tx, definition, campaign, open_ferry.ferry, failure, job)
+    name = f"{sender.run}/{_incident(tx, campaign, open_ferry.ferry, job)}"
+    if mending is not None and tx.outbox.by_key(campaign.product, GITHUB, name) is None:
+        entry = mending_entry(failure, mending, answer)
+        record_entry(tx, entry, product=campaign.product, thread=campaign.name, now=now)
+    text = tell_failure(
+        tx, sender, campaign, failure, ferry=open_ferry.ferry, job=job, answer=answer, now=now, mending=mending
+    )
     if sender.form == "canary":
         post_all(tx, canary_letters(sender, text), now=now)
 

@@ -58,9 +58,7 @@ def proposal_json(tx: Transaction, proposal: Proposal) -> dict[str, Json]:
         if admission is None
         else {"by": admission.approver, "waiver": admission.waiver, "at": admission.at.isoformat()},
         "agent": None if run is None else {**run.record, "charged_usd": run.charged_usd},
-        "patches": [
-            {"about": about, **each.record, "charged_usd": each.charged_usd} for about, each in runs.items()
-        ],
+        "patches": [{"about": about, **each.record, "charged_usd": each.charged_usd} for about, each in runs.items()],
         "incidents": [incident_json(each) for each in mine],
     }
 

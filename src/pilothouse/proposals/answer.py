@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pilothouse.canonical import Json
@@ -35,6 +35,7 @@ TEXTS: Mapping[str, int] = {
 """The texts an answer must give, with the most characters of each."""
 
 _FIELDS = ("overrides", *TEXTS, "risk")
+_REASONS = ("rationale", "risk")
 _KEPT_CONTROLS = frozenset("\n\t")
 _NO_TEXT = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode's categories of what cannot be seen: controls, marks of direction and joining, halves of characters."""
@@ -66,19 +67,15 @@ class Answer:
 
 def read_answer(content: bytes) -> Answer:
     """Return what the document says; anything but exactly the known form raises `BadValue`."""
-    document = _document(content)
-    if not isinstance(document, dict):
-        raise _refused(f"the answer is {_kind(document)} and not a table", "answer with one JSON object")
-    unknown = sorted(document.keys() - set(_FIELDS))
-    if unknown:
-        raise _refused(
-            f"the answer has a field {_shown(unknown[0])}, which no proposal has", f"give {', '.join(_FIELDS)} alone"
-        )
-    missing = [name for name in _FIELDS if name not in document]
-    if missing:
-        raise _refused(f"the answer lacks {', '.join(missing)}", f"give each of {', '.join(_FIELDS)}")
+    document = _fields(content, _FIELDS)
     texts = {name: _text(name, document[name], most) for name, most in TEXTS.items()}
     return Answer(overrides=_overrides(document["overrides"]), risk=_risk(document["risk"]), **texts)
+
+
+def read_reasons(content: bytes) -> tuple[str, Risk]:
+    """Return why somebody made a patch and how much could break by it; anything else raises `BadValue`."""
+    document = _fields(content, _REASONS)
+    return _text("rationale", document["rationale"], TEXTS["rationale"]), _risk(document["risk"])
 
 
 def clean(text: str) -> str:
@@ -106,6 +103,29 @@ def schema() -> dict[str, Json]:
             "risk": {"type": "string", "enum": [risk.value for risk in Risk]},
         },
     }
+
+
+def reasons_schema() -> dict[str, Json]:
+    """Return the form of `read_reasons` as JSON Schema."""
+    properties = schema()["properties"]
+    assert isinstance(properties, dict), "the form of an answer has properties"
+    return {**schema(), "required": list(_REASONS), "properties": {name: properties[name] for name in _REASONS}}
+
+
+def _fields(content: bytes, known: Sequence[str]) -> dict[str, Json]:
+    """Return a table that has each of the known fields, and no other."""
+    document = _document(content)
+    if not isinstance(document, dict):
+        raise _refused(f"the answer is {_kind(document)} and not a table", "answer with one JSON object")
+    unknown = sorted(document.keys() - set(known))
+    if unknown:
+        raise _refused(
+            f"the answer has a field {_shown(unknown[0])}, which no proposal has", f"give {', '.join(known)} alone"
+        )
+    missing = [name for name in known if name not in document]
+    if missing:
+        raise _refused(f"the answer lacks {', '.join(missing)}", f"give each of {', '.join(known)}")
+    return document
 
 
 def _document(content: bytes) -> Json:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
 from pilothouse.campaigns.ferry_definition import FerryDefinition
+from pilothouse.campaigns.record import Campaign
 from pilothouse.errors import PilothouseError, UsageError
 from pilothouse.ports.drafter import Drafter
+from pilothouse.ports.patcher import Patched
 from pilothouse.ports.proposer import Answered, Stopped, never
 from pilothouse.proposals.ferry_question import FerryQuestion
+from pilothouse.proposals.patch import BRANCH, PatchQuestion
 from pilothouse.propose.asking import Agent
 from pilothouse.propose.ferry_agent import AgentDrafter
+from pilothouse.propose.patch_agent import PatchAgent
 from pilothouse.wiring.agents import Place, agent_of
+from pilothouse.wiring.code_copy import CodeCopy
+from pilothouse.wiring.ferry_repository import keep_in_repository
+from pilothouse.wiring.repository import git
 from pilothouse.wiring.workspace import Workspace
 
 TABLE = "ferry.agent"
@@ -45,6 +57,38 @@ def named_drafter(workspace: Workspace, definition: FerryDefinition) -> Drafter:
         return AgentDrafter(ferry_agent(workspace, definition))
     except PilothouseError as error:
         return Unable(f"agent:{section.preset}", error)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FerryPatcher:
+    """`ports.patcher.Patcher` by the agent of the file, on the repository of the working folder."""
+
+    workspace: Workspace
+    definition: FerryDefinition
+    campaign: Campaign
+    folder: Path
+    kept: tuple[str, ...]
+
+    def patch(self, question: PatchQuestion, stopped: Stopped = never) -> Patched:
+        """Return what came of asking."""
+        agent = ferry_agent(self.workspace, self.definition)
+        return PatchAgent(agent, partial(CodeCopy, self.folder)).patch(question, stopped)
+
+    def keep(self) -> tuple[str, ...]:
+        """Return the branches that were made now."""
+        return keep_in_repository(self.workspace.store, self.campaign, self.folder, only=BRANCH)
+
+
+def patcher_of(
+    workspace: Workspace, definition: FerryDefinition, campaign: Campaign, file: Path | None
+) -> FerryPatcher | None:
+    """Return who proposes patches, None where the file lets nobody; `file` is where the definition was read."""
+    if definition.ferry.patch is None:
+        return None
+    folder = Path.cwd()
+    top = git("rev-parse", "--show-toplevel", folder=folder)
+    own = () if file is None or top.code != 0 else (os.path.relpath(file.resolve(), Path(top.out).resolve()),)
+    return FerryPatcher(workspace=workspace, definition=definition, campaign=campaign, folder=folder, kept=own)
 
 
 def ferry_agent(workspace: Workspace, definition: FerryDefinition) -> Agent:

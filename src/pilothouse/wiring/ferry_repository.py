@@ -21,15 +21,20 @@ LETTERS_READ = 1000
 AUTHOR = "Pilothouse <pilothouse@localhost>"
 
 
-def keep_in_repository(store: Store, campaign: Campaign, folder: Path) -> tuple[str, ...]:
-    """Return the branches and tags that were made now; a folder of no repository keeps none."""
+def keep_in_repository(store: Store, campaign: Campaign, folder: Path, *, only: str = "") -> tuple[str, ...]:
+    """Return the branches and tags that were made now; a folder of no repository keeps none.
+
+    `only` makes nothing but branches whose names begin so.
+    """
     if git("rev-parse", "--git-dir", folder=folder).code != 0:
         return ()
     with store.read() as tx:
         letters = tx.outbox.listed(LetterQuery(product=campaign.product, channel=GITHUB, limit=LETTERS_READ))
     made: list[str] = []
     for posted in reversed(letters):
-        stream = _stream(posted, folder) if posted.letter.campaign == campaign.name else None
+        if posted.letter.campaign != campaign.name or not str(posted.letter.body.get("branch", "")).startswith(only):
+            continue
+        stream = _stream(posted, folder)
         if stream is None:
             continue
         ended = quietly("fast-import", "--quiet", "--date-format=raw", folder=folder, stdin=stream[1])

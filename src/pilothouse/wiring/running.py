@@ -35,7 +35,7 @@ from pilothouse.operations.halt_campaign import resume_campaign
 from pilothouse.operations.open_campaign import check_overrides, check_seeds, open_campaign, unheeded_defaults
 from pilothouse.ports.store import Transaction
 from pilothouse.wiring.conditions import code_commit, hardware_class
-from pilothouse.wiring.ferry_agents import drafter_of
+from pilothouse.wiring.ferry_agents import drafter_of, patcher_of
 from pilothouse.wiring.ferry_repository import keep_in_repository
 from pilothouse.wiring.ferry_sources import GitHistory, NoIssues
 from pilothouse.wiring.lead import lead
@@ -163,6 +163,7 @@ def loop_of(
                     keep_in_repository(workspace.store, campaign, Path.cwd()) if definition.ferry.own_repository else ()
                 ),
                 drafter=drafter_of(workspace, definition),
+                patcher=patcher_of(workspace, definition, campaign, start.file),
             )
     raise AssertionError(f"a campaign of kind {definition.campaign.kind!r} has no loop")
 
