@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from pilothouse.cli.context import AsJson, note, print_json, say, settings_of
-from pilothouse.errors import NotFound
+from pilothouse.errors import BadValue, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,10 +47,21 @@ def bench_language(
     preset: Annotated[
         Literal["nano", "micro", "canary", "daily-125m", "original-150m"], typer.Option(help="Which model.")
     ] = "micro",
+    minutes: Annotated[float, typer.Option(min=0.01, max=600, help="How long steps are timed.")] = 1.0,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="An option of the program as KEY=VALUE; may be given again.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure the language program: tokens a second, MFU, compiling, checkpoints, beside a plain matrix product."""
-    _show(_program_bench("language")(preset=preset, progress=_progress), as_json=as_json)
+    """Measure the language program: tokens a second, MFU, compiling, checkpoints, the loader, beside the limit."""
+    from pilothouse.trainer import TrainerError
+
+    measure = _program_bench("language")
+    try:
+        figures = measure(preset=preset, minutes=minutes, settings=_settings(settings or []), progress=_progress)
+    except TrainerError as error:
+        raise BadValue(error.problem, fix=error.fix) from error
+    _show(figures, as_json=as_json)
 
 
 @app.command("judge")
@@ -151,6 +162,22 @@ def bench_loop(
         print_json(figures)
     else:
         show(figures)
+
+
+def _settings(given: list[str]) -> dict[str, Json]:
+    """Return the options named, each value as JSON where it is some, else as the words it is."""
+    import json
+
+    found: dict[str, Json] = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not (name and equals):
+            raise BadValue(f"--set {each!r} is no KEY=VALUE", fix="give the name of an option, = and its value")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
 
 
 def _program_bench(name: str) -> Callable[..., dict[str, Json]]:

@@ -39,7 +39,8 @@ def write_tensors(path: Path, tensors: Tensors) -> None:
     with path.open("wb") as stream:
         stream.write(len(text).to_bytes(8, "little") + text)
         for _, array in sorted(tensors.items()):
-            stream.write(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes())
+            plain = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+            stream.write(plain.reshape(-1).view(np.uint8).data)
         stream.flush()
         os.fsync(stream.fileno())
 

@@ -63,7 +63,7 @@ def _text_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(name="small_config", scope="session")
-def _small_config(text_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def _small_config(text_folder: Path, compiled: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return the config of a run of 24 steps that shares what it compiles with the whole session."""
     return {
         "preset": "tiny",
@@ -76,6 +76,6 @@ def _small_config(text_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
         "checkpoint_every": 5,
         "peak_tflops": 0.1,
         "eval_first": False,
-        "compile_cache": str(tmp_path_factory.mktemp("compiled")),
+        "compile_cache": compiled,
         "data_cache": str(tmp_path_factory.mktemp("data")),
     }

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -80,7 +81,35 @@ def test_peaks_are_stated_for_known_devices_only() -> None:
     assert flops.stated_peak("NVIDIA H200") == flops.stated_peak("NVIDIA H100 80GB HBM3") == 989.4
     assert flops.stated_peak("TPU v5p") == 459.0
     assert flops.stated_peak("cpu") is None
-    assert flops.peak_tflops(3.5) == (3.5, "configured")
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind", "platform", "found"),
+    [
+        (3.5, "cpu", "cpu", (3.5, "configured")),
+        (0.0, "NVIDIA H200", "gpu", (989.4, "stated for NVIDIA H200")),
+        (0.0, "Some New GPU", "gpu", (None, "not known for Some New GPU")),
+        (7.0, "Some New GPU", "gpu", (7.0, "configured")),
+    ],
+)
+def test_a_peak_that_is_not_known_is_not_made_up(
+    asked: float, kind: str, platform: str, found: tuple[float | None, str]
+) -> None:
+    """The config, then the maker; a new accelerator has none until somebody configures it."""
+    device: Any = SimpleNamespace(device_kind=kind, platform=platform)
+
+    assert flops.peak_tflops(asked, device) == found
+
+
+def test_a_processors_peak_is_measured() -> None:
+    """By a product, whose speed is a number above 0."""
+    device: Any = SimpleNamespace(device_kind="cpu", platform="cpu")
+
+    peak, origin = flops.peak_tflops(0.0, device)
+
+    assert peak is not None
+    assert peak > 0
+    assert origin == "measured on cpu"
 
 
 _TWO_DEVICES = """

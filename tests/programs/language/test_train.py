@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from pyarrow import parquet
@@ -131,14 +132,19 @@ def test_every_option_and_metric_stands_in_the_reference(whole: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "least"),
-    [pytest.param(_AT_STEP.format(step=8), 5, marks=pytest.mark.soak), (_BEFORE_RENAME, 10)],
-    ids=["killed between checkpoints", "killed while saving"],
+    ("before", "writes", "least"),
+    [
+        pytest.param(_AT_STEP.format(step=8), "waiting", 5, marks=pytest.mark.soak),
+        pytest.param(_BEFORE_RENAME, "waiting", 10, marks=pytest.mark.soak),
+        (_BEFORE_RENAME, "beside", 10),
+    ],
+    ids=["killed between checkpoints", "killed while saving", "killed while saving beside the training"],
 )
 def test_a_killed_run_ends_with_the_same_bytes(
-    run_folder: RunFolder, program: Program, whole: Path, small_config: Config, before: str, least: int
+    run_folder: RunFolder, program: Program, whole: Path, small_config: Config, before: str, writes: str, least: int
 ) -> None:
     """Wherever it was cut off, the resumed run's checkpoint has the digest of the run that was not."""
+    small_config = {**small_config, "checkpoint_writes": writes}
     folder = run_folder("stopped", small_config)
     stopped = program(folder, before)
     assert stopped.returncode == -9, stopped.stderr
@@ -178,6 +184,21 @@ def test_a_run_that_is_asked_to_stop_saves_at_once_and_goes_on_from_there(
     _train(folder)
 
     assert _final(folder) == _final(whole)
+
+
+def test_a_resumed_run_traces_its_step_once_and_finds_it_compiled(
+    run_folder: RunFolder, whole: Path, small_config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Four steps, one trace of the step and one of the measuring; and the cache of compiled programs has it already."""
+    kept = {path.name for path in Path(small_config["compile_cache"]).glob("jit__step*")}
+    resume = {"checkpoint": str(whole / "checkpoints" / "step-000020"), "step": 20}
+    with jax.log_compiles():
+        _train(run_folder("again", small_config, resume=resume))
+
+    traced = [record.getMessage() for record in caplog.records if "Finished tracing" in record.getMessage()]
+    assert [sum(f" {name} " in each for each in traced) for name in ("_step", "_read")] == [1, 1]
+    assert kept
+    assert {path.name for path in Path(small_config["compile_cache"]).glob("jit__step*")} == kept
 
 
 def test_a_run_that_has_only_its_summary_to_write_still_tells_its_speed(

@@ -35,6 +35,8 @@ _STATED: Final = {
 }
 """Dense bfloat16 TFLOP/s as the makers state them, by a part of the device's name; the first that fits counts."""
 
+_AIM: Final = 0.45
+"""Of true MFU on one H200."""
 _PROBE_SIZE: Final = 1024
 _PROBE_SECONDS: Final = 0.3
 _PROBE_TURNS_MAX: Final = 50
@@ -79,6 +81,11 @@ def stated_peak(device_kind: str) -> float | None:
     return next((peak for part, peak in _STATED.items() if part in name), None)
 
 
+def aimed_tokens_per_s(flops_per_token: float) -> float:
+    """Return the tokens a second of one H200 at the aimed share of its peak."""
+    return _AIM * _STATED["h200"] * _TERA / flops_per_token
+
+
 def measured_peak(*, size: int = _PROBE_SIZE) -> float:
     """Measure the TFLOP/s of a float32 matrix product on the first device: the best of some turns."""
     draw = np.random.default_rng(0)
@@ -96,10 +103,16 @@ def measured_peak(*, size: int = _PROBE_SIZE) -> float:
     return 2 * size**3 / best / _TERA
 
 
-def peak_tflops(asked: float) -> tuple[float, str]:
-    """Return what one device can do, and where the figure is from: the config, the maker, or a measurement."""
+def peak_tflops(asked: float, device: jax.Device) -> tuple[float | None, str]:
+    """Return what a device can do, and where the figure is from: the config, the maker, or a measurement.
+
+    Only a processor is measured. What is not known of another device is None: a product in float32 would make MFU look
+    many times better than it is.
+    """
     if asked:
         return asked, "configured"
-    kind = jax.devices()[0].device_kind
-    stated = stated_peak(kind)
-    return (stated, f"stated for {kind}") if stated is not None else (measured_peak(), f"measured on {kind}")
+    if (stated := stated_peak(device.device_kind)) is not None:
+        return stated, f"stated for {device.device_kind}"
+    if device.platform == "cpu":
+        return measured_peak(), f"measured on {device.device_kind}"
+    return None, f"not known for {device.device_kind}"

@@ -22,6 +22,9 @@ from pilothouse.programs.language.presets import Shape
 MEMORY: Final = 0.98
 """How much of the running loss each step keeps: it looks back some fifty steps."""
 
+_COMPILER_OPTIONS: Final[dict[str, Any]] = {"xla_gpu_enable_triton_gemm": False}
+"""Products come from the maker's library alone: XLA's own would be made and timed in dozens of forms each."""
+
 
 class Progress(NamedTuple):
     """What a step changes besides the weights."""
@@ -81,6 +84,14 @@ def begin(weights: Weights, rule: Rule) -> Learnt:
     return Learnt(weights, Progress(optimiser.begin(weights, rule), nothing, no_weight))
 
 
+def blank(shape: Shape, vocabulary: int, rule: Rule) -> Learnt:
+    """Return a state of the right forms and of zeros: as large as a true one, and made in no time."""
+    learnt: Learnt = jax.tree_util.tree_map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), abstract(shape, vocabulary, rule)
+    )
+    return learnt
+
+
 def mean_loss(learnt: Learnt) -> float:
     """Give the mean loss of the latest steps; NaN before the first."""
     weight = float(learnt.progress.running_weight)
@@ -115,8 +126,14 @@ def trace_step(recipe: Recipe, placement: Placement, learnt: Learnt, tokens: Any
 
 def compile_step(recipe: Recipe, placement: Placement, learnt: Learnt, tokens: Array) -> Step:
     """Compile the step, see `trace_step`: it takes arguments of these forms and is never traced again."""
-    compiled: Step = trace_step(recipe, placement, learnt, tokens).lower().compile()
+    compiled: Step = compile_lowered(trace_step(recipe, placement, learnt, tokens).lower(), placement)
     return compiled
+
+
+def compile_lowered(lowered: jax.stages.Lowered, placement: Placement) -> Any:
+    """Compile what was lowered for the devices of a placement."""
+    options = _COMPILER_OPTIONS if placement.platform in {"gpu", "cuda"} else None
+    return lowered.compile(compiler_options=options)
 
 
 def _step(recipe: Recipe, placement: Placement, learnt: Learnt, tokens: Array, pace_: Pace) -> tuple[Learnt, Told]:

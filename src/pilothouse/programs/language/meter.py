@@ -19,11 +19,13 @@ class Cost:
     tokens: int
     true_flops: float
     nominal_flops: float
-    peak_tflops: float
+    peak_tflops: float | None
+    """None where it is not known; no share of it is told then."""
 
-    def share(self, flops: float, seconds: float) -> float:
-        """Return the share of the peak that a step of `seconds` has reached."""
-        return flops / seconds / (self.peak_tflops * _TERA)
+    def shares(self, **reached: float) -> dict[str, float]:
+        """Return shares of the peak by name for FLOPs a second; nothing where the peak is not known."""
+        peak = self.peak_tflops
+        return {} if peak is None else {name: speed / (peak * _TERA) for name, speed in reached.items()}
 
 
 class Meter:
@@ -60,7 +62,7 @@ class Meter:
         self._fresh.clear()
         return {
             "tokens_per_s": self.cost.tokens / seconds,
-            "mfu": self.cost.share(self.cost.true_flops, seconds),
+            **self.cost.shares(mfu=self.cost.true_flops / seconds),
         }
 
     def summary(self) -> dict[str, float]:
@@ -70,9 +72,9 @@ class Meter:
         # The tenth percentile of MFU belongs to the ninetieth of seconds.
         slow_to_fast = np.percentile(self._seconds, [100 - part for part in _PERCENTILES])
         median = float(slow_to_fast[1])
-        shares = {
-            f"mfu_p{part}": self.cost.share(self.cost.true_flops, float(seconds))
+        reached = {
+            f"mfu_p{part}": self.cost.true_flops / float(seconds)
             for part, seconds in zip(_PERCENTILES, slow_to_fast, strict=True)
         }
-        nominal = self.cost.share(self.cost.nominal_flops, median)
-        return {"tokens_per_s": self.cost.tokens / median, **shares, "nominal_mfu_p50": nominal}
+        shares = self.cost.shares(**reached, nominal_mfu_p50=self.cost.nominal_flops / median)
+        return {"tokens_per_s": self.cost.tokens / median, **shares}

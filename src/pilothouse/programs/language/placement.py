@@ -31,9 +31,15 @@ class Placement:
         return int(self.mesh.devices.size)
 
     @property
+    def first(self) -> jax.Device:
+        """The first of them; all are of one kind."""
+        device: jax.Device = self.mesh.devices.flat[0]
+        return device
+
+    @property
     def platform(self) -> str:
         """What kind of devices they are, such as `cpu` or `gpu`."""
-        return str(self.mesh.devices.flat[0].platform)
+        return str(self.first.platform)
 
     @property
     def everywhere(self) -> NamedSharding:

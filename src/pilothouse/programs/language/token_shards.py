@@ -34,20 +34,20 @@ class Tokens:
 
     def windows(self, starts: NDArray[np.int64], length: int) -> NDArray[np.int32]:
         """Return int32[n, length]: as many tokens from each start on."""
-        if len(self.pieces) == 1:
-            return np.stack([self.pieces[0][start : start + length] for start in starts]).astype(np.int32)
-        return np.stack([self._window(int(start), length) for start in starts])
+        found = np.empty((len(starts), length), dtype=np.int32)
+        ends = np.cumsum([len(piece) for piece in self.pieces])
+        numbers = np.searchsorted(ends, starts, side="right")
+        insides = starts - (ends[numbers] - [len(self.pieces[number]) for number in numbers])
+        for row, number, inside in zip(found, numbers.tolist(), insides.tolist(), strict=True):
+            self._fill(row, number, inside)
+        return found
 
-    def _window(self, start: int, length: int) -> NDArray[np.int32]:
-        parts: list[NDArray[np.int32]] = []
-        for piece in self.pieces:
-            part = piece[start : start + length]
-            parts.append(part.astype(np.int32))
-            length -= len(part)
-            start = max(0, start - len(piece))
-            if not length:
-                break
-        return np.concatenate(parts)
+    def _fill(self, row: NDArray[np.int32], number: int, inside: int) -> None:
+        """Fill a row from a place in a piece on, over as many pieces as it takes."""
+        while len(row):
+            part = self.pieces[number][inside : inside + len(row)]
+            row[: len(part)] = part
+            row, number, inside = row[len(part) :], number + 1, 0
 
 
 def narrowest(vocabulary: int) -> np.dtype[Any]:
@@ -104,7 +104,8 @@ def _mapped(path: Path, dtype: np.dtype[Any], offset: int) -> NDArray[Any]:
         raise RunFolderBroken(
             f"{path} has {size} bytes, which are no whole tokens of {dtype.itemsize}.", fix="set token_layout."
         )
-    return np.memmap(path, dtype=dtype, mode="r", offset=offset)
+    # As a plain array: a slice of a memmap takes several times as long as the numbers in it.
+    return np.memmap(path, dtype=dtype, mode="r", offset=offset).view(np.ndarray)
 
 
 def _digest(pieces: Sequence[NDArray[Any]]) -> str:

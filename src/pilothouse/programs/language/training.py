@@ -45,8 +45,8 @@ class Stage:
     placement: Placement
     corpus: Corpus
     rows: Batches
-    peak_tflops: float
-    """Of one device."""
+    peak_tflops: float | None
+    """Of one device; None where it is not known."""
     since: float
     """When this attempt began, by the steady clock."""
 
@@ -72,7 +72,7 @@ def train_run(run: trainer.Run) -> None:
         placement=placement,
         corpus=read,
         rows=batches.batches(read.training, read.weights, sequence=preset.sequence, seed=run.seed),
-        peak_tflops=flops.peak_tflops(options.peak_tflops)[0],
+        peak_tflops=flops.peak_tflops(options.peak_tflops, placement.first)[0],
         since=since,
     )
     learnt, first = _first_state(stage)
@@ -134,7 +134,7 @@ class _Training:
             tokens=self.plan.tokens_per_step,
             true_flops=self.plan.true_flops_per_step,
             nominal_flops=self.plan.nominal_flops_per_step,
-            peak_tflops=stage.peak_tflops * count,
+            peak_tflops=None if stage.peak_tflops is None else stage.peak_tflops * count,
         )
         self.meter = Meter(cost, trailing=self.plan.options.trailing_steps)
         reader = Reader(self.plan.recipe, stage.placement, rows=self.plan.preset.eval_rows)
@@ -142,6 +142,7 @@ class _Training:
         self.measured_before: dict[str, float] = {}
         self.compile_seconds = 0.0
         self._losses: list[float] = []
+        self._ahead: tuple[int, Array] | None = None
         self._pending: Told | None = None
         self._gradient_norm = math.nan
 
@@ -153,7 +154,7 @@ class _Training:
         since = time.perf_counter()
         self.advance = learner.compile_step(self.plan.recipe, self.stage.placement, learnt, self._tokens(self.first))
         self.compile_seconds = time.perf_counter() - since
-        with Saver(self._write, beside=self.plan.beside) as saver:
+        with Saver(self._write, beside=learnt if self.plan.beside else None) as saver:
             for step in range(self.first, self.plan.total):
                 learnt = self._step(learnt, step)
                 self._look(learnt, step + 1, saver)
@@ -170,6 +171,8 @@ class _Training:
     def _step(self, learnt: Learnt, step: int) -> Learnt:
         pace = learner.pace(rate=self.plan.schedule.rate(step), decay=self.plan.options.weight_decay)
         learnt, told = self.advance(learnt, self._tokens(step), pace)
+        if step + 1 < self.plan.total:
+            self._ahead = (step + 1, self._placed(step + 1))
         self._settle(step)
         self._pending = told
         if step == self.first:
@@ -183,6 +186,7 @@ class _Training:
     def _look(self, learnt: Learnt, done: int, saver: Saver) -> None:
         """Tell, save and measure where that is due, and leave where that is asked."""
         plan = self.plan
+        saver.check()
         saving, measuring = plan.checkpoint_is_due(done), plan.evaluation_is_due(done)
         telling = done % plan.options.log_every == 0 or done == plan.total
         agreed = plan.options.distributed and hosts_stop(done)
@@ -222,6 +226,12 @@ class _Training:
     # ------------------------------------------------------------------ pieces
 
     def _tokens(self, step: int) -> Array:
+        """Return the tokens of a step, which were put on the devices while the step before was under way."""
+        if self._ahead is not None and self._ahead[0] == step:
+            return self._ahead[1]
+        return self._placed(step)
+
+    def _placed(self, step: int) -> Array:
         preset = self.plan.preset
         first = step * preset.batch
         shape = (preset.batch, preset.sequence + 1)
@@ -307,7 +317,7 @@ class _Training:
     def _speeds(self) -> dict[str, float]:
         return {
             **self.meter.summary(),
-            "peak_tflops": self.stage.peak_tflops,
+            **({} if self.stage.peak_tflops is None else {"peak_tflops": self.stage.peak_tflops}),
             "device_count": self.stage.placement.count,
             "compile_seconds": self.compile_seconds,
             "wall_seconds": time.perf_counter() - self.stage.since,
