@@ -183,3 +183,70 @@ def test_secrets_come_from_the_environment_and_no_project_file(tmp_path: Path) -
     for name in ("github_token", "github_webhook_secret", "discord_webhook"):
         with pytest.raises(Exception, match="not known"):
             resolve({}, {name: "s3cret"}, folder=tmp_path, home=None)
+
+
+@pytest.mark.usefixtures("home")
+def test_many_letters_are_explained_by_few_reasons(say: Say, tmp_path: Path) -> None:
+    """Each reason once, what keeps the most letters first, with the number of the first of them."""
+    store = SqliteStore(tmp_path / ".pilothouse" / "pilothouse.db")
+    with store.write() as tx:
+        for number in range(30):
+            issue = tx.outbox.post(make_issue(f"run-{number}/issue"), now=BEGIN)
+            for reply in range(3):
+                tx.outbox.post(make_letter(f"run-{number}/c{reply}", about=issue.letter.key), now=BEGIN)
+            if number % 2:
+                tx.outbox.put_off(issue, until=BEGIN, why=f"GitHub answered 403 to POST /issues/{number}/comments")
+            else:
+                tx.outbox.drop(issue, why=f"GitHub answered 410 to POST /issues/{number}/comments", now=BEGIN)
+    store.close()
+
+    told = json.loads(say("logbook", "outbox", "why", "--json")[1])["reasons"]
+
+    mine = [(each["letters"], each["state"], each["why"].partition(" to ")[0]) for each in told]
+    assert (46, "waiting", "waits for run-1/issue") in mine
+    assert (45, "waiting", "waits for run-0/issue, which was dropped") in mine
+    assert (15, "waiting", "GitHub answered 403") in mine
+    assert (15, "dropped", "GitHub answered 410") in mine
+    assert len(told) < 8
+    assert "GitHub answered 410" in say("logbook", "outbox", "why")[1]
+
+
+@pytest.mark.usefixtures("home")
+def test_letters_are_dropped_with_what_speaks_of_them(say: Say) -> None:
+    """Else these would wait for ever, which is said; and a whole channel is taken up again at once."""
+    _, _, err = say("logbook", "outbox", "drop", "2", "--reason", "no")
+    assert "--with-replies" in err
+    assert say("logbook", "outbox", "drop", "2", "--with-replies")[1] == "dropped letter 4 (run-1/started)\n"
+    assert say("logbook", "outbox", "retry", "4")[0] == 0
+    assert say("logbook", "outbox", "retry", "2")[0] == 0
+    code, out, err = say("logbook", "outbox", "drop", "2", "--with-replies", "--reason", "nobody needs it")
+    assert (code, len(out.splitlines()), err) == (0, 2, "")
+    listed = json.loads(say("logbook", "outbox", "list", "--channel", GITHUB, "--json")[1])["letters"]
+    assert {(each["state"], each["last_error"]) for each in listed} == {("dropped", "nobody needs it")}
+
+    code, out, _ = say("logbook", "outbox", "retry", "--all", GITHUB)
+
+    assert (code, len(out.splitlines())) == (0, 2)
+    listed = json.loads(say("logbook", "outbox", "list", "--channel", GITHUB, "--json")[1])["letters"]
+    assert {each["state"] for each in listed} == {"waiting"}
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("retry",), 2),
+        (("drop",), 2),
+        (("retry", "2", "--all", "github"), 2),
+        (("drop", "--all", "pigeon"), 2),
+        (("drop", "2", "99"), 5),
+        (("retry", "2", "two"), 2),
+    ],
+)
+def test_what_is_not_said_clearly_changes_nothing(say: Say, words: tuple[str, ...], code: int) -> None:
+    """Neither none nor both, and not the first of two of which the second is not there."""
+    before = say("logbook", "outbox", "list", "--json")[1]
+
+    assert say("logbook", "outbox", *words)[0] == code
+
+    assert say("logbook", "outbox", "list", "--json")[1] == before

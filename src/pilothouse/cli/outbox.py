@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,15 +14,25 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pilothouse.canonical import Json
-    from pilothouse.logbook.letter import Posted
+    from pilothouse.logbook.letter import LetterState, Posted
     from pilothouse.ports.outbox import Hold
     from pilothouse.ports.store import Transaction
     from pilothouse.wiring.workspace import Workspace
 
+_NUMBER = re.compile(r"\d+")
+_KEY_IN_REASON = re.compile(r"^waits for \S+")
 app = typer.Typer(help="Letters to GitHub, to chats and to the pages of this home.", no_args_is_help=True)
 NumberArgument = Annotated[int, typer.Argument(metavar="LETTER", min=1, help="The letter's number, as listed.")]
+NumbersArgument = Annotated[
+    list[int] | None, typer.Argument(metavar="LETTER...", min=1, help="The letters' numbers, as listed.")
+]
+AllOption = Annotated[str | None, typer.Option("--all", metavar="CHANNEL", help="Every one of this channel.")]
 SHOWN = ("number", "channel", "kind", "key", "state", "tries", "remote", "last_error")
+REASON = ("letters", "channel", "state", "first", "why")
 PUBLIC_CHANNELS = ("github", "discord", "apprise")
+LETTERS_MAX = 10_000
+TOLD_MAX = 20
+"""So many letters are told one by one; of the others it is said how many they are."""
 
 
 @app.command("list")
@@ -28,7 +40,7 @@ def list_letters(
     ctx: typer.Context,
     channel: Annotated[str | None, typer.Option(help="Only of this channel: local, github, discord, apprise.")] = None,
     state: Annotated[str | None, typer.Option(help="Only those that are waiting, sent or dropped.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many, the newest.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=LETTERS_MAX, help="At most so many, the newest.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """List letters, newest first, and which channels wait."""
@@ -40,8 +52,7 @@ def list_letters(
     states = [each.value for each in LetterState]
     if state is not None and state not in states:
         raise BadValue(f"no letter is {state!r}", fix=f"write one of {', '.join(states)}")
-    if channel is not None and channel not in CHANNELS:
-        raise BadValue(f"no channel is named {channel!r}", fix=f"write one of {', '.join(CHANNELS)}")
+    _check_channel(channel)
     workspace = open_existing(ctx)
     query = LetterQuery(
         product=workspace.product,
@@ -56,9 +67,29 @@ def list_letters(
         print_json({"letters": rows, "holds": [_hold_row(hold) for hold in holds]})
         return
     print_table(SHOWN, rows)
-    for hold in holds:
-        until = "until it is set anew" if hold.closed else f"until {hold.until:%Y-%m-%d %H:%M:%SZ}"
-        note(f"{hold.channel} waits {until}: {hold.why}")
+    if len(rows) == limit:
+        note(f"the newest {limit}: `--limit` shows more, `pilothouse logbook outbox why` what they wait for")
+    _tell_holds(holds)
+
+
+@app.command("why")
+def tell_why(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """Tell why letters have not arrived: each reason once, with how many it keeps and the first of them."""
+    from pilothouse.cli.table import print_table
+    from pilothouse.logbook.letter import CHANNELS
+
+    workspace = open_existing(ctx)
+    with workspace.store.read() as tx:
+        reasons = _reasons(tx, workspace)
+        holds = [hold for name in CHANNELS if (hold := tx.outbox.hold(name)) is not None]
+    if as_json:
+        print_json({"reasons": reasons, "holds": [_hold_row(hold) for hold in holds]})
+        return
+    if reasons:
+        print_table(REASON, reasons)
+    else:
+        say("every letter has arrived")
+    _tell_holds(holds)
 
 
 @app.command("show")
@@ -79,33 +110,52 @@ def show_letter(ctx: typer.Context, letter: NumberArgument, as_json: AsJson = Fa
 
 
 @app.command("retry")
-def retry_letter(ctx: typer.Context, letter: NumberArgument) -> None:
-    """Let a letter that waits or was dropped be tried at once, and its channel no longer wait."""
+def retry_letters(ctx: typer.Context, letters: NumbersArgument = None, every: AllOption = None) -> None:
+    """Let letters that wait or were dropped be tried at once, and their channels no longer wait."""
+    from pilothouse.logbook.letter import LetterState
+
     workspace = open_existing(ctx)
     with workspace.store.write() as tx:
-        found = _found(tx, workspace, letter)
-        tx.outbox.retry(found, now=workspace.clock.now())
-        tx.outbox.release(found.letter.channel)
-    say(f"letter {letter} ({found.letter.key}) is due on {found.letter.channel}")
+        found = _meant(tx, workspace, letters, every, states=(LetterState.WAITING, LetterState.DROPPED))
+        for each in found:
+            tx.outbox.retry(each, now=workspace.clock.now())
+        for channel in {each.letter.channel for each in found}:
+            tx.outbox.release(channel)
+    for each in found[:TOLD_MAX]:
+        say(f"letter {each.number} ({each.letter.key}) is due on {each.letter.channel}")
+    _tell_rest(found, "are due as well")
 
 
 @app.command("drop")
-def drop_letter(
+def drop_letters(
     ctx: typer.Context,
-    letter: NumberArgument,
-    reason: Annotated[str, typer.Option(help="Why it need not be sent.")] = "dropped by hand",
+    letters: NumbersArgument = None,
+    reason: Annotated[str, typer.Option(help="Why they need not be sent.")] = "dropped by hand",
+    every: AllOption = None,
+    with_replies: Annotated[
+        bool, typer.Option("--with-replies", help="Those that speak of them, too, which would wait for ever.")
+    ] = False,
 ) -> None:
-    """Give up a letter that waits; it stays listed, and can be tried again."""
+    """Give up letters that wait; they stay listed, and can be tried again."""
     from pilothouse.errors import Conflict
     from pilothouse.logbook.letter import LetterState
 
     workspace = open_existing(ctx)
     with workspace.store.write() as tx:
-        found = _found(tx, workspace, letter)
-        if found.state is not LetterState.WAITING:
-            raise Conflict(f"letter {letter} is {found.state.value} already", fix="drop one that waits")
-        tx.outbox.drop(found, why=reason, now=workspace.clock.now())
-    say(f"dropped letter {letter} ({found.letter.key})")
+        found = _meant(tx, workspace, letters, every, states=(LetterState.WAITING,))
+        if with_replies:
+            # What was dropped already is named for the sake of what speaks of it.
+            found = [each for each in _with_replies(tx, workspace, found) if each.state is not LetterState.DROPPED]
+        for each in found:
+            if each.state is not LetterState.WAITING:
+                raise Conflict(f"letter {each.number} is {each.state.value} already", fix="drop one that waits")
+            tx.outbox.drop(each, why=reason, now=workspace.clock.now())
+        left = [] if with_replies else _with_replies(tx, workspace, found)[len(found) :]
+    for each in found[:TOLD_MAX]:
+        say(f"dropped letter {each.number} ({each.letter.key})")
+    _tell_rest(found, "were dropped as well")
+    if left:
+        note(f"{len(left)} letters speak of what was dropped, and wait for it: `--with-replies` drops them as well")
 
 
 @app.command("send")
@@ -129,6 +179,85 @@ def _configured(workspace: Workspace) -> Sequence[str]:
     from pilothouse.wiring.publishing import configured_of
 
     return configured_of(workspace)
+
+
+def _check_channel(channel: str | None) -> None:
+    from pilothouse.errors import BadValue
+    from pilothouse.logbook.letter import CHANNELS
+
+    if channel is not None and channel not in CHANNELS:
+        raise BadValue(f"no channel is named {channel!r}", fix=f"write one of {', '.join(CHANNELS)}")
+
+
+def _tell_holds(holds: Sequence[Hold]) -> None:
+    for hold in holds:
+        until = "until it is set anew" if hold.closed else f"until {hold.until:%Y-%m-%d %H:%M:%SZ}"
+        note(f"{hold.channel} waits {until}: {hold.why}")
+
+
+def _tell_rest(found: Sequence[Posted], words: str) -> None:
+    if len(found) > TOLD_MAX:
+        say(f"{len(found) - TOLD_MAX} more {words}")
+
+
+def _meant(
+    tx: Transaction,
+    workspace: Workspace,
+    letters: Sequence[int] | None,
+    every: str | None,
+    *,
+    states: Sequence[LetterState],
+) -> list[Posted]:
+    """Return the letters that are named, or every one of a channel in one of these states, oldest first."""
+    from pilothouse.errors import UsageError
+    from pilothouse.ports.outbox import LetterQuery
+
+    if bool(letters) == (every is not None):
+        raise UsageError("no letters are named", fix="name them by their numbers, or a whole channel by --all CHANNEL")
+    if every is None:
+        return [_found(tx, workspace, number) for number in dict.fromkeys(letters or ())]
+    _check_channel(every)
+    found: list[Posted] = []
+    for state in states:
+        query = LetterQuery(product=workspace.product, channel=every, state=state, limit=LETTERS_MAX)
+        found += tx.outbox.listed(query)
+    return sorted(found, key=lambda each: each.number)
+
+
+def _with_replies(tx: Transaction, workspace: Workspace, found: Sequence[Posted]) -> list[Posted]:
+    """Return the letters, and behind them those that wait and speak of them, or of one that does."""
+    from pilothouse.logbook.letter import LetterState
+    from pilothouse.ports.outbox import LetterQuery
+
+    query = LetterQuery(product=workspace.product, state=LetterState.WAITING, limit=LETTERS_MAX)
+    all_found = list(found)
+    known = {(each.letter.channel, each.letter.key) for each in found}
+    for each in reversed(tx.outbox.listed(query)):
+        key = (each.letter.channel, each.letter.key)
+        if key not in known and (each.letter.channel, each.letter.about) in known and not each.remote:
+            known.add(key)
+            all_found.append(each)
+    return all_found
+
+
+def _reasons(tx: Transaction, workspace: Workspace) -> list[dict[str, Json]]:
+    """Return why letters have not arrived, what keeps the most of them first; numbers in a reason tell no two apart."""
+    from pilothouse.logbook.letter import LetterState
+    from pilothouse.ports.outbox import LetterQuery
+
+    found: dict[tuple[str, str, str], dict[str, Json]] = {}
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for state in (LetterState.WAITING, LetterState.DROPPED):
+        query = LetterQuery(product=workspace.product, state=state, limit=LETTERS_MAX)
+        for each in reversed(tx.outbox.listed(query)):
+            row = _row(each) | _waits_for(tx, each)
+            why = str(row["last_error"] or "it is due")
+            alike = "waits for" if why.startswith("waits for") and not why.endswith("dropped") else why
+            kind = (each.letter.channel, state.value, _NUMBER.sub("#", _KEY_IN_REASON.sub("waits for another", alike)))
+            counts[kind] += 1
+            first: dict[str, Json] = {"channel": kind[0], "state": kind[1], "first": each.number, "why": why}
+            found.setdefault(kind, first)
+    return [{"letters": count, **found[kind]} for kind, count in counts.most_common()]
 
 
 def _found(tx: Transaction, workspace: Workspace, number: int) -> Posted:

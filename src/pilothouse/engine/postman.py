@@ -149,7 +149,7 @@ class Postman(Gate):
         elif abs(ahead - self._wall_ahead) > SET_SECONDS:
             by = timedelta(seconds=ahead - self._wall_ahead)
             self._books.apply(lambda tx: tx.outbox.set_by(name, by, now=now))
-            _log.warning("the clock was set by %.0f s", by.total_seconds(), extra={"action": "clock_set"})
+            _log.warning("the clock was moved by %.0f s", by.total_seconds(), extra={"action": "clock_moved"})
         else:
             return now
         self._wall_ahead = ahead
