@@ -77,9 +77,3 @@ def _token_folder(shard_folder: Path, tmp_path_factory: pytest.TempPathFactory) 
     with trainer.start(folder=folder) as run:
         tokenise_run(run)
     return folder / "artifacts" / "tokens"
-
-
-@pytest.fixture(name="compiled", scope="session")
-def _compiled(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Where the programs of one test session keep what they compiled."""
-    return str(tmp_path_factory.mktemp("compiled"))

@@ -38,11 +38,13 @@ def _checkpoint_folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_metrics_are_those_of_the_samples(run_folder: RunFolder, token_folder: Path, checkpoint_folder: Path) -> None:
+def test_metrics_are_those_of_the_samples(
+    run_folder: RunFolder, token_folder: Path, checkpoint_folder: Path, compiled: str
+) -> None:
     """The mean regret is that of the table, one line per example, and the last block is padded, not dropped."""
     folder = run_folder(
         "evaluate",
-        {"block_rows": 64, "compile_cache": ""},
+        {"block_rows": 64, "compile_cache": compiled},
         inputs={"golden": [token_folder], "checkpoint": [checkpoint_folder]},
     )
 
@@ -61,13 +63,13 @@ def test_metrics_are_those_of_the_samples(run_folder: RunFolder, token_folder: P
 
 
 def test_the_same_evaluation_gives_the_same_bytes(
-    run_folder: RunFolder, token_folder: Path, checkpoint_folder: Path
+    run_folder: RunFolder, token_folder: Path, checkpoint_folder: Path, compiled: str
 ) -> None:
     """Two runs write equal samples and equal metrics but for the speed."""
     inputs = {"golden": [token_folder], "checkpoint": [checkpoint_folder]}
     outcomes = []
     for name in ("one", "two"):
-        folder = run_folder(name, {"block_rows": 128, "compile_cache": ""}, inputs=inputs)
+        folder = run_folder(name, {"block_rows": 64, "compile_cache": compiled}, inputs=inputs)
         found = _evaluate(folder)
         found.pop("samples_per_s")
         outcomes.append((found, (folder / "samples.parquet").read_bytes()))
@@ -75,11 +77,13 @@ def test_the_same_evaluation_gives_the_same_bytes(
     assert outcomes[0] == outcomes[1]
 
 
-def test_without_a_checkpoint_an_untrained_network_is_measured(run_folder: RunFolder, token_folder: Path) -> None:
+def test_without_a_checkpoint_an_untrained_network_is_measured(
+    run_folder: RunFolder, token_folder: Path, compiled: str
+) -> None:
     """The baseline is the network a training with this preset and seed would start from."""
     folder = run_folder(
         "baseline",
-        {"preset": "tiny", "block_rows": 512, "compile_cache": ""},
+        {"preset": "tiny", "block_rows": 512, "compile_cache": compiled},
         seed=8,
         inputs={"golden": [token_folder]},
     )
@@ -103,15 +107,15 @@ def test_padding_does_not_leak(token_folder: Path) -> None:
 
 
 def test_a_broken_checkpoint_and_a_missing_golden_set_are_named(
-    run_folder: RunFolder, token_folder: Path, checkpoint_folder: Path
+    run_folder: RunFolder, token_folder: Path, checkpoint_folder: Path, compiled: str
 ) -> None:
     """Nothing is measured on a guess."""
     (checkpoint_folder / "manifest.json").unlink()
     inputs = {"golden": [token_folder], "checkpoint": [checkpoint_folder]}
-    folder = run_folder("broken", {"compile_cache": ""}, inputs=inputs)
+    folder = run_folder("broken", {"compile_cache": compiled}, inputs=inputs)
     with pytest.raises(TreeDamaged, match=r"no manifest\.json"):
         _evaluate(folder)
     assert not (folder / "summary.json").exists()
 
     with pytest.raises(trainer.RunFolderBroken, match="`golden` names no token set"):
-        _evaluate(run_folder("no golden", {"compile_cache": ""}))
+        _evaluate(run_folder("no golden", {"compile_cache": compiled}))

@@ -14,6 +14,8 @@ from pilothouse.programs.forty_two.model import PRESETS, Weights
 
 Floats = NDArray[np.float64]
 
+ROWS = 12
+
 
 def _plain_norm(norm: Any, state: Floats) -> Floats:
     mean = state.mean(axis=-1, keepdims=True)
@@ -54,8 +56,11 @@ def _weights() -> Weights:
     return model.initial(PRESETS["tiny"], seed=5)
 
 
+_apply = jax.jit(model.forward, static_argnames="heads")
+
+
 def _forward(weights: Weights, tokens: Any, masks: Any, players: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-    logits, value = model.forward(weights, tokens, masks, players, heads=PRESETS["tiny"].heads)
+    logits, value = _apply(weights, tokens, masks, players, heads=PRESETS["tiny"].heads)
     return np.asarray(logits), np.asarray(value)
 
 
@@ -67,12 +72,12 @@ def test_presets_have_the_stated_number_of_weights(preset: str, count: int) -> N
 
 def test_forward_equals_the_plain_reading(weights: Weights) -> None:
     """Folding the embeddings and cutting the last layer short change nothing but rounding."""
-    rows = made_up_rows(12)
-    rows.masks[:, 29:] = np.random.default_rng(1).integers(0, 2, (12, 3))
+    rows = made_up_rows(ROWS)
+    rows.masks[:, 29:] = np.random.default_rng(1).integers(0, 2, (ROWS, 3))
     logits, value = _forward(weights, rows.tokens, rows.masks, rows.players)
 
     plain = jax.tree_util.tree_map(lambda leaf: np.asarray(leaf, dtype=np.float64), weights)
-    for row in range(12):
+    for row in range(ROWS):
         action, worth = _plain_forward(plain, rows.tokens[row], rows.masks[row], int(rows.players[row]), heads=2)
         np.testing.assert_allclose(logits[row], action, atol=2e-5)
         np.testing.assert_allclose(value[row], worth, atol=2e-5)
@@ -80,7 +85,7 @@ def test_forward_equals_the_plain_reading(weights: Weights) -> None:
 
 def test_masked_plays_are_not_seen(weights: Weights) -> None:
     """Whatever stands in a masked token has no effect on any answer."""
-    rows = made_up_rows(8)
+    rows = made_up_rows(ROWS)
     rows.masks[:, 29:] = 0
     other = rows.tokens.copy()
     other[:, 29:] = 1
@@ -95,7 +100,7 @@ def test_masked_plays_are_not_seen(weights: Weights) -> None:
 
 def test_slots_of_a_hand_cannot_be_told_apart(weights: Weights) -> None:
     """Shuffling every hand shuffles the mover's logits alike and leaves the value."""
-    rows = made_up_rows(8)
+    rows = made_up_rows(ROWS)
     order = np.random.default_rng(2).permutation(7)
     shuffled = rows.tokens.copy()
     for seat in range(4):
