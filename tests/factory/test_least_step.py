@@ -151,7 +151,7 @@ class World:
 
     def start(self, name: FactoryName, home: Path, *, boot: str = "boot-1") -> FactoryChild:
         """Start a factory's process."""
-        home.mkdir(exist_ok=True)
+        home.mkdir(parents=True, exist_ok=True)
         return FactoryChild(self.engine, home=home, work_folder=home, name=name, boot=BootId(boot))
 
     def lose(self, child: FactoryChild) -> None:
@@ -192,11 +192,12 @@ def _world(bench: Bench) -> Iterator[World]:
         yield World(engine, bench)
 
 
-def test_killed_with_its_folder_kept_a_run_goes_on_at_its_least_step(world: World) -> None:
-    """Kill -9 of the factory; another one in the same home goes on, and nothing is lost."""
+@pytest.mark.parametrize(("here", "there"), [("", ""), ("factories/here", "factories/there"), ("factories/here", "")])
+def test_killed_with_its_folder_kept_a_run_goes_on_at_its_least_step(world: World, here: str, there: str) -> None:
+    """Kill -9 of the factory; another one in the same home, or beside it on this machine, loses nothing."""
     world.submit(REFUSES)
-    world.lose(world.start(HERE, world.bench.home))
-    with world.start(THERE, world.bench.home):
+    world.lose(world.start(HERE, world.bench.home / here))
+    with world.start(THERE, world.bench.home / there):
         job, attempt, lost = world.end()
 
     assert (job.stage, attempt.metrics) == (Stage.SHIPPED, {"began_at": 40.0})

@@ -19,6 +19,7 @@ from pilothouse.fleet.stages import Stage
 from pilothouse.ids import Epoch, JobId
 from pilothouse.operations.claim import Handover, assign
 from pilothouse.operations.complete import complete
+from pilothouse.operations.job_view import job_details
 from pilothouse.operations.rescue import rescue
 from pilothouse.operations.start import start
 from pilothouse.operations.submit import submit
@@ -125,6 +126,7 @@ def test_a_start_that_is_told_again_is_recorded_once(tx: Transaction) -> None:
 
     assert recorded(tx) == [(job.id, second.epoch)]
     assert told(tx, second).startswith("goes on from step 3: 2 steps are done again")
+    assert str(job_details(tx, PRODUCT, job.id)["events"]).count("building: goes on from step 3") == 1
 
 
 def test_a_start_below_is_refused_where_the_job_says_so(tx: Transaction) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 from pilothouse.canonical import Json
 from pilothouse.errors import CheckpointMissing, OperationFailed, StorageFailed
 from pilothouse.fleet.job import FreshStart
-from pilothouse.fleet.least_step import lost_steps, lost_words
+from pilothouse.fleet.least_step import LeastStep, lost_steps, lost_words
 from pilothouse.ids import ArtifactDigest
+from pilothouse.operations.job_view import FACTORIES, run_folder
 from pilothouse.ports.blobs import Blobs
 from pilothouse.ports.dispatch import Offer
 from pilothouse.trainer import tree
@@ -52,15 +53,15 @@ def prepare(
 ) -> Prepared:
     """Make the attempt's folder with run.json and config.json, every input checked, and fetched before.
 
-    `touch` is called between steps. A checkpoint can only be resumed where it lies: when the earlier attempts ran on
-    another machine, or their folders are gone, this one starts below the least step, and its log says what that costs.
-    Raises CheckpointMissing where the job refuses that, ArtifactDamaged for an input that does not match its digest,
-    StorageFailed if the folder cannot be written.
+    `touch` is called between steps. A checkpoint can only be resumed where it lies, in this home or in that of another
+    factory beside it: when the earlier attempts ran on another machine, or their folders are gone, this one starts
+    below the least step, and its log says what that costs. Raises CheckpointMissing where the job refuses that,
+    ArtifactDamaged for an input that does not match its digest, StorageFailed if the folder cannot be written.
     """
     notes: list[str] = []
     earlier = [_inside(home, name) for name in offer.earlier_folders]
-    resume = newest_intact(earlier, notes=notes, touch=touch)
-    if earlier and not any(path.exists() for path in earlier):
+    resume = newest_intact([*earlier, *_beside(home, offer.least, earlier)], notes=notes, touch=touch)
+    if offer.least is None and earlier and not any(path.exists() for path in earlier):
         notes.append("no folder of an earlier attempt is on this machine; starting afresh")
     _heed_least_step(offer, resume, notes=notes)
     inputs: dict[str, list[str]] = {}
@@ -110,6 +111,16 @@ def newest_intact(folders: Sequence[Path], *, notes: list[str], touch: Callable[
             continue
         return Resume(checkpoint=path, step=step)
     return None
+
+
+def _beside(home: Path, least: LeastStep | None, earlier: Sequence[Path]) -> tuple[Path, ...]:
+    """Return the folder of the least step where another factory of this machine keeps it, if it is not known yet."""
+    if least is None:
+        return ()
+    outer = home.resolve()
+    outer = outer.parent.parent if outer.parent.name == FACTORIES else outer
+    found = run_folder(outer, factory=least.factory, folder=least.folder)
+    return () if found is None or found.resolve() in earlier else (found.resolve(),)
 
 
 def _heed_least_step(offer: Offer, resume: Resume | None, *, notes: list[str]) -> None:

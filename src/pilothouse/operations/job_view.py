@@ -90,6 +90,7 @@ def job_details(tx: Transaction, product: ProductId, job: JobId) -> dict[str, Js
         "events": [
             f"{event.sequence} {event.at.isoformat()} epoch {event.epoch}: "
             f"{event.previous.value if event.previous is not None else 'new'} → {event.stage.value}"
+            f"{f': {event.why}' if event.why else ''}"
             for event in tx.jobs.events(job)
         ],
     }
