@@ -71,13 +71,29 @@ def test_an_agent_s_patch_is_a_branch_that_a_person_merges_and_the_ferry_goes_on
     ]
 
 
+def test_a_branch_that_a_kill_has_kept_from_being_made_is_made_by_the_next_start(tmp_path: Path) -> None:
+    """Nothing is asked or paid again, and there is one of each letter."""
+    harbour = broken(tmp_path, "mend")
+    harbour.say("campaign", "run", "daily.toml", "--once")
+    branch, before = f"pilothouse/patch/{run_of(harbour)}", letters(harbour)
+    commit = harbour.git("rev-parse", branch)
+    harbour.git("branch", "-D", branch)  # as if the process had died before it made it
+
+    again = harbour.say("campaign", "run", "daily.toml", "--once")
+
+    assert again.code == 1
+    assert harbour.git("rev-parse", branch) == commit
+    assert letters(harbour) == before
+    assert len(list(harbour.home.glob("agents/*/*/*/attempt-*"))) == 1
+
+
 @pytest.mark.parametrize(
     ("word", "words"),
     [
         ("vandal", (".git", ".github/workflows/ci.yml", "daily.toml", "src/batch.py", "goes beyond")),
-        ("flood", ("lines, 10 are allowed",)),
-        ("die", ("signal 6",)),
-        ("late", ("wall_time",)),
+        pytest.param("flood", ("lines, 10 are allowed",), marks=pytest.mark.soak),
+        pytest.param("die", ("signal 6",), marks=pytest.mark.soak),
+        pytest.param("late", ("wall_time",), marks=pytest.mark.soak),
     ],
 )
 def test_a_patch_that_goes_beyond_its_bounds_is_none_and_a_person_mends(

@@ -126,7 +126,7 @@ def next_action(definition: FerryDefinition, facts: FerryFacts) -> Action:
     action = _underway(definition, facts, running) if running is not None else _ashore(definition, facts)
     if isinstance(action, DraftFerry) and facts.drifts >= DRIFTS_MAX:
         return _restless(facts)
-    if isinstance(action, Submit | Admit | DraftFerry):
+    if isinstance(action, Submit | Admit | DraftFerry | ProposePatch):
         spent = spent_limit(definition, facts.spent_hours, agents_usd=facts.agents_usd)
         if spent is not None and not _anything_runs(definition, facts, running):
             return Finished(reason=spent, final=True)

@@ -19,7 +19,7 @@ from pilothouse.errors import IterationFailed, NotApproved, PilothouseError, Sto
 from pilothouse.ids import JobId, ProposalId
 from pilothouse.operations.admit_proposal import admit_proposal, gate_opens, look_at_gate
 from pilothouse.operations.draft_proposal import changes_words
-from pilothouse.operations.ferry_answer import answer_to
+from pilothouse.operations.ferry_answer import answer_to, money_refusal
 from pilothouse.operations.ferry_close import Closing, close_ferry, judge_ferry
 from pilothouse.operations.ferry_draft import DraftedFerry, Drafting, draft_ferry, question_for
 from pilothouse.operations.ferry_facts import FerryMoment, ferry_facts, material_of
@@ -158,10 +158,11 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
             return drafting
         with self.parts.engine.read() as tx:
             question = question_for(tx, drafting, definition=self.definition, campaign=self.stored(tx))
+            broke = money_refusal(tx, self.definition, self.campaign)
         if question is None:
             return drafting
         self._tell(f"ferry {drafting.number}: asking {self.drafter.source} for a proposal")
-        return replace(drafting, answered=answer_to(question, self.drafter, self._stop_event.is_set))
+        return replace(drafting, answered=answer_to(question, self.drafter, self._stop_event.is_set, broke))
 
     def _bide(self, action: ProposePatch | Rest, seen: int) -> None:
         if isinstance(action, ProposePatch):

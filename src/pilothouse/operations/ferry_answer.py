@@ -8,12 +8,15 @@ from datetime import datetime
 from pilothouse.campaigns.ferry_definition import FerryDefinition
 from pilothouse.campaigns.ferry_plan import Asked, Plan, plan, settled
 from pilothouse.campaigns.record import Campaign
+from pilothouse.campaigns.wanted import spent_limit
 from pilothouse.errors import BadValue, ChangeBudgetExceeded, OutOfRange, PilothouseError, Refused, StorageFailed
 from pilothouse.evidence.verdict import Direction
+from pilothouse.operations.campaign_facts import SECONDS_PER_HOUR
 from pilothouse.operations.note_agent import note_agent
 from pilothouse.ports.drafter import Drafter
 from pilothouse.ports.proposer import Answered, Stopped
 from pilothouse.ports.store import Transaction
+from pilothouse.proposals.agent_run import spending_of
 from pilothouse.proposals.draft import Draft, Drafted, draft
 from pilothouse.proposals.ferry_question import FerryQuestion
 from pilothouse.proposals.proposal import BY_HAND, Proposal
@@ -68,12 +71,27 @@ def question_of(
     )
 
 
-def answer_to(question: FerryQuestion, drafter: Drafter, stopped: Stopped) -> Answered:
+def money_refusal(tx: Transaction, definition: FerryDefinition, campaign: Campaign) -> Refused | None:
+    """Return why no agent may be paid, None where one may: the budget is used up, or nobody knows whether it is."""
+    spent = spending_of(tx.agents.runs(campaign.product, campaign.name))
+    if spent.unknown and definition.budget.usd is not None:
+        return Refused(
+            f"what {spent.unknown} of the agent's runs cost is not known, and there is a limit in USD",
+            fix="give [ferry.agent] cost_estimate_usd, and let the rules draft until budget.usd is taken away",
+        )
+    hours = tx.jobs.seconds_spent(campaign.product, campaign=campaign.name) / SECONDS_PER_HOUR
+    used = spent_limit(definition, hours, agents_usd=spent.usd)
+    return None if used is None else Refused(used, fix="raise the budget, or let the rules draft")
+
+
+def answer_to(question: FerryQuestion, drafter: Drafter, stopped: Stopped, broke: Refused | None) -> Answered:
     """Return what came of asking; an agent that could not be asked at all is a refusal, and cost nothing.
 
-    A disk that fails is no answer, since asking again would pay again: `StorageFailed` goes through, and so does
-    `AskingStopped`.
+    `broke` says why nobody may be paid, and then nobody is asked. A disk that fails is no answer, since asking again
+    would pay again: `StorageFailed` goes through, and so does `AskingStopped`.
     """
+    if broke is not None:
+        return Answered(source=drafter.source, refusal=broke)
     try:
         answered = drafter.draft(question, stopped)
     except StorageFailed:

@@ -14,7 +14,7 @@ from pilothouse.campaigns.record import Campaign
 from pilothouse.errors import UsageError
 from pilothouse.ids import ProposalId, mint
 from pilothouse.operations.campaign_snapshot import find_campaign
-from pilothouse.operations.ferry_answer import answer_to
+from pilothouse.operations.ferry_answer import answer_to, money_refusal
 from pilothouse.operations.ferry_draft import (
     DraftedFerry,
     Drafting,
@@ -122,12 +122,15 @@ def _answered(
         return drafting
     with workspace.store.read() as tx:
         question = question_for(tx, drafting, definition=definition, campaign=campaign, always=always)
+        broke = money_refusal(tx, definition, campaign)
     if question is None and always:
         raise UsageError(
             f"campaign {campaign.name} leaves an agent nothing to choose",
             fix="name knobs in its file, or ask the rules",
         )
-    return drafting if question is None else replace(drafting, answered=answer_to(question, drafter, never))
+    if question is None:
+        return drafting
+    return replace(drafting, answered=answer_to(question, drafter, never, broke))
 
 
 def _campaign(
