@@ -6,8 +6,9 @@ written. What GitHub answers becomes an outcome in one place, `_outcome_of`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import timedelta
+import logging
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import assert_never
 
 from pilothouse.canonical import Json
@@ -29,7 +30,7 @@ from pilothouse.publish.github.faults import (
     Unacceptable,
     Unauthorised,
 )
-from pilothouse.publish.github.repository import Repository, Table, stamp
+from pilothouse.publish.github.repository import Repository, Table
 
 AILING_SECONDS = 10.0
 SILENT_SECONDS = 15.0
@@ -39,8 +40,9 @@ RENEWED_SECONDS = 1.0
 BRANCH_SECONDS = 20.0
 """How long a pull request waits for the commit that makes its branch."""
 TITLE_MAX = 256
-LOOK_BACK = timedelta(hours=1)
-"""By how much GitHub's clock may be behind ours."""
+_log = logging.getLogger(__name__)
+LOOKED_AT = 1000
+"""So many of our newest issues may be younger than one whose outcome is not known."""
 
 
 class GithubChannel:
@@ -109,8 +111,11 @@ class GithubChannel:
         return _numbered(found)
 
     def _marked_issue(self, posted: Posted) -> Table | None:
-        since = stamp(posted.posted_at - LOOK_BACK)
-        mine = self._repository.issues(state="all", creator=self._repository.client.login(), since=since)
+        """Return the issue that an earlier try has made: it is among the newest, since our account writes in order.
+
+        Not told from a time: the letter's is by a clock that may have been wrong.
+        """
+        mine = islice(self._repository.issues(state="all", creator=self._repository.client.login()), LOOKED_AT)
         return next((each for each in mine if "pull_request" not in each and self._is_ours(each, posted)), None)
 
     def _pull_request(self, posted: Posted, gate: Gate) -> Outcome:
@@ -136,9 +141,16 @@ class GithubChannel:
             there = {label.casefold() for label in self._repository.labels_of(number)}
             missing = [label for label in labels if label.casefold() not in there]
             if missing:
-                self._repository.add_labels(number, missing, gate)
+                self._label(number, missing, gate)
         outcome = _numbered(found)
         return Delivered(remote=outcome.remote, answer={**outcome.answer, "head": fields.text(found, "head", "sha")})
+
+    def _label(self, number: int, labels: Sequence[str], gate: Gate) -> None:
+        """Add labels to what was just made; one that GitHub does not take is no reason to disown the rest."""
+        try:
+            self._repository.add_labels(number, labels, gate)
+        except Unacceptable as fault:
+            _log.warning("#%s goes without labels: %s", number, fault.message, extra={"action": "labels_refused"})
 
     def _marked_pull_request(self, posted: Posted) -> Table | None:
         owner = self._repository.name.partition("/")[0]
@@ -154,7 +166,7 @@ class GithubChannel:
         return Delivered(remote=str(identity), answer={"id": identity, "url": fields.text(found, "html_url")})
 
     def _marked_comment(self, posted: Posted, number: int) -> Table | None:
-        comments = self._repository.comments(number, since=posted.posted_at - LOOK_BACK)
+        comments = self._repository.comments(number)
         return next((each for each in comments if self._is_ours(each, posted)), None)
 
     def _status(self, posted: Posted, about: Posted | None, gate: Gate) -> Outcome:
@@ -267,7 +279,8 @@ def _is_pull_request(about: Posted | None) -> bool:
 
 
 def _title(posted: Posted) -> str:
-    title = " ".join(marks.unmarked(fields.text(posted.letter.body, "title")).split())
+    """Return the title, which becomes the words of a commit when a pull request is merged, and is quiet like those."""
+    title = " ".join(marks.quiet(marks.unmarked(fields.text(posted.letter.body, "title"))).split())
     return title[:TITLE_MAX] or posted.letter.key
 
 

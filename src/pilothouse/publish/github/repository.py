@@ -40,10 +40,9 @@ class Repository:
         """Give the issues, and with them the pull requests, as the query wants them."""
         return self.client.pages(f"{self._at}/issues", **query)
 
-    def comments(self, number: int, *, since: datetime | None = None) -> Iterator[Table]:
-        """Give the comments of an issue or pull request, oldest first, those changed since then."""
-        query = {} if since is None else {"since": stamp(since)}
-        return self.client.pages(f"{self._at}/issues/{number}/comments", **query)
+    def comments(self, number: int) -> Iterator[Table]:
+        """Give the comments of an issue or pull request, oldest first; GitHub takes no more than 2,500 on one."""
+        return self.client.pages(f"{self._at}/issues/{number}/comments")
 
     def labels_of(self, number: int) -> Sequence[str]:
         """Return the labels of an issue."""
@@ -129,7 +128,10 @@ class Repository:
         self.client.write("POST", f"{self._at}/issues/{number}/labels", {"labels": list(labels)}, gate)
 
     def remove_label(self, number: int, label: str, gate: Gate) -> None:
-        """Take one label away; one that is not there is fine."""
+        """Take one label away; one that is not there is fine, and one that no path can name stays."""
+        if label in {"", ".", ".."}:
+            # As a part of a path these are others, and without its last part this one takes every label away.
+            return
         try:
             self.client.write("DELETE", f"{self._at}/issues/{number}/labels/{quote(label, safe='')}", None, gate)
         except Missing:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -47,11 +47,16 @@ class Line:
         return self.method not in READS and self.path != "/graphql"
 
 
+def _nothing_refused(asked: Asked) -> Answered | None:
+    del asked
+    return None
+
+
 @dataclass(kw_only=True)
 class FakeGithub:
     """The forge; set `plan` to let things go wrong. `limit_left` is what is left of the primary limit, None for all.
 
-    `moved` says that the repository has another name now.
+    `moved` says that the repository has another name now, `refuse` answers a request that is not carried out.
     """
 
     clock: Clock
@@ -59,6 +64,7 @@ class FakeGithub:
     plan: Plan = no_faults
     limit_left: int | None = None
     moved: bool = False
+    refuse: Callable[[Asked], Answered | None] = _nothing_refused
     log: list[Line] = field(default_factory=list)
     url: str = ""
 
@@ -91,6 +97,9 @@ class FakeGithub:
         return answered
 
     def _answer(self, asked: Asked, fault: Fault) -> Answered:
+        refused = self.refuse(asked)
+        if refused is not None:
+            return refused
         struck = self._struck(fault)
         if struck is not None and fault not in AFTER:
             return struck
