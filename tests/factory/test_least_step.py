@@ -7,15 +7,20 @@ import json
 import os
 import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pilothouse.engine.engine import Engine
+from pilothouse.errors import CheckpointMissing
 from pilothouse.factory.child import FactoryChild
+from pilothouse.factory.prepare import prepare
 from pilothouse.fleet.factory import Factory
 from pilothouse.fleet.job import Attempt, FreshStart, Job, JobSpec, NewJob, Outcome
 from pilothouse.fleet.least_step import STEPS_LOST, LeastStep
@@ -130,6 +135,41 @@ def test_a_damaged_checkpoint_is_named_where_the_start_is_refused(bench: Bench) 
 
     assert report.outcome is Outcome.CHECKPOINT_MISSING
     assert "checkpoint of step 100 skipped" in report.detail
+
+
+@given(
+    saved_steps=st.dictionaries(st.integers(1, 6), st.booleans(), max_size=3),
+    least=st.none() | st.integers(0, 6),
+    policy=st.sampled_from(FreshStart),
+)
+@settings(max_examples=25, deadline=None)
+def test_whatever_lies_there_no_order_goes_below_without_a_word(
+    saved_steps: dict[int, bool], least: int | None, policy: FreshStart
+) -> None:
+    """Checkpoints that are whole or damaged, and a least step: the newest whole one, and a note or a refusal below."""
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder).resolve())
+        for step, whole in saved_steps.items():
+            rows = saved(bench, step) / "rows"
+            rows.write_text("x" if whole else "y", encoding="utf-8")
+        spec = dataclasses.replace(SPEC, fresh_start=policy)
+        wanted = None if least is None else dataclasses.replace(LEAST, step=least)
+        offer = dataclasses.replace(second(bench, spec), least=wanted)
+        begins = max((step for step, whole in saved_steps.items() if whole), default=None)
+        short = (begins or 0) < (least or 0)
+        try:
+            prepared = prepare(offer, home=bench.home, blobs=bench.blobs, touch=lambda: None)
+        except CheckpointMissing:
+            assert short
+            assert policy is FreshStart.REFUSED
+            return
+        order = json.loads((prepared.folder / "run.json").read_text(encoding="utf-8"))
+        log = prepared.folder / "log.txt"
+
+        assert prepared.resume_step == begins
+        assert (order["resume"] or {"step": None})["step"] == begins
+        assert (log.exists() and "done again" in log.read_text(encoding="utf-8")) is short
+        assert not (short and policy is FreshStart.REFUSED)
 
 
 # --- kill -9, and another machine
