@@ -79,7 +79,7 @@ def _found(ctx: typer.Context, target: str | None) -> tuple[FerryDefinition, dat
         with workspace.store.read() as tx:
             campaign = find_campaign(tx, workspace.product, name)
             ferries = tx.ferries.listed(campaign.product, campaign.name)
-            since = answered_until(ferries, opened_at=campaign.created_at)
+            since = answered_until(ferries, opened_at=campaign.created_at, now=workspace.clock.now())
     except NotFound:
         if read is None:
             raise

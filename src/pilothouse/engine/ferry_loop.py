@@ -12,6 +12,7 @@ from pilothouse.campaigns.ferry import Action, DraftFerry, JudgeFerry, ProposePa
 from pilothouse.campaigns.ferry_definition import FerryDefinition
 from pilothouse.campaigns.ferry_plan import Asked
 from pilothouse.campaigns.ferry_record import Monitor
+from pilothouse.campaigns.record import TrialState
 from pilothouse.campaigns.stop_rules import Stuck
 from pilothouse.engine.campaign_loop import CampaignLoop, Ending
 from pilothouse.engine.loop_events import FerryTold, TrialJudged
@@ -60,6 +61,7 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
     patcher: Patcher | None = None
     _commit: str = ""
     _decided_for: str = ""
+    _settled: int = 0
     _read_at: float | None = None
     _waiting: str = ""
     _stop_event: threading.Event = field(default_factory=threading.Event)
@@ -78,9 +80,12 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
             wait=self.wait,
             now=self.parts.clock.now(),
             unpatched=self._unpatched,
+            settled=self._settled,
         )
         with self.parts.engine.read() as tx:
-            return next_action(self.definition, ferry_facts(tx, self.definition, self.campaign, self.session, moment))
+            facts = ferry_facts(tx, self.definition, self.campaign, self.session, moment)
+        self._settled = max((trial.number for trial in facts.trials if trial.state is TrialState.JUDGED), default=0)
+        return next_action(self.definition, facts)
 
     def act(self, action: Action, seen: int) -> Finished | None:
         """Act on one decision; return it when it was the last. What was decided for other code is decided again."""
@@ -175,6 +180,8 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
         assert self.patcher is not None, "a file that lets an agent patch names one"
         try:
             with self.parts.engine.read() as tx:
+                if (broke := money_refusal(tx, self.definition, self.campaign)) is not None:
+                    raise broke
                 question = patch_question(
                     tx, action, definition=self.definition, campaign=self.campaign, kept=self.patcher.kept
                 )

@@ -77,11 +77,12 @@ def money_refusal(tx: Transaction, definition: FerryDefinition, campaign: Campai
     if spent.unknown and definition.budget.usd is not None:
         return Refused(
             f"what {spent.unknown} of the agent's runs cost is not known, and there is a limit in USD",
-            fix="give [ferry.agent] cost_estimate_usd, and let the rules draft until budget.usd is taken away",
+            fix="give [ferry.agent] cost_estimate_usd, what one run costs at most; runs on record without a cost need "
+            "a campaign under another name, or a file without a limit in USD",
         )
     hours = tx.jobs.seconds_spent(campaign.product, campaign=campaign.name) / SECONDS_PER_HOUR
     used = spent_limit(definition, hours, agents_usd=spent.usd)
-    return None if used is None else Refused(used, fix="raise the budget, or let the rules draft")
+    return None if used is None else Refused(used, fix="raise the budget, or do without the agent")
 
 
 def answer_to(question: FerryQuestion, drafter: Drafter, stopped: Stopped, broke: Refused | None) -> Answered:
