@@ -1,8 +1,6 @@
-"""The same happy path against implementations of GitHub that are not ours; each says why it was not run.
+"""The same happy path against an implementation of GitHub that is not ours; it says why it was not run.
 
-- `emulate`, an independent emulator for Node: `npm install emulate@0.11.2`, and name its folder in `EMULATE_FOLDER`.
-- GitHub itself: name a repository that may be written to in `LIVE_GITHUB_REPOSITORY`, its token in
-  `LIVE_GITHUB_TOKEN`. Every run opens, comments and closes one issue there.
+`emulate` is an independent emulator for Node: `npm install emulate@0.11.2`, and name its folder in `EMULATE_FOLDER`.
 """
 
 from __future__ import annotations
@@ -14,7 +12,6 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx2
@@ -23,14 +20,13 @@ from tests.publish.conftest import Desk
 from tests.publish.test_github_delivery import PULL, TAG, WHOLE_RUN
 
 from pilothouse.logbook import marks
-from pilothouse.logbook.letter import GITHUB, Kind, LetterState
+from pilothouse.logbook.letter import GITHUB, LetterState
 from pilothouse.publish import fields
 from pilothouse.publish.github.auth import TokenAuth
-from pilothouse.publish.github.client import API, GithubClient
+from pilothouse.publish.github.client import GithubClient
 from pilothouse.publish.github.delivery import GithubChannel
 from pilothouse.publish.github.repository import Repository
 from pilothouse.testing.clock import FrozenClock
-from pilothouse.testing.outbox_conformance import make_issue, make_letter
 from pilothouse.testing.values import PRODUCT
 
 START_SECONDS = 30.0
@@ -126,26 +122,3 @@ def test_what_has_arrived_is_found_again_on_the_emulator(emulated: Repository, d
         again.append(channel.deliver(replace(letter, tries=2), about=about, gate=Open()))
 
     assert [getattr(outcome, "remote", outcome) for outcome in again] == first
-
-
-def test_a_letter_stands_on_github_itself(desk: Desk) -> None:
-    """A live smoke test, for whoever has a repository to spare."""
-    name = os.environ.get("LIVE_GITHUB_REPOSITORY")  # noqa: TID251  for this test alone
-    token = os.environ.get("LIVE_GITHUB_TOKEN")  # noqa: TID251  for this test alone
-    if not name or not token:
-        pytest.skip("not run: LIVE_GITHUB_REPOSITORY and LIVE_GITHUB_TOKEN name no repository and no token")
-    now = datetime.now(UTC)  # noqa: TID251  GitHub's clock is the real one
-    desk.books.clock.set_wall(now)
-    client = GithubClient(API, TokenAuth(token=token), desk.books.clock)
-    issue = f"smoke-{now:%Y%m%dT%H%M%S}/issue"
-    desk.post(
-        make_issue(issue),
-        make_letter(f"{issue}/comment", about=issue),
-        make_letter(f"{issue}/status", kind=Kind.STATUS, body={"text": "running"}, about=issue),
-        make_letter(f"{issue}/close", kind=Kind.CLOSE, body={"reason": "completed"}, about=issue),
-    )
-
-    desk.deliver(GithubChannel(Repository(client, name)))
-    client.close()
-
-    assert {letter.state for letter in desk.letters()} == {LetterState.SENT}
