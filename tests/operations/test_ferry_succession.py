@@ -25,6 +25,7 @@ from pilothouse.operations.ferry_facts import Material
 from pilothouse.operations.ferry_launch import launch_ferry, underway
 from pilothouse.operations.open_campaign import open_campaign
 from pilothouse.operations.reject_proposal import Rejection, reject_proposal
+from pilothouse.operations.waive_gate import WaiverRequest, waive_gate
 from pilothouse.ports.outbox import LetterQuery
 from pilothouse.ports.store import Transaction
 from pilothouse.proposals.ferry_request import request_text
@@ -235,3 +236,23 @@ def test_a_relaunch_keeps_the_tick_and_the_time_of_its_ferry_and_closes_the_requ
     assert (again.ferry.run, again.ferry.tick, again.ferry.drafted_at) == (first.ferry.run, START, START)
     assert closings(store)[f"{first.ferry.run}/proposal/close"] == "not_planned"
     assert again.ferry.considered["revision"] == 2
+
+
+def test_no_waiver_lets_through_what_a_person_refused_whatever_else_was_approved(store: SqliteStore) -> None:
+    """A yes to another change says nothing of this one; only one to exactly this would."""
+    wished = draft(store, asked=WISH)
+    approve(store, wished.proposal.id, now=START)
+    refused = draft(store, asked=Asked(identical="again"))
+    grant = WaiverRequest(by="ada", reason="r", knobs=[], buckets=[], risk="high", proposals=9, expires_in="30d")
+    with store.write() as tx:
+        rejection = Rejection(proposal=refused.proposal.id, by=Actor(name="ada"), reason="no")
+        reject_proposal(tx, rejection, product=PRODUCT, now=START)
+        waive_gate(tx, grant, campaign=campaign_of(tx), identity="w-1", code_commit="c1", now=START)
+
+    again = draft(store, tick=START + DAY, commit="c1")
+
+    assert again.proposal.source == "rules"
+    assert again.proposal.config == refused.proposal.config
+    assert admit(store, again, commit="c1", now=START + DAY) is None
+    with store.read() as tx:
+        assert tx.proposals.listed(PRODUCT, NAME)[-1].refusal.startswith("no waiver covers what a person has refused")

@@ -104,3 +104,17 @@ def test_gate_never_opens_without_a_valid_record(known: list[Approval]) -> None:
     else:
         with pytest.raises(NotApproved):
             admit(PROPOSAL, SUBJECT.digest(), known, now=NOW)
+
+
+def test_after_months_of_approvals_only_the_newest_are_named() -> None:
+    """One line that a person reads on a terminal, and not one of hundreds of digests."""
+    known = [
+        replace(YES, subject_digest=f"{number:012x}{0:052x}", granted_at=YES.granted_at + timedelta(seconds=number))
+        for number in range(300)
+    ]
+
+    with pytest.raises(NotApproved) as refused:
+        admit(PROPOSAL, SUBJECT.digest(), known, now=NOW)
+
+    assert "and 297 older ones" in refused.value.message
+    assert len(refused.value.message) < 200

@@ -15,7 +15,7 @@ from pilothouse.knobs.knob import check
 from pilothouse.operations.draft_proposal import risk_of, subject_of
 from pilothouse.operations.reject_proposal import BY_A_PERSON
 from pilothouse.ports.store import Transaction
-from pilothouse.proposals.gate import DRIFTED, EVERY_SUBJECT, OVERTAKEN, Admitted, admit, drift
+from pilothouse.proposals.gate import DRIFTED, EVERY_SUBJECT, OVERTAKEN, Admitted, admit, drift, is_valid
 from pilothouse.proposals.proposal import BY_HAND, Approval, Proposal, Risk, State, Subject
 from pilothouse.proposals.waiver import Admission, Moves, Terms, Waiver
 
@@ -74,7 +74,8 @@ def look_at_gate(
         for each in tx.waivers.standing(campaign.product, campaign.name)
         if definition.may_approve(each.waiver.granted_by)
     ]
-    if (waived or waivers) and not given and (unwanted := _unwanted(tx, proposal)):
+    exact = any(is_valid(each, now) and each.subject_digest == subject.digest() for each in given)
+    if (waived or waivers) and not exact and (unwanted := _unwanted(tx, proposal)):
         return unwanted
     return admit(
         proposal.id,
@@ -176,6 +177,8 @@ def _given(tx: Transaction, proposal: Proposal, subject_digest: str) -> list[App
     asks anew: a yes to the older one says nothing of today's.
     """
     given = tx.proposals.approvals(proposal.product, proposal.campaign)
+    if all(each.subject_digest != subject_digest for each in given):
+        return list(given)
     refused = any(
         each.state is State.REJECTED
         and each.refusal.startswith((BY_A_PERSON, OVERTAKEN))

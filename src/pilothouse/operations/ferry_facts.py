@@ -33,13 +33,15 @@ from pilothouse.proposals.window import Commits, IncidentSeen, IssueSeen, LastFe
 class FerryMoment:
     """What the loop knows besides the store: the commit of the working folder, whether it waits, the time.
 
-    `unpatched` tells by failed launch why no agent could be asked for a patch.
+    `unpatched` tells by failed launch why no agent could be asked for a patch. `settled` is the number of a ferry that
+    is known to be closed: what lies long before it changes nothing any more.
     """
 
     commit: str
     moved: bool
     wait: bool
     now: datetime
+    settled: int = 0
     unpatched: Mapping[JobId, str] = field(default_factory=dict)
 
 
@@ -48,8 +50,9 @@ def ferry_facts(
 ) -> FerryFacts:
     """Return the facts of a campaign as this transaction sees them; of several proposals of a ferry the last counts."""
     product, name = campaign.product, campaign.name
-    trials, ferries = tx.campaigns.trials(product, name), tx.ferries.listed(product, name)
-    proposals = tx.proposals.listed(product, name)
+    least = max(0, moment.settled - KEPT)
+    trials, ferries = tx.campaigns.trials(product, name, least=least), tx.ferries.listed(product, name, least=least)
+    proposals = tx.proposals.listed(product, name, least=least)
     newest = {each.number: each for each in proposals}
     known = {ferry.number: ferry for ferry in ferries}
     running = [trial for trial in trials if trial.state is TrialState.RUNNING]
@@ -57,7 +60,7 @@ def ferry_facts(
     return FerryFacts(
         step=step_facts(tx, product),
         trials=trials,
-        promotions=tx.campaigns.promotions(product, name),
+        promotions=(),  # no decision of a ferry's loop looks at them, and there may be hundreds
         proposals=newest,
         spent_hours=tx.jobs.seconds_spent(product, campaign=name) / SECONDS_PER_HOUR,
         since=session.since,
@@ -92,6 +95,8 @@ def _has_drifted(
     return bool(drift(proposal.subject, now))
 
 
+KEPT = 10
+"""Closed ferries that are read before the newest; the last one decides, the others tell whose clock was wrong."""
 _LATELY = timedelta(minutes=DRIFT_MINUTES)
 
 

@@ -16,8 +16,8 @@ class Ferries(Protocol):
         """Insert, or replace an open one of that number; `Conflict` for a closed one, and for a run that is taken."""
         ...
 
-    def listed(self, product: ProductId, name: CampaignName) -> Sequence[Ferry]:
-        """Return the ferries by number."""
+    def listed(self, product: ProductId, name: CampaignName, *, least: int = 0) -> Sequence[Ferry]:
+        """Return the ferries by number, from a least one on."""
         ...
 
     def by_run(self, product: ProductId, run: RunId) -> Ferry | None: ...

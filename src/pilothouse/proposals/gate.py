@@ -27,6 +27,7 @@ OVERTAKEN = "superseded by the tick "
 """How the refusal begins of a proposal that nobody had answered when the next one was due."""
 
 DIGEST_SHOWN = 12
+OTHERS_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ def admit(
     assert now.tzinfo is not None, f"a naive time cannot expire anything: {now!r}"
     assert subject_digest != EVERY_SUBJECT, "a subject's digest is never a waiver's scope"
     known = sorted(approvals, key=lambda approval: (_is_standing(approval), approval.granted_at))
-    valid = [approval for approval in known if _covers(approval, subject_digest) and _is_valid(approval, now)]
+    valid = [approval for approval in known if _covers(approval, subject_digest) and is_valid(approval, now)]
     looked = [] if moves is None else [(each.waiver, why_not(each, moves, now=now)) for each in waivers]
     exact = [approval for approval in valid if not _is_standing(approval)]
     covering: list[Approval | Waiver] = [*exact, *(waiver for waiver, why in looked if not why), *valid]
@@ -84,7 +85,7 @@ def _covers(approval: Approval, subject_digest: str) -> bool:
     return _is_standing(approval) or approval.subject_digest == subject_digest
 
 
-def _is_valid(approval: Approval, now: datetime) -> bool:
+def is_valid(approval: Approval, now: datetime) -> bool:
     """Whether it is signed, granted already and not expired; at its expiry it is."""
     signed = bool(approval.approver.strip())
     return signed and approval.granted_at <= now and (approval.expires_at is None or now < approval.expires_at)
@@ -96,8 +97,9 @@ def _why_not(known: list[Approval], subject_digest: str, now: datetime) -> str:
     if not known:
         return f"nobody has said yes to its subject {shown}"
     if not covering:
-        others = ", ".join(sorted({approval.subject_digest[:DIGEST_SHOWN] for approval in known}))
-        return f"its subject is {shown} now, and what was approved is {others}"
+        others = list(dict.fromkeys(approval.subject_digest[:DIGEST_SHOWN] for approval in reversed(known)))
+        more = f" and {len(others) - OTHERS_SHOWN} older ones" if len(others) > OTHERS_SHOWN else ""
+        return f"its subject is {shown} now, and what was approved is {', '.join(others[:OTHERS_SHOWN])}{more}"
     last = covering[-1]
     if last.expires_at is not None and last.expires_at <= now:
         return f"the approval by {last.approver} expired at {last.expires_at.isoformat(timespec='seconds')}"

@@ -103,9 +103,10 @@ class StoredCampaigns:
             },
         )
 
-    def trials(self, product: ProductId, name: CampaignName) -> Sequence[Trial]:
-        """Return the trials by number."""
-        found = self._connection.rows(self._sql["trials_of_campaign"], {"product": product, "name": name})
+    def trials(self, product: ProductId, name: CampaignName, *, least: int = 0) -> Sequence[Trial]:
+        """Return the trials by number, from a least one on."""
+        parameters: dict[str, str | int] = {"product": product, "name": name, "least": least}
+        found = self._connection.rows(self._sql["trials_of_campaign"], parameters)
         return [rows.trial(row) for row in found]
 
     def add_run(self, run: Run) -> None:

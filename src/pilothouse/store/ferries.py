@@ -38,9 +38,10 @@ class StoredFerries:
             },
         )
 
-    def listed(self, product: ProductId, name: CampaignName) -> Sequence[Ferry]:
-        """Return the ferries by number."""
-        found = self._connection.rows(self._sql["ferries_of_campaign"], {"product": product, "name": name})
+    def listed(self, product: ProductId, name: CampaignName, *, least: int = 0) -> Sequence[Ferry]:
+        """Return the ferries by number, from a least one on."""
+        parameters: dict[str, str | int] = {"product": product, "name": name, "least": least}
+        found = self._connection.rows(self._sql["ferries_of_campaign"], parameters)
         return [_ferry(row) for row in found]
 
     def by_run(self, product: ProductId, run: RunId) -> Ferry | None:

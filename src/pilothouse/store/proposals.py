@@ -50,9 +50,10 @@ class StoredProposals:
         row = self._connection.row(self._sql["proposal_by_id"], {"product": product, "id": proposal})
         return None if row is None else rows.proposal(row)
 
-    def listed(self, product: ProductId, name: CampaignName) -> Sequence[Proposal]:
-        """Return the proposals of a campaign, oldest first."""
-        found = self._connection.rows(self._sql["proposals_of_campaign"], {"product": product, "name": name})
+    def listed(self, product: ProductId, name: CampaignName, *, least: int = 0) -> Sequence[Proposal]:
+        """Return the proposals of a campaign, oldest first, those of trials from a least one on."""
+        parameters: dict[str, str | int] = {"product": product, "name": name, "least": least}
+        found = self._connection.rows(self._sql["proposals_of_campaign"], parameters)
         return [rows.proposal(row) for row in found]
 
     def move(self, product: ProductId, proposal: ProposalId, *, state: State, refusal: str) -> None:

@@ -45,6 +45,21 @@ class FerriesConformance:
             assert tx.ferries.by_run(PRODUCT, RunId("another")) is None
             assert tx.ferries.listed(PRODUCT, CampaignName("another")) == []
 
+    def test_of_many_ferries_only_the_newest_are_read_where_they_suffice(self, store: Store) -> None:
+        """Their records, trials and proposals: a loop that looks each second reads no old ones."""
+        with store.write() as tx:
+            tx.campaigns.put(values.make_campaign())
+            for number in (1, 2, 3):
+                tx.ferries.put(replace(FERRY, number=number, run=RunId(f"{RUN}-{number}")))
+                tx.campaigns.put_trial(values.make_trial(number=number))
+                tx.proposals.add(values.make_proposal(number))
+
+        with store.read() as tx:
+            assert [each.number for each in tx.ferries.listed(PRODUCT, CAMPAIGN, least=2)] == [2, 3]
+            assert [each.number for each in tx.campaigns.trials(PRODUCT, CAMPAIGN, least=3)] == [3]
+            assert [each.number for each in tx.proposals.listed(PRODUCT, CAMPAIGN, least=2)] == [2, 3]
+            assert len(tx.ferries.listed(PRODUCT, CAMPAIGN)) == 3
+
     @pytest.mark.parametrize(
         "changed",
         [replace(CLOSED, seal=""), replace(CLOSED, judged={"failure": "no"}), FERRY],

@@ -55,8 +55,8 @@ SET proposal = excluded.proposal, config = excluded.config, state = excluded.sta
     failure = excluded.failure;
 
 -- name: trials_of_campaign
--- Lists the trials by number.
-SELECT * FROM trials WHERE product = :product AND campaign = :name ORDER BY number;
+-- Lists the trials by number, from a least one on.
+SELECT * FROM trials WHERE product = :product AND campaign = :name AND number >= :least ORDER BY number;
 
 -- name: add_run
 -- Stores one execution with one seed.

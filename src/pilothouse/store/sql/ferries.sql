@@ -16,8 +16,8 @@ ON CONFLICT (product, campaign, number) DO UPDATE SET
     seal = excluded.seal;
 
 -- name: ferries_of_campaign
--- Lists the ferries by number.
-SELECT * FROM ferries WHERE product = :product AND campaign = :name ORDER BY number;
+-- Lists the ferries by number, from a least one on.
+SELECT * FROM ferries WHERE product = :product AND campaign = :name AND number >= :least ORDER BY number;
 
 -- name: ferry_by_run
 -- Finds the ferry of a run.

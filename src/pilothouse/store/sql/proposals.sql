@@ -14,8 +14,8 @@ VALUES (
 SELECT * FROM proposals WHERE product = :product AND id = :id;
 
 -- name: proposals_of_campaign
--- Lists the proposals, oldest first.
-SELECT * FROM proposals WHERE product = :product AND campaign = :name ORDER BY position;
+-- Lists the proposals, oldest first, those of trials from a least one on.
+SELECT * FROM proposals WHERE product = :product AND campaign = :name AND number >= :least ORDER BY position;
 
 -- name: move_proposal
 -- Keeps what became of a proposal.
