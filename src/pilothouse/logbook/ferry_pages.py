@@ -124,6 +124,11 @@ def first_values_text(*, run: str, progress: str, values: Mapping[str, float]) -
     return f"First evaluation of `{run}` at {_within(progress)}: {told}.\n"
 
 
+def lost_steps_text(*, run: str, words: str) -> str:
+    """Return the comment on an attempt that starts below the least step."""
+    return f"`{run}` {_within(words)}.\n"
+
+
 def handover_text(*, run: str, before: str, after: str, signal: str) -> str:
     """Return the comment on another owner of the monitor."""
     return f"The monitor of `{run}` goes from {inline(before)} to {inline(after)}; last seen: {_within(signal)}.\n"

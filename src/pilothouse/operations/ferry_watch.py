@@ -6,12 +6,13 @@ from dataclasses import replace
 from datetime import datetime
 
 from pilothouse.campaigns.ferry_definition import FerryDefinition
-from pilothouse.campaigns.ferry_letters import status_letter
+from pilothouse.campaigns.ferry_letters import Sender, status_letter
 from pilothouse.campaigns.ferry_record import Ferry, Monitor
 from pilothouse.campaigns.ferry_watch import Seen, Standing, is_due, is_stale, look, progress_words
 from pilothouse.campaigns.kinds import definition_of
 from pilothouse.campaigns.record import Campaign
 from pilothouse.errors import Conflict, NotFound
+from pilothouse.fleet.least_step import STEPS_LOST
 from pilothouse.ids import JobId, ProductId, RunId
 from pilothouse.logbook import ferry_pages as pages
 from pilothouse.logbook.entry import NewEntry
@@ -51,10 +52,20 @@ def look_at(
     if values and sender.form != "canary":
         text = pages.first_values_text(run=run, progress=progress_words(after), values=values)
         post_all(tx, sender.said("first-evaluation", text, chat=True), now=now)
+    if sender.form != "canary":
+        _tell_lost_steps(tx, sender, campaign, job, now=now)
     if after.state == Standing.DEGRADED.value != monitor.state and sender.form != "canary":
         text = f"`{run}` is degraded, and has not failed: {after.detail}\n"
         post_all(tx, sender.said(f"degraded-{after.looks}", text, chat=True), now=now)
     return after
+
+
+def _tell_lost_steps(tx: Transaction, sender: Sender, campaign: Campaign, job: JobId, *, now: datetime) -> None:
+    """Post each start of the job below its least step, once."""
+    for each in tx.campaigns.incidents(campaign.product, campaign.name):
+        if each.job == job and each.diagnosis == STEPS_LOST:
+            text = pages.lost_steps_text(run=job, words=each.evidence)
+            post_all(tx, sender.said(f"steps-lost-{job}-{each.epoch}", text, chat=True), now=now)
 
 
 def look_is_due(tx: Transaction, campaign: Campaign, definition: FerryDefinition, *, now: datetime) -> bool:
