@@ -12,15 +12,18 @@ from hypothesis import strategies as st
 
 from pilothouse.campaigns.action import Admit, Await
 from pilothouse.campaigns.ferry import AHEAD_MAX, DraftFerry, Rest, answered_until
+from pilothouse.campaigns.ferry_record import Monitor
 from pilothouse.campaigns.ferry_schedule import Due, Schedule
+from pilothouse.campaigns.ferry_watch import Seen, is_due, look
 from pilothouse.campaigns.record import Trial
 from pilothouse.campaigns.status import CampaignState, Snapshot, next_action_of
 from pilothouse.campaigns.stop_rules import Stuck
 from pilothouse.fleet.job import Outcome
 from pilothouse.fleet.stages import Stage
+from pilothouse.ids import RunId
 from pilothouse.proposals.proposal import State
 from pilothouse.testing import values
-from tests.campaigns.ferry_world import DAILY, START, TEXT, World, definition_of
+from tests.campaigns.ferry_world import DAILY, PRODUCT, START, TEXT, World, definition_of
 
 BUG = "Traceback\n  File \"train.py\", line 3\nNameError: name 'batch' is not defined"
 DAY = timedelta(days=1)
@@ -166,6 +169,30 @@ def test_a_clock_that_was_a_year_ahead_keeps_no_ferry_in_port() -> None:
 
     assert isinstance(drafted, DraftFerry)
     assert drafted.due == Due(tick=START + DAY, missed=1)
+
+
+def test_a_failed_ferry_is_told_as_one_though_the_clock_went_back_while_it_sailed() -> None:
+    """`--once` ends in an error, whatever the time of its end says about the time of its start."""
+    world = World(trials_max=1)
+    world.sail()
+    world.now -= timedelta(hours=1)
+    world.end(Stage.FAILED, Outcome.OUT_OF_MEMORY)
+    world.act()
+
+    assert isinstance(world.next(), Stuck)
+
+
+def test_a_monitor_looks_at_once_when_its_clock_has_gone_back() -> None:
+    """And from there on at its interval, instead of being blind for an hour, or a year."""
+    watch = definition_of().ferry.watch
+    monitor = Monitor(product=PRODUCT, run=RunId("daily-125m-2026-11-22"), owner="ada", taken_at=START)
+    before = START - 365 * DAY
+    seen = Seen(stage=Stage.BUILDING, step=7, total=9, submitted_at=START)
+
+    assert is_due(monitor, watch, now=before)
+    looked = look(monitor, seen, watch, now=before)
+    assert not is_due(looked, watch, now=before + timedelta(seconds=1))
+    assert is_due(looked, watch, now=before + timedelta(seconds=watch.then))
 
 
 CRONS = st.sampled_from(

@@ -200,8 +200,7 @@ def _ashore(definition: FerryDefinition, facts: FerryFacts) -> Action:
     judged = [trial for trial in facts.trials if trial.state is TrialState.JUDGED]
     last = judged[-1] if judged else None
     number = 1 if last is None else last.number + 1
-    failed = last is not None and last.failure and last.ended_at is not None and last.ended_at >= facts.since
-    if last is not None and failed and not _stays(definition, facts):
+    if last is not None and _failed_here(facts, last) and not _stays(definition, facts):
         return Stuck(
             reason=f"ferry {last.number} has failed: {last.failure}",
             mend="read its record with `pilothouse logbook show`; the next start goes on with the next ferry",
@@ -219,6 +218,12 @@ def _ashore(definition: FerryDefinition, facts: FerryFacts) -> Action:
     tick = definition.ferry.schedule.schedule().upcoming(facts.now, count=1)[0]
     words = f"the next ferry is due at {tick:%Y-%m-%d %H:%M}Z"
     return Rest(until=tick, why=words) if facts.wait else Finished(reason=words, final=False)
+
+
+def _failed_here(facts: FerryFacts, last: Trial) -> bool:
+    """Whether the last ferry failed in this start: by its time, and by its number where the clock has gone back."""
+    counted = facts.trials_max is not None and last.number >= facts.trials_max
+    return bool(last.failure) and (counted or (last.ended_at is not None and last.ended_at >= facts.since))
 
 
 def _stays(definition: FerryDefinition, facts: FerryFacts) -> bool:

@@ -40,10 +40,13 @@ class Seen:
 
 
 def is_due(monitor: Monitor, watch: Watch, *, now: datetime) -> bool:
-    """Whether it is time to look: once soon after a launch, then at the long interval."""
+    """Whether it is time to look: once soon after a launch, then at the long interval.
+
+    A clock that has gone back since the last look makes it time at once: what it said then tells nothing of now.
+    """
     begun = monitor.looked_at if monitor.looked_at is not None else monitor.taken_at
     wait = watch.first if monitor.looks == 0 else watch.then
-    return now >= begun + timedelta(seconds=wait)
+    return not begun <= now < begun + timedelta(seconds=wait)
 
 
 def look(monitor: Monitor, seen: Seen, watch: Watch, *, now: datetime) -> Monitor:
