@@ -1,4 +1,4 @@
-"""When a ferry is due: cron's five fields in a time zone, with the ticks that nobody was there to hear.
+"""When a ferry is due: cron's five fields in a time zone, with the ticks that went by without a proposal.
 
 Around a change of the clocks cron's own rule holds (`cronsim` follows Debian's): a fixed time that the clocks skip
 comes right after the gap, and one that they show twice comes once. Every instant that leaves this module is in UTC.
@@ -22,7 +22,7 @@ MISSED_MAX = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """A proposal is due: the newest tick that was heard of, and how many before it passed unheard."""
+    """A proposal is due: the newest tick that has come, and how many before it have had no proposal either."""
 
     tick: datetime
     missed: int

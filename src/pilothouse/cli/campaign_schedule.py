@@ -55,7 +55,7 @@ def schedule(
         return
     say(f"campaign    {definition.campaign.name}: cron {table.cron!r} in {table.zone}")
     if due is not None:
-        missed = f", and {due.missed} before it passed unheard" if due.missed else ""
+        missed = f", and {due.missed} before it that have had no proposal" if due.missed else ""
         say(f"due         since {due.tick:%Y-%m-%d %H:%M}Z{missed}: one proposal answers them all")
     for tick in rules.upcoming(now, count=count):
         say(f"next        {tick.astimezone(rules.zone):%Y-%m-%d %H:%M %Z}   {tick:%Y-%m-%d %H:%M}Z")
