@@ -17,6 +17,7 @@ from pilothouse.errors import PilothouseError, StorageFailed
 from pilothouse.store.connection import Batch, Parameters, Value, not_finite, refuse_unstorable, spoiled, zero_byte
 from pilothouse.store.named_sql import dialect_queries
 from pilothouse.store.sqlite.faults import LOCK_SECONDS, translate
+from pilothouse.store.sqlite.write_ahead import WriteAheadLog
 
 MEMORY = ":memory:"
 OLDEST_SQLITE = (3, 38, 0)
@@ -47,9 +48,10 @@ class JsonBatch(NamedTuple):
 
 
 class RowBatch(NamedTuple):
-    """Rows as they are, to be written into the statement as parameters."""
+    """Rows one after the other, to be written into the statement as parameters."""
 
-    rows: Sequence[Sequence[Value]]
+    values: Sequence[Value]
+    columns: int
     size: int
 
 
@@ -75,6 +77,7 @@ class SqliteConnection:
         except sqlite3.Error as error:
             raise translate(error, where=self.where) from error
         self._raw.row_factory = sqlite3.Row
+        self._log: WriteAheadLog | None = None
         try:
             for setting in _SETTINGS:
                 self.run(setting)
@@ -82,6 +85,8 @@ class SqliteConnection:
                 self._write_ahead()
             if read_only:
                 self.run("PRAGMA query_only = ON")
+            elif self.where != MEMORY:
+                self._log = WriteAheadLog(self.where, self.rows)
         except BaseException:
             self.close()
             raise
@@ -141,25 +146,26 @@ class SqliteConnection:
         The statements of a large batch are large, so only these have them.
         """
         values = list(chain.from_iterable(rows))
-        if "\0" in "".join([value for value in values if type(value) is str]):
+        kinds = set(map(type, values))
+        if str in kinds and "\0" in "".join([value for value in values if type(value) is str]):
             _refuse_zero_bytes(rows)
-        for value in values:
-            if type(value) is float and not math.isfinite(value):
-                raise not_finite(str(value))
-        return RowBatch(rows, len(rows))
+        if float in kinds:
+            for value in values:
+                if type(value) is float and not math.isfinite(value):
+                    raise not_finite(str(value))
+        return RowBatch(values, len(rows[0]) if rows else 0, len(rows))
 
     def run_many(self, statement: str, batch: Batch) -> int:
         """Execute a batch statement, which takes the rows as one JSON text, and return how many rows were changed."""
         if isinstance(batch, RowBatch):
-            return sum(self._insert(statement, part) for part in _parts(batch.rows))
+            return sum(self._insert(statement, part, batch.columns) for part in _parts(batch))
         return self._many(statement, batch).rowcount if batch.size else 0
 
-    def _insert(self, statement: str, rows: Sequence[Sequence[Value]]) -> int:
+    def _insert(self, statement: str, values: Sequence[Value], columns: int) -> int:
         if self._spoiled:
             raise spoiled(self.where)
         try:
-            filled = _filled(statement, len(rows), len(rows[0]))
-            return self._raw.execute(filled, list(chain.from_iterable(rows))).rowcount
+            return self._raw.execute(_filled(statement, len(values) // columns, columns), values).rowcount
         except _DRIVER_ERRORS as error:
             raise self._ours(error) from error
 
@@ -219,6 +225,8 @@ class SqliteConnection:
             if self.in_transaction:
                 self.run("ROLLBACK")
             raise
+        if self._log is not None:
+            self._log.committed()
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -245,8 +253,9 @@ def _queries(aggregate: str) -> Mapping[str, str]:
     return dialect_queries("sqlite", aggregate)
 
 
-def _parts(rows: Sequence[Sequence[Value]]) -> Iterator[Sequence[Sequence[Value]]]:
-    return (rows[first : first + ROWS_AT_ONCE] for first in range(0, len(rows), ROWS_AT_ONCE))
+def _parts(batch: RowBatch) -> Iterator[Sequence[Value]]:
+    step = ROWS_AT_ONCE * batch.columns
+    return (batch.values[first : first + step] for first in range(0, len(batch.values), step)) if step else iter(())
 
 
 @lru_cache(maxsize=STATEMENTS_CACHED)
