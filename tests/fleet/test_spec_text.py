@@ -14,15 +14,16 @@ from pilothouse.fleet.job import ChildrenPolicy, Cost, DepsMode, FreshStart, Job
 from pilothouse.fleet.wire import spec_from_json
 
 TEXTS = st.text(st.characters(blacklist_categories=["Cs"]), max_size=8)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXTS, inner, max_size=2),
+    max_leaves=4,
+)
 SPECS = st.builds(
     JobSpec,
     kind=TEXTS,
     command=st.lists(TEXTS, max_size=2).map(tuple),
-    config=st.dictionaries(
-        TEXTS,
-        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
-        max_size=3,
-    ),
+    config=st.dictionaries(TEXTS, VALUES, max_size=3),
     seed=st.integers(0, 9),
     campaign=TEXTS,
     trial=st.integers(0, 3),
@@ -42,7 +43,7 @@ SPECS = st.builds(
 @given(SPECS)
 def test_the_text_is_canonical_json_of_every_field(spec: JobSpec) -> None:
     value = json.loads(spec.text())
-    assert canonical(value) == spec.text()
+    assert canonical(value) == canonical(spec.as_json()) == spec.text()
     assert value == json.loads(canonical(spec.as_json()))
     assert set(value) == {field.name for field in dataclasses.fields(JobSpec)}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -120,10 +120,8 @@ class Agreement(RuleBasedStateMachine):
     def named(self, number: JobNumber, lag: int) -> tuple[Model, Job, bool]:
         """Return the job, as a client knows it, and whether it knows its true epoch."""
         model = self.jobs.get(number) or Model(stage=Stage.CANCELLED, epoch=-99)
-        job = replace(
-            values.make_job(number=number, stage=model.stage),
-            id=values.make_new_job(number).id,
-            epoch=Epoch(model.epoch - lag),
+        job = values.make_job(number=number, stage=model.stage)._replace(
+            id=values.make_new_job(number).id, epoch=Epoch(model.epoch - lag)
         )
         return model, job, lag == 0 and number in self.jobs
 

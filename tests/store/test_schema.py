@@ -106,8 +106,8 @@ def insert_job(raw: Connection, number: int, *, stage: Stage = Stage.QUEUED) -> 
 def insert_spec(raw: Connection, number: int) -> None:
     """Store what never changes of a job."""
     raw.run(
-        "INSERT INTO job_specs (number, id, product, pool, key, seats, campaign, digest, spec)"
-        " VALUES (:number, :id, 'p', 'pool', :id, 1, 'c', 'd', '{}')",
+        "INSERT INTO job_specs (number, id, product, pool, key, seats, campaign, spec)"
+        " VALUES (:number, :id, 'p', 'pool', :id, 1, 'c', '{}')",
         {"number": number, "id": f"job-{number}"},
     )
 

@@ -30,7 +30,7 @@ from pilothouse.fleet.stages import LEASED, Stage
 from pilothouse.ids import ArtifactDigest, Epoch, JobId, JobNumber, ProductId, ShapeNumber
 from pilothouse.store import rows
 from pilothouse.store.connection import Batch, Connection, Parameters, Value
-from pilothouse.store.new_jobs import NewRows, ShapeOf, new_rows
+from pilothouse.store.new_jobs import NewRows, new_rows
 from pilothouse.store.rows import EDGE_KINDS, OUTCOME_NUMBERS, STAGE_NUMBERS, instant
 
 _ASSIGNED = ("number", "epoch", "session", "now", "why")
@@ -63,11 +63,11 @@ class StoredJobs:
     def insert(self, news: Sequence[Placed], *, now: datetime) -> Sequence[Job]:
         """Store new jobs with their edges, all or none; `KeyReused` when a key stands for another job."""
         first = self._number("last_job") + 1
-        shape_of = self._shapes_of(news)
+        shapes = self._shapes_of(news)
         jobs: list[Job] = []
         for start in range(0, len(news), INSERTED_AT_ONCE):
-            part = news[start : start + INSERTED_AT_ONCE]
-            jobs += self._insert(new_rows(part, first=first + start, shape_of=shape_of, now=now))
+            part = slice(start, start + INSERTED_AT_ONCE)
+            jobs += self._insert(new_rows(news[part], first=first + start, shapes=shapes[part], now=now))
         edges = [
             Edge(job=job.number, needs=needs, kind=kind)
             for job, placed in zip(jobs, news, strict=True)
@@ -88,15 +88,18 @@ class StoredJobs:
         self._connection.run_many(self._sql["tell_beginnings"], hot)
         return new.jobs
 
-    def _shapes_of(self, news: Sequence[Placed]) -> ShapeOf:
-        """Return the shape of each job by its product, its pool and what the shape takes from the spec."""
+    def _shapes_of(self, news: Sequence[Placed]) -> Sequence[ShapeNumber]:
+        """Return the shape of each job; jobs that agree in what makes a shape are asked for once."""
         found: dict[tuple[ProductId, str, object], ShapeNumber] = {}
+        shapes: list[ShapeNumber] = []
         for placed in news:
             new = placed.new
             key = (new.product, new.pool, SHAPED_BY(new.spec))
-            if key not in found:
-                found[key] = self._shape(new.spec.shape(product=new.product, pool=new.pool))
-        return found
+            number = found.get(key)
+            if number is None:
+                number = found[key] = self._shape(new.spec.shape(product=new.product, pool=new.pool))
+            shapes.append(number)
+        return shapes
 
     def _shape(self, shape: Shape) -> ShapeNumber:
         """Return the number of a scheduling class, stored if it is new."""

@@ -6,7 +6,6 @@ hold measurements a number that is not finite is kept as `{"float": "nan"}`, sin
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -138,11 +137,6 @@ OUTCOME_NUMBERS: Mapping[Outcome, int] = {outcome: number for number, outcome in
 EDGE_KINDS = tuple(EdgeKind)
 
 
-def text_digest(text: str) -> str:
-    """Return the SHA-256 of a canonical text, in hex."""
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
-
-
 def job(row: Row) -> Job:
     """Decode a job."""
     return Job(
@@ -174,30 +168,13 @@ def job(row: Row) -> Job:
 def new_job(placed: Placed, *, number: JobNumber, shape: ShapeNumber, marks: int, now: datetime) -> Job:
     """Return a job as it has just been stored, without anything it waits for; its parent is left to a reader."""
     new = placed.new
+    # In the order of its fields: a thousand jobs are made in one call, and names would cost more than the jobs.
+    # fmt: off
     return Job(
-        number=number,
-        id=new.id,
-        product=new.product,
-        pool=new.pool,
-        key=new.key,
-        shape=shape,
-        stage=placed.stage,
-        epoch=Epoch(0),
-        priority=new.priority,
-        created_at=now,
-        changed_at=now,
-        seats=new.spec.seats,
-        parent=new.parent,
-        session=None,
-        factory=None,
-        boot=None,
-        failures=0,
-        preemptions=0,
-        losses=0,
-        waiting=0,
-        marks=marks,
-        stop_at=None,
+        number, new.id, new.product, new.pool, new.key, shape, placed.stage, Epoch(0), new.priority, now, now,
+        new.spec.seats, new.parent, None, None, None, 0, 0, 0, 0, marks, None,
     )
+    # fmt: on
 
 
 def shape(text: str) -> Shape:

@@ -87,7 +87,7 @@ class GraphConformance:
             job = building(tx)
             review_all(tx, [("ada", False, 1), ("bob", True, 2), ("ada", True, 3)], job_number=job.number)
             found = tx.jobs.reviews(job)
-            assert list(tx.jobs.reviews(replace(job, epoch=Epoch(2)))) == []
+            assert list(tx.jobs.reviews(job._replace(epoch=Epoch(2)))) == []
             with pytest.raises(NotFound), tx.savepoint():
                 review_all(tx, [("ada", True, 1)], job_number=NUMBERLESS)
 

@@ -366,7 +366,7 @@ class JobsConformance:
             assert running is not None
         with store.read() as tx:
             before = tx.jobs.by_id(job.id), tx.jobs.attempts(job.id), tx.jobs.events(job.id)
-        wrong = replace(running, epoch=Epoch(epoch))
+        wrong = running._replace(epoch=Epoch(epoch))
         with store.write() as tx:
             progress = Progress(step=1, total=2, values={})
             assert not tx.jobs.observe(wrong.number, epoch=wrong.epoch, progress=progress, now=LATER)
@@ -417,7 +417,7 @@ class JobsConformance:
             back = finish(tx, job, Outcome.PREEMPTED, stage=Stage.QUEUED)
             events = tx.jobs.events(job.id)
 
-        assert asked == replace(job, stop_at=LATER + timedelta(minutes=1), changed_at=LATER)
+        assert asked == job._replace(stop_at=LATER + timedelta(minutes=1), changed_at=LATER)
         assert again is None
         assert back is not None
         assert (back.stop_at, back.preemptions) == (None, 1)

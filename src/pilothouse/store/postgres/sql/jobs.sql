@@ -14,10 +14,9 @@ FROM unnest(%s::bigint[], %s::integer[], %s::smallint[], %s::smallint[], %s::big
 
 -- name: insert_specs
 -- Stores what attempts of new jobs need.
-INSERT INTO job_specs (number, id, product, pool, key, seats, parent, campaign, digest, spec)
+INSERT INTO job_specs (number, id, product, pool, key, seats, parent, campaign, spec)
 SELECT * FROM unnest(
-    %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::text[], %s::text[],
-    %s::text[]
+    %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::text[], %s::text[]
 );
 
 -- name: tell_beginnings

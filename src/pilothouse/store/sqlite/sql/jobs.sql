@@ -12,7 +12,7 @@ SELECT column1, column2, column3, 0, column4, 1, column5, column5, column6 FROM 
 
 -- name: insert_specs
 -- Stores what attempts of new jobs need.
-INSERT INTO job_specs (number, id, product, pool, key, seats, parent, campaign, digest, spec) VALUES ?;
+INSERT INTO job_specs (number, id, product, pool, key, seats, parent, campaign, spec) VALUES ?;
 
 -- name: tell_beginnings
 -- Writes the first lines of history.
