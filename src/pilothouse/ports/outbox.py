@@ -57,7 +57,7 @@ class Outbox(Protocol):
         ...
 
     def asking(self, channel: str, *, limit: int) -> Sequence[Posted]:
-        """Return the pull requests that have arrived while a proposal of their campaign was open, newest first."""
+        """Return the pull requests that have arrived and whose campaign has an open proposal, newest first."""
         ...
 
     def counts(self) -> Mapping[tuple[str, LetterState], int]:

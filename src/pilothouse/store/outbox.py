@@ -76,7 +76,7 @@ class StoredOutbox:
         return [_posted(row) for row in self._connection.rows(self._sql["letters_listed"], parameters)]
 
     def asking(self, channel: str, *, limit: int) -> Sequence[Posted]:
-        """Return the pull requests that have arrived while a proposal of their campaign was open, newest first."""
+        """Return the pull requests that have arrived and whose campaign has an open proposal, newest first."""
         parameters: Parameters = {"channel": channel, "limit": limit}
         return [_posted(row) for row in self._connection.rows(self._sql["letters_asking"], parameters)]
 

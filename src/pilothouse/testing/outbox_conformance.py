@@ -300,7 +300,7 @@ class OutboxConformance:
             assert kept.not_before == LATER
 
     def test_pull_requests_ask_while_a_proposal_of_theirs_is_open(self, store: Store) -> None:
-        """Those that have arrived since it was made, newest first; a proposal that moved on asks for nothing."""
+        """Those that have arrived, newest first, whatever the clock said; a proposal that moved on asks for nothing."""
         proposal = replace(make_proposal(1), created_at=SOON)
         body: Mapping[str, Json] = {"title": "t", "text": "x", "head": "h", "base": "main"}
         pull = replace(make_issue("run-1/pull"), kind=Kind.PULL_REQUEST, body=body, campaign=CAMPAIGN)
@@ -317,8 +317,8 @@ class OutboxConformance:
                 tx.outbox.sent(tx.outbox.post(letter, now=when), remote="1", answer={}, now=LATER)
             tx.outbox.post(replace(pull, key="waits"), now=LATER)
 
-            assert [each.letter.key for each in tx.outbox.asking(GITHUB, limit=9)] == ["newer", "run-1/pull"]
-            assert [each.letter.key for each in tx.outbox.asking(GITHUB, limit=1)] == ["newer"]
+            assert [each.letter.key for each in tx.outbox.asking(GITHUB, limit=9)] == ["before", "newer", "run-1/pull"]
+            assert [each.letter.key for each in tx.outbox.asking(GITHUB, limit=1)] == ["before"]
             tx.proposals.move(PRODUCT, proposal.id, state=State.REJECTED, refusal="no")
             assert not tx.outbox.asking(GITHUB, limit=9)
 

@@ -37,7 +37,7 @@ WHERE letters.channel = :channel AND letters.kind = 'pull_request' AND letters.s
     AND EXISTS (
         SELECT 1 FROM proposals
         WHERE proposals.product = letters.product AND proposals.campaign = letters.campaign
-            AND proposals.state = 'open' AND proposals.created_at <= letters.posted_at
+            AND proposals.state = 'open'
     )
 ORDER BY letters.number DESC LIMIT :limit;
 
