@@ -19,7 +19,10 @@ from pilothouse.engine.campaign_loop import LoopParts
 from pilothouse.engine.engine import Engine
 from pilothouse.engine.ferry_loop import COMMIT_SECONDS, FerryLoop
 from pilothouse.engine.loop_events import FerryTold, LoopEvent
-from pilothouse.ids import CampaignName, JobId, ProductId
+from pilothouse.fleet.factory import Factory
+from pilothouse.fleet.job import Outcome, Report
+from pilothouse.fleet.place import EVERY_PRODUCT
+from pilothouse.ids import BootId, CampaignName, FactoryName, JobId, ProductId
 from pilothouse.logbook.letter import GITHUB, Kind
 from pilothouse.operations.approve_proposal import ApprovalRequest, approve_proposal
 from pilothouse.operations.campaign_facts import Session
@@ -207,6 +210,59 @@ def test_a_loop_that_is_left_alone_for_a_month_has_one_open_proposal(quay: Quay)
     assert ferry.run == "daily-125m-2026-12-21"
     assert ferry.considered["missed_ticks"] == 19
     assert {each.letter.about for each in closed} == {each.letter.key for each in requests[1:]}
+
+
+def crash(quay: Quay, evidence: str) -> JobId:
+    """Let a factory run the job that waits, and fail it as often as its monitor starts it again."""
+    factory, boot = FactoryName("one"), BootId("b")
+    quay.engine.enrol(Factory(product=EVERY_PRODUCT, name=factory, seats=1))
+    job = JobId("")
+    while offers := quay.engine.claim(factory=factory, boot=boot, wait_seconds=0, seats=1):
+        (offer,) = offers
+        job = offer.job
+        quay.engine.start(job, epoch=offer.epoch, pid=1, pid_started=0.0)
+        report = Report(
+            outcome=Outcome.CRASHED,
+            detail="it left with 1",
+            exit_code=1,
+            metrics={},
+            artifacts=(),
+            seconds=1.0,
+            evidence=evidence,
+        )
+        quay.engine.complete(job, epoch=offer.epoch, report=report)
+        quay.clock.advance(600)
+    return job
+
+
+def test_on_a_schedule_a_small_bug_is_posted_once_and_its_patch_proposed_by_itself(quay: Quay) -> None:
+    """The loop stays on; a commit is seen within the pace of its looks, and the same ferry goes on."""
+    loop = quay.loop()
+    quay.turn(loop)
+    quay.approve(quay.proposals()[-1])
+    quay.turn(loop)
+    quay.turn(loop)
+    job = crash(quay, "Traceback\n  File \"train.py\", line 3\nNameError: name 'batch' is not defined")
+    for _ in range(20):
+        quay.turn(loop)
+    writes = quay.engine.changes
+    for _ in range(20):
+        assert isinstance(quay.turn(loop), Rest)
+    with quay.store.read() as tx:
+        posted = tx.outbox.by_key(PRODUCT, GITHUB, f"{job}/incident-1")
+
+    quay.commit = "c1"
+    quay.clock.advance(COMMIT_SECONDS)
+    drafted = quay.turn(loop)
+    quay.turn(loop)
+
+    assert quay.engine.changes > writes
+    assert isinstance(drafted, DraftFerry)
+    assert posted is not None
+    assert "waits for a patch: NameError" in str(posted.letter.body["text"])
+    assert len([line for line in quay.told if "waits for a patch" in line]) == 1
+    assert quay.proposals()[-1].why_not_identical.startswith("relaunch 1 after a patch")
+    assert "is not approved" in quay.told[-1]
 
 
 def test_a_loop_that_rests_is_woken_by_a_change_and_by_the_stop(quay: Quay) -> None:

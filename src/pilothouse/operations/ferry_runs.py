@@ -52,10 +52,11 @@ def runs_of(tx: Transaction, campaign: Campaign, number: int) -> FerryRuns:
 
 def failures_of(tx: Transaction, campaign: Campaign, key: str) -> tuple[Failure, ...]:
     """Return how the launches of a step have failed, oldest first."""
+    failed = failed_jobs(tx, campaign, key)
+    if not failed:
+        return ()
     incidents = tx.campaigns.incidents(campaign.product, campaign.name)
-    return tuple(
-        failure_of(step_fact(tx, job), evidence_of(incidents, job.id)) for job in failed_jobs(tx, campaign, key)
-    )
+    return tuple(failure_of(step_fact(tx, job), evidence_of(incidents, job.id)) for job in failed)
 
 
 def failed_jobs(tx: Transaction, campaign: Campaign, key: str) -> list[Job]:
