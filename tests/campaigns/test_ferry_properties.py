@@ -19,7 +19,7 @@ BUGS = ("NameError: name 'a' is not defined", "KeyError: 'b'", "")
 EVENTS = st.one_of(
     st.tuples(st.just("act"), st.booleans()),
     st.tuples(st.just("commit"), st.integers(0, 3)),
-    st.tuples(st.just("hours"), st.integers(1, 60)),
+    st.tuples(st.just("hours"), st.one_of(st.integers(1, 60), st.sampled_from([-1, -30, 24 * 7]))),
     st.tuples(st.just("start"), st.just(0)),
     st.tuples(st.just("end"), st.sampled_from([*Outcome])),
     st.tuples(st.just("bug"), st.integers(0, len(BUGS) - 1)),
@@ -84,6 +84,7 @@ def test_whatever_happens_the_gate_holds_and_launches_are_bounded(
         running = [trial for trial in world.trials.values() if trial.state is TrialState.RUNNING]
         allowed = world.definition.ferry.allowances
         assert len(running) <= 1
+        assert sum(each.state is State.OPEN for each in world.proposals) <= 1
         assert all(len(jobs) <= 1 + allowed.infrastructure + allowed.small_bug for jobs in world.jobs.values())
         assert len({job for job, _ in world.launches}) == len(world.launches)
         assert len({ferry.run for ferry in world.ferries.values()}) == len(world.ferries)
