@@ -162,6 +162,20 @@ def test_a_letter_of_a_time_to_come_is_due_for_a_new_process(desk: Desk) -> None
     assert len(far.arrived) == 1
 
 
+@pytest.mark.parametrize("back", [timedelta(minutes=40), timedelta(hours=10), timedelta(days=40)])
+def test_a_hold_of_a_time_to_come_holds_no_new_process_up(desk: Desk, back: timedelta) -> None:
+    """It was told by a clock that was set back since; the far side says it again where it still holds."""
+    clock = desk.books.clock
+    far = Far(clock, answers=[Later(seconds=600, why="limit")])
+    post(desk, 2)
+    opened(desk, far).turn()
+    clock.set_wall(clock.now() - back)
+
+    deliver(desk, opened(desk, far), seconds=900)
+
+    assert len(far.arrived) == 3
+
+
 def test_a_closed_channel_stays_closed_over_a_clock_that_is_set(desk: Desk) -> None:
     """Until somebody sets it anew."""
     clock = desk.books.clock

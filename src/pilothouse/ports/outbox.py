@@ -108,8 +108,9 @@ class Outbox(Protocol):
     def set_back(self, channel: str, *, now: datetime) -> None:
         """Heed that the clock may have been set back while nobody looked: nothing waits until it has caught up.
 
-        Writes of a time to come count as of now. What waits longer than `HOLD_MAX`, or a letter than `PUT_OFF_MAX`, was
-        told its time by another clock, and waits no more; neither does a letter that was posted in a time to come.
+        Writes of a time to come count as of now, and where there are any no hold is heeded: the far side tells it anew.
+        What waits longer than `HOLD_MAX`, or a letter than `PUT_OFF_MAX`, was told its time by another clock, and waits
+        no more; neither does a letter that was posted in a time to come.
         """
         ...
 

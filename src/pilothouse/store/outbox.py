@@ -174,10 +174,10 @@ class StoredOutbox:
 
     def set_back(self, channel: str, *, now: datetime) -> None:
         """Heed that the clock may have been set back while nobody looked: nothing waits until it has caught up."""
-        self._connection.run(self._sql["set_writes_back"], {"channel": channel, "now": instant(now)})
         for name, longest in (("set_hold_back", HOLD_MAX), ("set_letters_back", PUT_OFF_MAX)):
             parameters: Parameters = {"channel": channel, "now": instant(now), "latest": instant(now + longest)}
             self._connection.run(self._sql[name], parameters)
+        self._connection.run(self._sql["set_writes_back"], {"channel": channel, "now": instant(now)})
 
     def set_by(self, channel: str, by: timedelta, *, now: datetime) -> None:
         """Set the times of a channel with a clock that was set by so much, and shows `now`: each wait stays as long."""

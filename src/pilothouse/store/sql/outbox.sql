@@ -129,8 +129,17 @@ DELETE FROM channel_writes WHERE channel = :channel AND at < :before;
 UPDATE channel_writes SET at = :now WHERE channel = :channel AND at > :now;
 
 -- name: set_hold_back
--- Ends a hold that lasts longer than any does.
-UPDATE channel_holds SET until = :now WHERE channel = :channel AND until > :latest;
+-- Ends a hold that lasts longer than any does, or that was told by a clock by which the channel was written to in a time
+-- that is still to come.
+UPDATE channel_holds SET until = :now
+WHERE channel = :channel AND until > :now
+    AND (
+        until > :latest
+        OR EXISTS (
+            SELECT 1 FROM channel_writes
+            WHERE channel_writes.channel = channel_holds.channel AND channel_writes.at > :now
+        )
+    );
 
 -- name: set_letters_back
 -- Lets the letters that were put off for longer than any is, or posted in a time to come, be tried now.
