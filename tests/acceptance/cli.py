@@ -1,7 +1,9 @@
-"""The command line as its user has it: real processes, exit codes, JSON."""
+"""The command line as its user has it: exit codes, what it says, JSON; in a process of its own, or in this one."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -9,14 +11,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from typer.testing import CliRunner
 
-from pilothouse.cli.main import app
+from pilothouse.cli.main import app, main
 from pilothouse.settings import environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,12 +48,17 @@ class Product:
     home: Path
     folder: Path = ROOT
 
+    def around(self) -> tuple[Path, Mapping[str, str]]:
+        """Return the folder a command works in, and the variables that it sees besides those of this process."""
+        return self.folder, {"PYTHONPATH": str(ROOT)}
+
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start a command in a session of its own, as a terminal would."""
+        folder, variables = self.around()
         return subprocess.Popen(
             [sys.executable, "-m", "pilothouse", "--home", str(self.home), *words],
-            cwd=self.folder,
-            env={**environment(), "PYTHONPATH": str(ROOT)},
+            cwd=folder,
+            env={**environment(), **variables},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -58,12 +66,26 @@ class Product:
             start_new_session=True,
         )
 
-    def say(self, *words: str) -> Said:
-        """Run a command to its end."""
+    def run(self, *words: str) -> Said:
+        """Run a command to its end in a process of its own."""
         return ended(self.start(*words))
 
+    def say(self, *words: str) -> Said:
+        """Run a command to its end in this process, which has imported what a new one would import for a second.
+
+        Its factory and its jobs are processes all the same.
+        """
+        (folder, variables), out, err = self.around(), io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patched, contextlib.chdir(folder):
+            patched.setattr(sys, "argv", ["pilothouse", "--home", str(self.home), *words])
+            for name, value in variables.items():
+                patched.setenv(name, value)
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as left:
+                main()
+        return Said(code=int(left.value.code or 0), out=out.getvalue(), err=err.getvalue())
+
     def json(self, *words: str) -> Any:
-        """Run a reading command in this process, since a test asks many questions; it must succeed."""
+        """Read as JSON what a reading command says; it must succeed."""
         said = CliRunner().invoke(app, ["--home", str(self.home), *words, "--json"])
         assert said.exit_code == 0, said
         return json.loads(said.stdout)

@@ -45,7 +45,7 @@ def _calm(tmp_path_factory: pytest.TempPathFactory) -> Pilot:
     if not level.confines:
         pytest.skip(level.told())
     pilot = Pilot(tmp_path_factory.mktemp("calm") / "home")
-    said = pilot.say("campaign", "run", str(pilot.file(*asking(WORDS, seconds=5, trials=2))))
+    said = pilot.run("campaign", "run", str(pilot.file(*asking(WORDS, seconds=5, trials=2))))
     assert said.code == 0, said.err
     return pilot
 
@@ -117,7 +117,7 @@ def test_a_kill_while_an_agent_runs_leaves_none_alive_and_changes_nothing(pilot:
     first.send_signal(signal.SIGKILL)
     first.communicate(timeout=30)
     until_gone(pilot)
-    again = pilot.say("campaign", "run", str(pilot.file(*changes)))
+    again = pilot.run("campaign", "run", str(pilot.file(*changes)))
 
     assert again.code == 0, again.err
     assert story(pilot) == story(calm)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 import signal
 import subprocess
-import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,17 +27,9 @@ WORSE = ("seed = 7", "seed = 5")
 class Pilot(Product):
     """The product in a folder without a repository, so that nobody's edit of the code voids a trial meanwhile."""
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        """Start a command in a session of its own, as a terminal would."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "pilothouse", "--home", str(self.home), *words],
-            cwd=self.home.parent,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+    def around(self) -> tuple[Path, Mapping[str, str]]:
+        """Return the folder a command works in, and no variables."""
+        return self.home.parent, {}
 
     def file(self, *changes: tuple[str, str], name: str = "pilot.toml") -> Path:
         """Write the toy campaign with these replacements, each of which must apply, and return its path."""
@@ -82,7 +74,7 @@ def until_running(pilot: Pilot) -> None:
 
 def test_a_campaign_runs_to_its_end_and_every_surface_tells_it(pilot: Pilot) -> None:
     """Status, proposals, runs, the logbook and its pages agree."""
-    said = pilot.say("campaign", "run", str(pilot.file()), "--seats", "2")
+    said = pilot.run("campaign", "run", str(pilot.file()), "--seats", "2")
     status, rows = pilot.json("campaign", "status"), pilot.json("proposal", "list")
     verified, runs = pilot.json("logbook", "verify"), pilot.json("run", "list")
     entries = [entry["label"] for entry in pilot.json("logbook", "show")]

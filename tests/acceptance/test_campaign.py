@@ -39,7 +39,7 @@ def wait_for_line(process: subprocess.Popen[str], words: str) -> None:
 
 def test_a_campaign_runs_to_its_end_and_tells_it(product: Product) -> None:
     """Every surface tells the same story afterwards."""
-    said = product.say("campaign", "run", str(product.file()))
+    said = product.run("campaign", "run", str(product.file()))
     status = product.json("campaign", "status")
     verified = product.json("logbook", "verify")
     runs = product.json("run", "list")

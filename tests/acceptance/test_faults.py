@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pilothouse.settings import environment
 from tests.acceptance.cli import ROOT, Product, Said, ended, lines_with
 
 RESTARTS = ("restarts = 1", "restarts = 0")
@@ -183,6 +184,8 @@ def run_limited(product: Product, file: Path, *, bytes_max: int) -> Said:
     process = subprocess.Popen(
         [sys.executable, "-c", limited],
         cwd=ROOT,
+        # Python takes a compiled module that was cut short by the limit for a whole one, for ever after.
+        env={**environment(), "PYTHONDONTWRITEBYTECODE": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

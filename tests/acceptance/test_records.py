@@ -51,7 +51,7 @@ def _ran(tmp_path_factory: pytest.TempPathFactory) -> Pilot:
     (folder / "code.py").write_text("changed\n")
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("PYTHONPATH", str(FAKES))
-        said = pilot.say("campaign", "run", "pilot.toml", "--seats", "2")
+        said = pilot.run("campaign", "run", "pilot.toml", "--seats", "2")
     assert said.code == 0, said.err
     assert "note:" not in said.err
     return pilot
