@@ -41,6 +41,8 @@ LEAVE_SECONDS = 10.0
 """How long a process that ends waits for what is still due; the rest leaves with the next one."""
 STOP_SECONDS = 2.0
 """How long a delivery may still take then; one that is left behind ends as if it were killed, which is harmless."""
+AGAIN_SECONDS = 1.0
+"""How soon a postman that failed in a way nobody foresaw begins anew."""
 STOPS_MAX = 6
 """So often a letter may stop its channel before it has to stand behind the others."""
 BEHIND_SECONDS = 30.0
@@ -299,17 +301,23 @@ def _deliver_all(books: Books, channel: Channel, stop: threading.Event, leaving:
         (stop if leaving.is_set() else leaving).wait(seconds)
         return stop.is_set()
 
-    postman = Postman(books, channel, wait=wait)
+    try:
+        while not _ran(Postman(books, channel, wait=wait), channel.name, stop, leaving):
+            wait(AGAIN_SECONDS)
+    finally:
+        channel.close()
+
+
+def _ran(postman: Postman, name: str, stop: threading.Event, leaving: threading.Event) -> bool:
+    """Deliver until it is time to leave, and say whether it is; False for what nobody foresaw, which is told."""
     try:
         postman.open()
         postman.run(stop, leaving)
-    except PilothouseError as error:
-        if not stop.is_set():
-            _log.exception(
-                "no letters leave by %s any more: %s", channel.name, error, extra={"action": "postman_ended"}
-            )
-    finally:
-        channel.close()
+    except Exception as error:  # noqa: BLE001  a channel that nobody serves any more would be noticed by nobody
+        if not leaving.is_set():
+            _log.exception("no letters leave by %s for now: %s", name, error, extra={"action": "postman_ended"})
+            return False
+    return True
 
 
 def _about(tx: Transaction, posted: Posted | None) -> Posted | None:
