@@ -19,6 +19,7 @@ from pilothouse.engine.campaign_loop import LoopParts
 from pilothouse.engine.engine import Engine
 from pilothouse.engine.ferry_loop import COMMIT_SECONDS, FerryLoop
 from pilothouse.engine.loop_events import FerryTold, LoopEvent
+from pilothouse.errors import OperationFailed
 from pilothouse.fleet.factory import Factory
 from pilothouse.fleet.job import Outcome, Report
 from pilothouse.fleet.place import EVERY_PRODUCT
@@ -49,6 +50,7 @@ class Quay:
     folder: Path
     commit: str = "c0"
     read: int = 0
+    trouble: OperationFailed | None = None
     told: list[str] = field(default_factory=list)
 
     def loop(self, *, wait: bool = True) -> FerryLoop:
@@ -99,6 +101,8 @@ class Quay:
 
     def _code_commit(self) -> str:
         self.read += 1
+        if self.trouble is not None:
+            raise self.trouble
         return self.commit
 
     def _tell(self, event: LoopEvent) -> None:
@@ -210,6 +214,26 @@ def test_a_loop_that_is_left_alone_for_a_month_has_one_open_proposal(quay: Quay)
     assert ferry.run == "daily-125m-2026-12-21"
     assert ferry.considered["missed_ticks"] == 19
     assert {each.letter.about for each in closed} == {each.letter.key for each in requests[1:]}
+
+
+def test_a_loop_that_stays_on_outlives_a_git_that_does_not_answer(quay: Quay) -> None:
+    """On a busy disk, or with a lock that hangs: told once, and tried again; one that was asked for one ferry ends."""
+    loop = quay.loop()
+    quay.turn(loop)
+    quay.approve(quay.proposals()[-1])
+    quay.trouble = OperationFailed("git took longer than 60 s", fix="wait")
+    for _ in range(3):
+        quay.turn(loop)
+        quay.clock.advance(COMMIT_SECONDS)
+    unread = [line for line in quay.told if "git took longer" in line]
+
+    with pytest.raises(OperationFailed, match="git took longer"):
+        quay.turn(quay.loop(wait=False))
+    quay.trouble = None
+    quay.turn(loop)
+
+    assert len(unread) == 1
+    assert quay.proposals()[-1].state is State.ADMITTED
 
 
 def crash(quay: Quay, evidence: str) -> JobId:

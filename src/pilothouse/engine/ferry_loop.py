@@ -16,7 +16,7 @@ from pilothouse.campaigns.record import TrialState
 from pilothouse.campaigns.stop_rules import Stuck
 from pilothouse.engine.campaign_loop import CampaignLoop, Ending
 from pilothouse.engine.loop_events import FerryTold, TrialJudged
-from pilothouse.errors import IterationFailed, NotApproved, PilothouseError, StorageFailed
+from pilothouse.errors import IterationFailed, NotApproved, OperationFailed, PilothouseError, StorageFailed
 from pilothouse.ids import JobId, ProposalId
 from pilothouse.operations.admit_proposal import admit_proposal, gate_opens, look_at_gate
 from pilothouse.operations.draft_proposal import changes_words
@@ -42,6 +42,10 @@ COMMIT_SECONDS = 30.0
 
 Before a launch, a draft and an opening of the gate it is read in any case.
 """
+
+
+class CodeUnread(Exception):
+    """Git does not tell what the code is: nothing is decided, and it is asked again at the next look."""
 
 
 @dataclass(kw_only=True)
@@ -73,7 +77,13 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
         return super().run(stop)
 
     def decide(self) -> Action:
-        """Return the ferry's next action."""
+        """Return the ferry's next action; a loop that stays on rests while git does not tell what the code is."""
+        try:
+            return self._decide()
+        except CodeUnread as error:
+            return Rest(until=None, why=str(error))
+
+    def _decide(self) -> Action:
         moment = FerryMoment(
             commit=self._present_commit(),
             moved=bool(self.overrides),
@@ -88,7 +98,15 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
         return next_action(self.definition, facts)
 
     def act(self, action: Action, seen: int) -> Finished | None:
-        """Act on one decision; return it when it was the last. What was decided for other code is decided again."""
+        """Act on one decision; return it when it was the last."""
+        try:
+            return self._act(action, seen)
+        except CodeUnread as error:
+            self._rest(str(error), seen)
+            return None
+
+    def _act(self, action: Action, seen: int) -> Finished | None:
+        """Do it; what was decided for other code is decided again."""
         if isinstance(action, Submit | Stuck) and self._read_commit() != self._decided_for:
             return None
         match action:
@@ -119,8 +137,14 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
         return self._decided_for
 
     def _read_commit(self) -> str:
-        self._commit, self._read_at = self.parts.code_commit(), self.parts.clock.monotonic()
-        return self._commit
+        try:
+            commit = self.parts.code_commit()
+        except OperationFailed as error:
+            if not self.wait:
+                raise
+            raise CodeUnread(f"{error.message}; {error.fix}") from error
+        self._commit, self._read_at = commit, self.parts.clock.monotonic()
+        return commit
 
     def _draft(self, action: DraftFerry) -> None:
         """Gather outside the transaction, since git and a forge take their time, and store inside one."""

@@ -98,7 +98,7 @@ def _why_not(known: list[Approval], subject_digest: str, now: datetime) -> str:
         return f"nobody has said yes to its subject {shown}"
     if not covering:
         others = list(dict.fromkeys(approval.subject_digest[:DIGEST_SHOWN] for approval in reversed(known)))
-        more = f" and {len(others) - OTHERS_SHOWN} older ones" if len(others) > OTHERS_SHOWN else ""
+        more = f" and {len(others) - OTHERS_SHOWN} older" if len(others) > OTHERS_SHOWN else ""
         return f"its subject is {shown} now, and what was approved is {', '.join(others[:OTHERS_SHOWN])}{more}"
     last = covering[-1]
     if last.expires_at is not None and last.expires_at <= now:
