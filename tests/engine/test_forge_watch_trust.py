@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 from tests.engine.watched_forge import Watched
 
-from pilothouse.engine.forge_watch import LOOKED_AT_MAX, Bell, ForgeWatch
+from pilothouse.engine.forge_watch import LOOK_SECONDS, LOOKED_AT_MAX, Bell, ForgeWatch, watching
 from pilothouse.errors import OperationFailed
 from pilothouse.logbook.letter import GITHUB
-from pilothouse.ports.forge import ForgeBusy
+from pilothouse.ports.forge import ForgeBusy, PullRequestSeen
 from pilothouse.ports.outbox import Hold
 from pilothouse.publish.github.reading import GithubForge
 from pilothouse.testing.forge.faults import Fault, scripted
@@ -214,3 +216,25 @@ def test_patience_outlasts_news(watched: Watched) -> None:
     watched.clock.advance(1)
 
     assert (early, watch.is_time()) == (False, True)
+
+
+def test_what_nobody_foresaw_ends_no_watch(watched: Watched) -> None:
+    """The next look comes as ever."""
+    again = threading.Event()
+
+    class Odd(GithubForge):
+        """Fails once in a way of its own."""
+
+        failed = False
+
+        def pull_request(self, number: int, *, worth_reading: Sequence[str]) -> PullRequestSeen | None:
+            """Return what stands there, the second time."""
+            watched.clock.advance(LOOK_SECONDS)
+            if not self.failed:
+                self.failed = True
+                raise KeyError(number)
+            again.set()
+            return super().pull_request(number, worth_reading=worth_reading)
+
+    with watching(ForgeWatch(watched.engine, Odd(watched.repository, approvers=frozenset()))):
+        assert again.wait(30)

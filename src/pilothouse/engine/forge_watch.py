@@ -92,6 +92,8 @@ class ForgeWatch:
                 except PilothouseError as error:
                     if not stop.is_set():
                         _log.warning("the forge cannot be read: %s", error, extra={"action": "forge_unread"})
+                except Exception:  # noqa: BLE001  a watch that has ended is missed by nobody but those it does not hear
+                    _log.exception("the forge cannot be read", extra={"action": "forge_unread"})
             stop.wait(NEWS_SECONDS)
 
     def is_time(self) -> bool:
