@@ -94,6 +94,7 @@ def test_an_answer_that_is_not_taken_is_an_incident_and_the_rules_draft_instead(
     assert shown["agent"]["charged_usd"] == 0.25
 
 
+@pytest.mark.soak
 def test_an_agent_that_obeys_what_others_have_written_gets_no_further_than_a_rule(harbour: Harbour) -> None:
     """A commit's subject asks for a value out of range and for a file outside: one is refused, the other not made."""
     harbour.write(*asking("obey"), WAIVED)
@@ -109,24 +110,20 @@ def test_an_agent_that_obeys_what_others_have_written_gets_no_further_than_a_rul
     assert not (harbour.home / "obeyed").exists()
 
 
-def test_a_scheduled_ferry_asks_where_the_rules_leave_a_choice_and_the_agent_s_change_sails(harbour: Harbour) -> None:
-    """The first one is settled, and costs nothing; the second one is the agent's, and is launched by a yes alone."""
+def test_a_ferry_asks_where_the_rules_leave_a_choice_and_launches_nothing_by_the_answer(harbour: Harbour) -> None:
+    """The first one is settled, and costs nothing; the second one is the agent's, and waits for its yes."""
     harbour.write(*asking("half"))
-    first = harbour.say("campaign", "run", "daily.toml", "--once")
+    sailed = harbour.sail()
     settled = newest(harbour)
-    harbour.approve()
-    harbour.say("campaign", "run", "daily.toml", "--once")
 
     gate = harbour.say("campaign", "run", "daily.toml", "--once")
     drafted = newest(harbour)
-    harbour.approve()
-    ran = harbour.say("campaign", "run", "daily.toml", "--once")
 
-    assert (first.code, gate.code, ran.code) == (3, 3, 0), ran.err
+    assert (sailed.code, gate.code) == (0, 3), sailed.err
     assert (settled["agent"], settled["source"]) == (None, "rules")
     assert "asking agent:command for a proposal" in gate.err
     assert (drafted["source"], drafted["changes"]) == ("agent:command", "rate: 0.01 → 0.005")
-    assert len(harbour.json("run", "list")) == 2
+    assert len(harbour.json("run", "list")) == 1
 
 
 def test_killed_while_it_asks_a_ferry_asks_once_more_and_pays_for_both(harbour: Harbour) -> None:
@@ -148,6 +145,7 @@ def test_killed_while_it_asks_a_ferry_asks_once_more_and_pays_for_both(harbour: 
     assert len(list(harbour.home.glob("agents/*/*/*/attempt-*"))) == 2
 
 
+@pytest.mark.soak
 def test_ctrl_c_ends_the_agent_at_once_and_drafts_nothing(harbour: Harbour) -> None:
     """Exit 130 long before its limit."""
     harbour.write(*asking("late", seconds=3600))
