@@ -101,9 +101,12 @@ def test_while_the_postman_waits_nothing_is_read(watched: Watched) -> None:
     watched.engine.apply(lambda tx: tx.outbox.put_hold(Hold(channel=GITHUB, until=until, why="limit")))
     asked = len(watched.forge.log)
 
+    assert watched.watch.is_time()
     assert watched.watch.look() == 0
     assert len(watched.forge.log) == asked
-    watched.clock.advance(601)
+    watched.clock.advance(5)
+    assert watched.watch.is_time()
+    watched.clock.advance(600)
     assert watched.watch.look() == 1
 
 

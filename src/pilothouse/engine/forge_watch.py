@@ -66,9 +66,11 @@ class Bell:
 
     def heard(self) -> bool:
         """Return whether it was rung since it was heard last."""
-        rung = self._rung.is_set()
+        if not self._rung.is_set():
+            return False
+        # Cleared only when it was set: what rings in between is not lost.
         self._rung.clear()
-        return rung
+        return True
 
 
 class ForgeWatch:
@@ -110,11 +112,14 @@ class ForgeWatch:
     def look(self) -> int:
         """Look once at the pull requests with an open proposal; return how many approvals were recorded.
 
-        While the forge asks for patience, here or from the postman, nothing is read.
+        While the postman waits, nothing is read: both are one account, with one limit. It is soon asked again.
         """
         with self._engine.read() as tx:
             hold = tx.outbox.hold(GITHUB)
-            opened = [] if hold is not None and hold.until > self._engine.now() else open_pull_requests(tx)
+            if hold is not None and hold.until > self._engine.now():
+                self._due = self._engine.clock.monotonic() + APART_SECONDS
+                return 0
+            opened = open_pull_requests(tx)
         return sum(self._look_safely(each) for each in self._in_turn(opened))
 
     def _in_turn(self, opened: Sequence[Opened]) -> Iterator[Opened]:
