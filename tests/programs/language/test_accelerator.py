@@ -18,7 +18,7 @@ from jax._src.cudnn import fused_attention_stablehlo
 
 from pilothouse.programs.language import flops, learner, model, plan
 from pilothouse.programs.language.attention import FUSED
-from pilothouse.programs.language.learner import Recipe
+from pilothouse.programs.language.learner import Reader, Recipe
 from pilothouse.programs.language.options import Options
 from pilothouse.programs.language.placement import Placement, place
 from pilothouse.programs.language.presets import PRESETS, Preset
@@ -87,8 +87,12 @@ def _lower(name: str) -> _Lowered:
 def _settled(name: str, **options: Any) -> tuple[Preset, Recipe, Placement]:
     chosen = Options(preset=name, **options)
     preset = plan.settled_preset(chosen)
-    gpu = _Gpu(mesh=place(1, preset.batch).mesh)
+    gpu = _gpu(preset)
     return preset, plan.recipe_of(chosen, preset, gpu), gpu
+
+
+def _gpu(preset: Preset) -> Placement:
+    return _Gpu(mesh=place(1, preset.batch).mesh)
 
 
 def _inner(equation: Any) -> Iterator[Any]:
@@ -136,7 +140,7 @@ def test_every_product_has_half_precision_operands(lowered: _Lowered) -> None:
 def test_attention_is_one_fused_call_each_way(lowered: _Lowered) -> None:
     """Nothing else is called; the backward pass takes what the forward pass kept and does not call it again."""
     assert _CALLED.findall(lowered.text) == ["__cudnn$fmhaSoftmax", "__cudnn$fmhaSoftmaxBackward"]
-    calls = [times for each, times in _operations(lowered.traced.jaxpr.jaxpr) if each.primitive.name == FUSED]
+    calls = [times for each, times in _operations(lowered.traced.jaxpr.jaxpr) if str(each.primitive).startswith(FUSED)]
     assert calls == [lowered.preset.shape.layers * lowered.preset.batch // lowered.recipe.micro_batch]
 
 
@@ -194,15 +198,16 @@ def test_a_step_needs_a_quarter_of_the_memory_at_most(lowered: _Lowered) -> None
 
 
 def test_the_measuring_step_is_lowered_the_same_way(lowered: _Lowered) -> None:
-    """One fused call, half precision everywhere, the logits of a piece at a time."""
+    """One fused call, half precision everywhere, and layers in a loop: it keeps nothing that a loop would stack."""
     rows = model.form((lowered.preset.eval_rows, lowered.preset.sequence + 1), jnp.int32)
     weights = model.abstract(lowered.preset.shape, lowered.vocabulary)
-    reading = jax.jit(partial(learner._read, lowered.recipe)).trace(weights, rows)
-    text = reading.lower(lowering_platforms=("cuda",)).as_text()
+    reader = Reader(lowered.recipe, _gpu(lowered.preset), rows=lowered.preset.eval_rows)
+    text = reader._read.trace(weights, rows).lower(lowering_platforms=("cuda",)).as_text()
 
     assert _CALLED.findall(text) == ["__cudnn$fmhaSoftmax"]
     assert {side.rsplit("x", 1)[1] for left, right, _ in _PRODUCT.findall(text) for side in (left, right)} == {"bf16"}
     assert not _LEAVES_THE_DEVICE.search(text)
+    assert text.count("stablehlo.while") == 2, "over layers and over pieces of the loss"
 
 
 def test_what_is_kept_shrinks_from_none_to_full() -> None:

@@ -17,8 +17,8 @@ _UNSEEN: Final = -1e30
 Kernel: TypeAlias = Literal["xla", "cudnn"]
 _CUDNN_HEAD_SIZES: Final = 8
 """cuDNN's kernel takes head sizes that are multiples of this, up to 128 (256 on Hopper)."""
-FUSED: Final = "dot_product_attention_fwd_wrapper"
-"""What JAX calls the forward pass of cuDNN's kernel."""
+FUSED: Final = "dot_product_attention_fwd"
+"""How the names begin that JAX gives to the forward pass of cuDNN's kernel."""
 kept_as: Callable[[Array, str], Array] = checkpoint_name
 """Names a value for the choice of what the backward pass keeps. JAX types its own function not at all."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -205,13 +205,23 @@ class Reader:
     def __init__(self, recipe: Recipe, placement: Placement, *, rows: int) -> None:
         self.rows = rows
         self._placement = placement
-        self._read = jax.jit(partial(_read, recipe), out_shardings=placement.everywhere)
+        self._read = jax.jit(partial(_read, _for_reading(recipe, placement)), out_shardings=placement.everywhere)
+        self._compiled: Callable[[Weights, Array], Array] | None = None
 
     def nats(self, weights: Weights, tokens: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return float32[rows, t] for tokens int32[rows, t + 1]: what each token after the first costs."""
         assert tokens.shape[0] == self.rows, tokens.shape
         placed = self._placement.scatter(tokens.shape, lambda first, end: tokens[first:end])
-        return np.asarray(self._read(weights, placed))
+        if self._compiled is None:
+            self._compiled = compile_lowered(self._read.lower(weights, placed), self._placement)
+        return np.asarray(self._compiled(weights, placed))
+
+
+def _for_reading(recipe: Recipe, placement: Placement) -> Recipe:
+    """Return the recipe with layers in a loop: an accelerator lays them out for what training keeps of them."""
+    if placement.platform == "cpu":
+        return recipe
+    return replace(recipe, arithmetic=replace(recipe.arithmetic, unroll=1))
 
 
 def _read(recipe: Recipe, weights: Weights, tokens: Array) -> Array:
