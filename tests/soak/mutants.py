@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_OTHER = r"(?::\w+|\?\d*|value ->> \d+|[a-z_]+\.[a-z_]+)"
+_OTHER = r"(?::\w+|\?\d*|column\d+|[a-z_]+\.[a-z_]+)"
 EPOCH = re.compile(rf"(?:\b\w+\.)?\bepoch = {_OTHER}")
 SHIPPED_EPOCH = re.compile(r"\b\w+\.epoch = (?=\(\s*SELECT)")
 PRODUCT = re.compile(rf"(?:\b\w+\.)?\bproduct = {_OTHER}")

@@ -24,8 +24,8 @@ def news(found: list[Mutant]) -> list[tuple[str, str]]:
         ("UPDATE jobs SET product = :product WHERE number = :number;", []),
         ("UPDATE jobs SET epoch = :epoch WHERE epoch = :old;", [("epoch", "(epoch = :old OR 1 = 1)")]),
         (
-            "UPDATE a SET b = 1 FROM json_each(?1) WHERE epoch = value ->> 1;",
-            [("epoch", "(epoch = value ->> 1 OR 1 = 1)")],
+            "UPDATE a SET b = 1 FROM (VALUES ?) WHERE epoch = column2;",
+            [("epoch", "(epoch = column2 OR 1 = 1)")],
         ),
         ("SELECT 1 FROM a JOIN b ON a.epoch = b.epoch;", [("epoch", "(a.epoch = b.epoch OR 1 = 1)")]),
         ("-- epoch = :epoch is what fences\nSELECT 1;", []),

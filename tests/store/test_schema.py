@@ -353,13 +353,13 @@ def test_a_column_holds_what_it_says(sqlite: SqliteConnection, pg: PostgresConne
 )
 def test_hot_queries_of_sqlite_go_by_their_index(sqlite: SqliteConnection, query: str, indexes: set[str]) -> None:
     """A claim and a completion find their row by its number; nothing hot scans a table."""
-    sql = sqlite.queries("jobs")[query]
+    sql = sqlite.queries("jobs")[query].replace("VALUES ?", "VALUES (1, 1, 1, 1, 1, 1, 1, 1, 1, 1)")
     names = {**dict.fromkeys(re.findall(r":([a-z_]+)", sql), 1), **dict.fromkeys(re.findall(r"\?(\d+)", sql), 1)}
     plan = [row["detail"] for row in sqlite.rows(f"EXPLAIN QUERY PLAN {sql}", names)]
 
     found = {name for step in plan for name in re.findall(r"(?:INDEX|INTEGER|USING) (PRIMARY KEY|\w*_\w+)", step)}
 
-    assert not [step for step in plan if step.startswith("SCAN") and "json_each" not in step]
+    assert not [step for step in plan if re.match(r"SCAN (?!CONSTANT ROW|\d+-ROW|\(subquery)", step)]
     assert found == indexes
 
 

@@ -47,10 +47,6 @@ class Connection(Protocol):
         """Return rows, none of them missing a column, in the form that batch statements take."""
         ...
 
-    def new_rows(self, rows: Sequence[Sequence[Value]]) -> Batch:
-        """Return rows, none of them missing a column, in the form that statements take which insert them."""
-        ...
-
     def run_many(self, statement: str, batch: Batch) -> int:
         """Execute a batch statement for all rows and return how many rows were changed in total.
 

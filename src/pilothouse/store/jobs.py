@@ -37,7 +37,7 @@ _ASSIGNED = ("number", "epoch", "session", "now", "why")
 _ATTEMPT_END = ("number", "epoch", "now", "outcome", "detail", "exit_code", "metrics", "seconds", "peak_memory_mb")
 ANY = -1
 LAST_NUMBER = 2**62
-INSERTED_AT_ONCE = 250
+INSERTED_AT_ONCE = 256
 
 
 class _NotAllError(Exception):
@@ -82,9 +82,9 @@ class StoredJobs:
         return stored
 
     def _insert(self, new: NewRows) -> Sequence[Job]:
-        hot = self._connection.new_rows(new.hot)
+        hot = self._connection.batch(new.hot)
         self._connection.run_many(self._sql["insert_jobs"], hot)
-        self._connection.run_many(self._sql["insert_specs"], self._connection.new_rows(new.specs))
+        self._connection.run_many(self._sql["insert_specs"], self._connection.batch(new.specs))
         self._connection.run_many(self._sql["tell_beginnings"], hot)
         return new.jobs
 

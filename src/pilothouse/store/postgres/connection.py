@@ -124,10 +124,6 @@ class PostgresConnection:
         """Return rows as one array per column."""
         return ColumnBatch([column(values) for values in zip(*rows, strict=True)], len(rows))
 
-    def new_rows(self, rows: Sequence[Sequence[Value]]) -> ColumnBatch:
-        """Return rows for statements that insert them."""
-        return self.batch(rows)
-
     def run_many(self, statement: str, batch: Batch) -> int:
         """Execute a batch statement, which takes each column as an array, and return how many rows were changed."""
         if not batch.size:

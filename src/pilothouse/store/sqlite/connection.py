@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sqlite3
 import threading
@@ -22,11 +21,13 @@ from pilothouse.store.sqlite.write_ahead import WriteAheadLog
 MEMORY = ":memory:"
 OLDEST_SQLITE = (3, 38, 0)
 """`unixepoch` came with it; STRICT tables are older."""
-STATEMENTS_CACHED = 256
-ROWS_AT_ONCE = 500
-"""How many rows one statement inserts; SQLite takes 32,766 parameters."""
+STATEMENTS_CACHED = 512
+SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+"""How many rows a batch statement has; SQLite takes 32,766 parameters."""
+ROWS_AT_ONCE = SIZES[-1]
 PAUSE_SECONDS = 0.02
 
+_ZERO = (0,)
 _DRIVER_ERRORS = (sqlite3.Error, UnicodeEncodeError, OverflowError)
 
 _SETTINGS = (
@@ -38,13 +39,6 @@ _SETTINGS = (
     "PRAGMA temp_store = MEMORY",
     "PRAGMA trusted_schema = OFF",
 )
-
-
-class JsonBatch(NamedTuple):
-    """Rows as one JSON text."""
-
-    text: str
-    size: int
 
 
 class RowBatch(NamedTuple):
@@ -126,24 +120,11 @@ class SqliteConnection:
         """Execute a statement and return how many rows it changed."""
         return self._execute(statement, parameters).rowcount
 
-    def batch(self, rows: Sequence[Sequence[Value]]) -> JsonBatch:
-        """Return rows as one JSON text.
+    def batch(self, rows: Sequence[Sequence[Value]]) -> RowBatch:
+        """Return rows for statements that have them written into `VALUES ?`.
 
         One statement for all of them lets go of the interpreter's lock once; a statement per row would wait for it
         after each of them, behind every other busy thread.
-        """
-        try:
-            text = json.dumps(rows, allow_nan=False, ensure_ascii=False)
-        except ValueError as error:
-            raise not_finite(str(error)) from error
-        if "\\u0000" in text:
-            _refuse_zero_bytes(rows)
-        return JsonBatch(text, len(rows))
-
-    def new_rows(self, rows: Sequence[Sequence[Value]]) -> RowBatch:
-        """Return rows for statements that insert them: written into `VALUES ?` they need no JSON, a third of the cost.
-
-        The statements of a large batch are large, so only these have them.
         """
         values = list(chain.from_iterable(rows))
         kinds = set(map(type, values))
@@ -156,32 +137,21 @@ class SqliteConnection:
         return RowBatch(values, len(rows[0]) if rows else 0, len(rows))
 
     def run_many(self, statement: str, batch: Batch) -> int:
-        """Execute a batch statement, which takes the rows as one JSON text, and return how many rows were changed."""
-        if isinstance(batch, RowBatch):
-            return sum(self._insert(statement, part, batch.columns) for part in _parts(batch))
-        return self._many(statement, batch).rowcount if batch.size else 0
-
-    def _insert(self, statement: str, values: Sequence[Value], columns: int) -> int:
-        if self._spoiled:
-            raise spoiled(self.where)
-        try:
-            return self._raw.execute(_filled(statement, len(values) // columns, columns), values).rowcount
-        except _DRIVER_ERRORS as error:
-            raise self._ours(error) from error
+        """Execute a batch statement and return how many rows were changed."""
+        return sum(self._many(statement, *part).rowcount for part in _parts(batch))
 
     def rows_many(self, query: str, batch: Batch) -> list[sqlite3.Row]:
         """Return all rows of a batch query."""
         try:
-            return self._many(query, batch).fetchall() if batch.size else []
+            return [row for part in _parts(batch) for row in self._many(query, *part).fetchall()]
         except _DRIVER_ERRORS as error:
             raise self._ours(error) from error
 
-    def _many(self, statement: str, batch: Batch) -> sqlite3.Cursor:
-        assert isinstance(batch, JsonBatch), f"a batch of another dialect: {batch!r}"
+    def _many(self, statement: str, values: Sequence[Value], rows: int, columns: int) -> sqlite3.Cursor:
         if self._spoiled:
             raise spoiled(self.where)
         try:
-            return self._raw.execute(statement, (batch.text,))
+            return self._raw.execute(_filled(statement, rows, columns), values)
         except _DRIVER_ERRORS as error:
             raise self._ours(error) from error
 
@@ -253,9 +223,17 @@ def _queries(aggregate: str) -> Mapping[str, str]:
     return dialect_queries("sqlite", aggregate)
 
 
-def _parts(batch: RowBatch) -> Iterator[Sequence[Value]]:
-    step = ROWS_AT_ONCE * batch.columns
-    return (batch.values[first : first + step] for first in range(0, len(batch.values), step)) if step else iter(())
+def _parts(batch: Batch) -> Iterator[tuple[Sequence[Value], int, int]]:
+    """Yield the parameters of each statement with the rows and columns it has, filled up with rows of zeros.
+
+    So there are few statements, which all stay prepared. A row that begins with zero is none: no job has that number.
+    """
+    assert isinstance(batch, RowBatch), f"a batch of another dialect: {batch!r}"
+    for first in range(0, batch.size, ROWS_AT_ONCE):
+        rows = min(ROWS_AT_ONCE, batch.size - first)
+        size = next(each for each in SIZES if each >= rows)
+        values = batch.values[first * batch.columns : (first + rows) * batch.columns]
+        yield [*values, *_ZERO * ((size - rows) * batch.columns)], size, batch.columns
 
 
 @lru_cache(maxsize=STATEMENTS_CACHED)
