@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 
 from pilothouse.campaigns.action import Finished
-from pilothouse.campaigns.ferry import DraftFerry, FerryFacts, ProposePatch, next_action
+from pilothouse.campaigns.ferry import DraftFerry, FerryFacts, ProposePatch, Rest, next_action
 from pilothouse.campaigns.ferry_definition import FerryDefinition
 from pilothouse.campaigns.ferry_trace import Place, last_place
 from pilothouse.campaigns.stop_rules import Stuck
 from pilothouse.errors import BadCampaignFile
 from pilothouse.fleet.job import Outcome
 from pilothouse.fleet.stages import Stage
-from tests.campaigns.ferry_world import TEXT, World, definition_of
+from tests.campaigns.ferry_world import DAILY, TEXT, World, definition_of
 
 AGENT = '\n[ferry.agent]\ncommand = ["python", "agent.py"]\n'
 PATCH = '\n[ferry.patch]\npaths = ["src"]\n'
@@ -47,6 +47,18 @@ def test_a_small_bug_is_an_agent_s_to_mend_once_where_the_file_lets_it() -> None
     assert wanted.failure.signature.startswith("NameError")
     assert isinstance(waiting, Stuck)
     assert waiting.reason.endswith("take it with `git merge x`")
+
+
+def test_a_loop_that_stays_on_waits_with_the_name_of_the_branch() -> None:
+    """It is posted as a failure that waits for somebody."""
+    world = broken(definition_of(TEXT + AGENT + PATCH))
+    facts = replace(told(world, "take it with `git merge x`"), wait=True)
+
+    action = next_action(definition_of(TEXT + AGENT + PATCH + DAILY), facts)
+
+    assert isinstance(action, Rest)
+    assert action.failed
+    assert "take it with `git merge x`" in action.why
 
 
 @pytest.mark.parametrize("more", ["", AGENT])

@@ -119,7 +119,8 @@ def tell_waiting(
     sender = sender_of(definition, campaign, open_ferry.ferry.run)
     failure = failures_of(tx, campaign, key)[-1]
     mending = mending_of(tx, definition, campaign, open_ferry.ferry, failure, job)
-    name = f"{sender.run}/{_incident(tx, campaign, open_ferry.ferry, job)}"
+    posted = "issue" if sender.form == "canary" else _incident(tx, campaign, open_ferry.ferry, job)
+    name = f"{sender.run}/{posted}"
     if mending is not None and tx.outbox.by_key(campaign.product, GITHUB, name) is None:
         entry = mending_entry(failure, mending, answer)
         record_entry(tx, entry, product=campaign.product, thread=campaign.name, now=now)
