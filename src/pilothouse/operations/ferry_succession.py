@@ -50,8 +50,9 @@ class Before:
 
 def drafted_before(tx: Transaction, campaign: Campaign, number: int) -> Before:
     """Return what was drafted for the ferry of this number before."""
-    ferries = {each.number: each for each in tx.ferries.listed(campaign.product, campaign.name)}
-    earlier = [each for each in tx.proposals.listed(campaign.product, campaign.name) if each.number == number]
+    ferries = {each.number: each for each in tx.ferries.listed(campaign.product, campaign.name, least=number)}
+    listed = tx.proposals.listed(campaign.product, campaign.name, least=number)
+    earlier = [each for each in listed if each.number == number]
     return Before(
         ferry=ferries.get(number),
         proposal=earlier[-1] if earlier else None,

@@ -14,6 +14,7 @@ from pilothouse.operations.ferry_post import post_all, sender_of
 from pilothouse.ports.store import Transaction
 from pilothouse.proposals.proposal import Proposal
 
+KIND = "ferry"
 REVISION = "revision"
 """Where a ferry keeps which of its pull requests its newest proposal is, counted from 1."""
 
@@ -28,10 +29,11 @@ def withdraw_proposal(tx: Transaction, proposal: Proposal, *, why: str, now: dat
     """Post that a ferry's newest proposal is closed; of any other kind of campaign nothing was opened."""
     campaign = tx.campaigns.get(proposal.product, proposal.campaign)
     assert campaign is not None, f"proposal {proposal.id} is of a campaign that is not there"
-    definition = definition_of(campaign.definition)
-    if not isinstance(definition, FerryDefinition):
+    if campaign.kind != KIND:
         return
-    for ferry in tx.ferries.listed(campaign.product, campaign.name):
+    definition = definition_of(campaign.definition)
+    assert isinstance(definition, FerryDefinition), f"campaign {campaign.name} is kept as a ferry"
+    for ferry in tx.ferries.listed(campaign.product, campaign.name, least=proposal.number):
         if ferry.number == proposal.number:
             withdraw_request(tx, definition, campaign, ferry, proposal, why=why, now=now)
 
