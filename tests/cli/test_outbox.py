@@ -99,6 +99,20 @@ def test_what_waited_is_published_once_a_forge_is_set(say: Say, home: Path, forg
     assert "octo/demo as pilot" in found[0]["detail"]
 
 
+def test_many_letters_are_announced_before_they_leave(say: Say, home: Path, forge: FakeGithub) -> None:
+    """A second apart takes its time, and silence would look like a hang."""
+    configure(home, forge, token="wrong")  # noqa: S106  so that it is over at once
+    store = SqliteStore(home / ".pilothouse" / "pilothouse.db")
+    with store.write() as tx:
+        for number in range(40):
+            tx.outbox.post(make_issue(f"many-{number}/issue"), now=BEGIN)
+    store.close()
+
+    _, _, err = say("logbook", "outbox", "send", "--seconds", "1")
+
+    assert "42 letters wait for github" in err
+
+
 def test_a_token_that_is_refused_is_told_and_never_shown(say: Say, home: Path, forge: FakeGithub) -> None:
     """The channel waits; `retry` lets it go on."""
     configure(home, forge, token="s3cret-token")  # noqa: S106  it is wrong

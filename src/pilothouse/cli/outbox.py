@@ -31,6 +31,7 @@ SHOWN = ("number", "channel", "kind", "key", "state", "tries", "remote", "last_e
 REASON = ("letters", "channel", "state", "first", "why")
 PUBLIC_CHANNELS = ("github", "discord", "apprise")
 LETTERS_MAX = 10_000
+MANY = 10
 TOLD_MAX = 20
 """So many letters are told one by one; of the others it is said how many they are."""
 
@@ -167,12 +168,26 @@ def send_letters(
     from pilothouse.wiring.publishing import send_due
 
     workspace = open_existing(ctx)
+    _tell_begin(workspace, seconds)
     left = send_due(workspace, seconds=seconds)
     waiting = {name: left[name] for name in sorted(left) if left[name]}
     say("nothing waits" if not waiting else "; ".join(f"{count} wait on {name}" for name, count in waiting.items()))
     for name in PUBLIC_CHANNELS:
         if name in waiting and name not in _configured(workspace):
             note(f"{name} is not configured; its letters wait until it is")
+
+
+def _tell_begin(workspace: Workspace, seconds: float) -> None:
+    """Say how many letters there are to send where that takes longer than a glance: they leave a second apart."""
+    from pilothouse.logbook.letter import LetterState
+
+    configured = _configured(workspace)
+    with workspace.store.read() as tx:
+        counts = tx.outbox.counts()
+    waiting = {name: counts.get((name, LetterState.WAITING), 0) for name in PUBLIC_CHANNELS if name in configured}
+    for name, count in waiting.items():
+        if count > MANY:
+            note(f"{count} letters wait for {name}, and leave a second apart, for {seconds:g} s at most")
 
 
 def _configured(workspace: Workspace) -> Sequence[str]:
