@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import numpy as np
 import pytest
@@ -9,9 +11,17 @@ from numpy.typing import NDArray
 
 from pilothouse.programs.language.attention import attend, chosen_kernel, rotate, rotation
 
+_OPTIONS: dict[str, bool | int | float | str] = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+}
+"""What is compiled here runs once."""
+_quickly = partial(jax.jit, compiler_options=_OPTIONS)
+
+
 Numbers = NDArray[np.float64]
-_attended = jax.jit(attend, static_argnums=3)
-_rotated = jax.jit(rotate)
+_attended = _quickly(attend, static_argnums=3)
+_rotated = _quickly(rotate)
 
 
 def _reference(query: Numbers, key: Numbers, value: Numbers) -> Numbers:

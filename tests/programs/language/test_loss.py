@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,14 @@ import pytest
 from jax import Array
 
 from pilothouse.programs.language.loss import chunk_positions, summed, token_nats
+
+_OPTIONS: dict[str, bool | int | float | str] = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+}
+"""What is compiled here runs once."""
+_quickly = partial(jax.jit, compiler_options=_OPTIONS)
+
 
 _Z = 0.01
 
@@ -30,12 +40,12 @@ def _plain(states: Array, head: Array, targets: Array) -> Array:
 def test_loss_and_gradient_are_those_of_log_softmax(positions: int) -> None:
     """However the sequence is cut: the sum, the gradient of the states, and that of the head."""
     states, head, targets = _drawn()
-    wanted, pulls = jax.jit(jax.value_and_grad(_plain, argnums=(0, 1)))(states, head, targets)
+    wanted, pulls = _quickly(jax.value_and_grad(_plain, argnums=(0, 1)))(states, head, targets)
 
     def objective(states: Array, head: Array) -> Array:
         return summed(states, head, targets, _Z, positions)[0]
 
-    found, found_pulls = jax.jit(jax.value_and_grad(objective, argnums=(0, 1)))(states, head)
+    found, found_pulls = _quickly(jax.value_and_grad(objective, argnums=(0, 1)))(states, head)
 
     np.testing.assert_allclose(float(found), float(wanted), rtol=1e-6)
     for ours, theirs in zip(found_pulls, pulls, strict=True):
@@ -45,8 +55,8 @@ def test_loss_and_gradient_are_those_of_log_softmax(positions: int) -> None:
 def test_the_entropy_beside_the_objective_has_no_z_loss() -> None:
     """The second sum is the plain cross entropy, and the nats of single tokens add up to it."""
     states, head, targets = _drawn()
-    objective, entropy = jax.jit(summed, static_argnums=(3, 4))(states, head, targets, _Z, 4)
-    nats = np.asarray(jax.jit(token_nats, static_argnums=3)(states, head, targets, 4))
+    objective, entropy = _quickly(summed, static_argnums=(3, 4))(states, head, targets, _Z, 4)
+    nats = np.asarray(_quickly(token_nats, static_argnums=3)(states, head, targets, 4))
 
     logits = np.asarray(states, np.float64) @ np.asarray(head, np.float64).T
     told = np.take_along_axis(logits, np.asarray(targets)[..., None], axis=-1)[..., 0]

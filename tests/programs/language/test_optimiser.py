@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -18,7 +19,15 @@ from pilothouse.programs.language.optimiser import Rule, orthogonalised
 from pilothouse.programs.language.presets import PRESETS
 from pilothouse.programs.language.schedule import Schedule
 
-_update = jax.jit(optimiser.update, static_argnums=3)
+_OPTIONS: dict[str, bool | int | float | str] = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+}
+"""What is compiled here runs once."""
+_quickly = partial(jax.jit, compiler_options=_OPTIONS)
+
+
+_update = _quickly(optimiser.update, static_argnums=3)
 _RULE = Rule(muon=False, beta1=0.9, beta2=0.95, epsilon=1e-8, momentum=0.95, clip_norm=1.0)
 
 
@@ -35,7 +44,7 @@ def _norm(tree: Any) -> float:
 def test_muon_makes_singular_values_equal_and_keeps_the_vectors(shape: tuple[int, ...]) -> None:
     """Between 0.68 and 1.13, as the polynomial's authors state, on the singular vectors of the matrix it was given."""
     drawn = np.random.default_rng(5).standard_normal(shape).astype(np.float32)
-    found = np.asarray(jax.jit(orthogonalised)(jnp.asarray(drawn)))
+    found = np.asarray(_quickly(orthogonalised)(jnp.asarray(drawn)))
 
     for matrix, turned in zip(drawn, found, strict=True):
         left, values, right = np.linalg.svd(matrix, full_matrices=False)
@@ -49,9 +58,9 @@ def test_muons_direction_is_optaxs() -> None:
     """For a first step, where momentum has not yet a past, Optax's Muon gives the same matrix."""
     matrix = np.random.default_rng(6).standard_normal((8, 12)).astype(np.float32)
     theirs = optax.contrib.scale_by_muon(weight_dimension_numbers={"it": optax.contrib.MuonDimensionNumbers()})
-    way, _ = jax.jit(theirs.update)({"it": matrix}, theirs.init({"it": matrix}))
+    way, _ = _quickly(theirs.update)({"it": matrix}, theirs.init({"it": matrix}))
 
-    ours = np.asarray(jax.jit(orthogonalised)(matrix[None]))[0]
+    ours = np.asarray(_quickly(orthogonalised)(matrix[None]))[0]
 
     np.testing.assert_allclose(ours * max(1.0, 8 / 12) ** 0.5, np.asarray(way["it"]), atol=2e-3)
 
