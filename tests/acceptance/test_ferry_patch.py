@@ -13,7 +13,7 @@ from pilothouse.logbook.letter import GITHUB, Kind
 from pilothouse.propose.sandbox.level import landlocked
 from tests.acceptance.ferries import TOY, Harbour, make_harbour
 from tests.acceptance.test_ferry import QUICK, WAIVED, letters
-from tests.acceptance.test_ferry_agent import asking, newest
+from tests.acceptance.test_ferry_agent import SIZE, asking, newest
 
 PATCHES = '\n[ferry.patch]\npaths = ["src"]\nlines = 10\n'
 
@@ -131,6 +131,26 @@ def test_without_an_agent_a_small_bug_is_a_record_that_a_person_can_act_on(tmp_p
     assert "goes on from the last checkpoint" in text
     assert "line 4" in json.dumps(entry)
     assert newest(harbour)["patches"] == []
+
+
+@pytest.mark.soak
+def test_a_canary_s_small_bug_is_recorded_once_however_often_it_is_started(tmp_path: Path) -> None:
+    """It has an issue of its own instead of a comment, and no patches."""
+    harbour = broken(tmp_path, "mend", patches="")
+    text = (harbour.repository / "daily.toml").read_text(encoding="utf-8")
+    begin, _, rest = text.partition("[knobs.rate]")
+    fixed = begin + "[metrics.eval_loss]" + rest.partition("[metrics.eval_loss]")[2]
+    for before, after in ((SIZE, f'form = "canary"\n{SIZE}'), ('proposer = "agent"\n', "")):
+        assert before in fixed
+        fixed = fixed.replace(before, after)
+    (harbour.repository / "daily.toml").write_text(fixed, encoding="utf-8")
+    harbour.commit("Make it a canary")
+
+    codes = [harbour.say("campaign", "run", "daily.toml", "--once").code for _ in range(2)]
+
+    assert codes == [1, 1]
+    labels = [row["label"] for row in harbour.json("logbook", "show")]
+    assert labels.count(f"{run_of(harbour)}: waits for a patch") == 1
 
 
 def told(harbour: Harbour, key: str) -> str:
