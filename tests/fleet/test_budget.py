@@ -26,7 +26,6 @@ from pilothouse.fleet.budget import (
     Rates,
     State,
     Unit,
-    affordable_seconds,
     alerts,
     amount,
     checked,
@@ -142,22 +141,6 @@ def test_without_a_wish_the_whole_timeout_is_counted() -> None:
 
 def test_a_factory_without_a_price_leaves_the_dollars_unknown() -> None:
     assert estimate(Cost(), timeout_seconds=1800, rates=UNKNOWN_RATE).usd is None
-
-
-@given(reserved=COSTS, rates=st.builds(Rates, seats=st.integers(1, 8), gpus=st.integers(0, 8), usd_per_hour=FIGURES))
-def test_an_attempt_that_stops_in_time_stays_within_its_reservation(reserved: Cost, rates: Rates) -> None:
-    seconds = affordable_seconds(reserved, rates=rates)
-
-    if seconds is not None:
-        used = rates.cost(seconds)
-        for unit in (Unit.USD, Unit.GPU_HOURS):
-            most, got = figure(reserved, unit), figure(used, unit)
-            assert most is None or got is None or got <= most * (1 + 1e-9)
-
-
-def test_time_never_uses_up_what_has_no_price() -> None:
-    assert affordable_seconds(Cost(usd=1.0), rates=replace(UNKNOWN_RATE, gpus=0)) is None
-    assert affordable_seconds(Cost(usd=1.0), rates=RATES) == 600.0
 
 
 def test_up_to_the_ceiling_and_not_beyond() -> None:
@@ -292,13 +275,6 @@ def test_a_later_word_never_lowers_the_cost(reserved: Cost, reported: Cost, befo
 
     for unit in Unit:
         assert (figure(settled, unit) or 0.0) >= (figure(before, unit) or 0.0)
-
-
-def test_a_correction_replaces_what_was_counted() -> None:
-    first, more = Cost(usd=1.0), Cost(usd=1.5)
-    balance = Balance().reserve(Cost(usd=2.0)).end(reserved=Cost(usd=2.0), settled=first)
-
-    assert balance.correct(before=first, settled=more) == spent(1.5)
 
 
 def test_at_the_ceiling_it_pauses_by_itself_and_the_next_window_resumes_it() -> None:

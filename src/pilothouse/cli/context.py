@@ -27,11 +27,6 @@ def settings_of(ctx: typer.Context) -> Settings:
     return load_settings(folder=Path.cwd(), home=home)
 
 
-def names_server(ctx: typer.Context) -> bool:
-    """Return whether a server is named, other than one that may run in this home."""
-    return bool(ctx.find_root().params.get("server_url") or settings_of(ctx).server)
-
-
 def own_command(settings: Settings) -> str:
     """Return how a person calls the product for this home from the working folder: hints must work as they stand."""
     from pilothouse.settings import DEFAULT_HOME

@@ -16,7 +16,7 @@ from pilothouse.engine.slips import Slips
 from pilothouse.engine.turn import Turn
 from pilothouse.fleet.board import Board
 from pilothouse.fleet.changed import BudgetPut, Changed, FactoryGone, SessionClosed, SettingsPut
-from pilothouse.fleet.claim import DEPENDED_ON, NEEDS_MORE, Ready
+from pilothouse.fleet.claim import Ready
 from pilothouse.fleet.factory import Factory
 from pilothouse.fleet.job import Job, Outcome
 from pilothouse.fleet.place import HeldJob, microseconds
@@ -30,7 +30,6 @@ LEASE_SECONDS = 90.0
 FROZEN_MIN = 100_000
 """From so many waiting jobs on, what a start has read is kept from the collector: to look at a million of them takes it
 a tenth of a second each time, in which nobody is answered, and none of them is ever garbage."""
-_NEEDS_RULES = DEPENDED_ON | NEEDS_MORE
 _DEFAULTS = FleetSettings()
 
 _log = logging.getLogger(__name__)

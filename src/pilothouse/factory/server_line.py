@@ -32,7 +32,6 @@ _LATER = frozenset(
     }
 )
 """Statuses that asking again may mend."""
-_PROBLEM_BYTES_MAX = 1 << 16
 
 
 class ServerLine:

@@ -4,8 +4,8 @@
                                │
                                └─ held: paused, exhausted, no room left, too dear, or of unknown cost
 
-An attempt is reserved before it runs, so a ceiling is overstepped only by what an attempt uses beyond its reservation;
-`affordable_seconds` is when to stop it. Its whole cost counts in the window in which it was claimed.
+An attempt is reserved before it runs, so a ceiling is overstepped only by what an attempt uses beyond its reservation.
+Its whole cost counts in the window in which it was claimed.
 """
 
 from __future__ import annotations
@@ -196,10 +196,6 @@ class Balance:
         """Return the balance after an attempt has ended: its reservation is free again and its cost is spent."""
         return Balance(reserved=self.reserved - amount(reserved), spent=self.spent + amount(settled))
 
-    def correct(self, *, before: Cost, settled: Cost) -> Balance:
-        """Return the balance after a settled attempt turned out to have cost more."""
-        return Balance(reserved=self.reserved, spent=self.spent - amount(before) + amount(settled))
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
@@ -219,17 +215,6 @@ class Rates:
 def estimate(asked: Cost, *, timeout_seconds: float, rates: Rates) -> Cost:
     """Return what to reserve: what the job asked for, else what its whole timeout costs on this factory."""
     return _first(checked(asked, what="the job's budget"), rates.cost(timeout_seconds))
-
-
-def affordable_seconds(reserved: Cost, *, rates: Rates) -> float | None:
-    """Return after how long an attempt has used up what it reserved, None when time alone never does."""
-    hourly = rates.cost(3600.0)
-    limits = [
-        3600 * most / rate
-        for unit in (Unit.USD, Unit.GPU_HOURS)
-        if (most := figure(reserved, unit)) is not None and (rate := figure(hourly, unit))
-    ]
-    return min(limits, default=None)
 
 
 def settle(reserved: Cost, *, reported: Cost, elapsed_seconds: float, rates: Rates, before: Cost | None = None) -> Cost:

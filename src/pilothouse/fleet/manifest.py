@@ -7,10 +7,8 @@ are refused with the path of the field, the value and the mend. The dashed spell
 
 from __future__ import annotations
 
-import json
 import math
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, NoReturn, TypeAlias
 
@@ -34,7 +32,6 @@ from pilothouse.fleet.job import ChildrenPolicy, Cost, DepsMode, JobSpec, Priori
 from pilothouse.ids import ArtifactDigest
 from pilothouse.knobs.config import nearest
 
-BODY_BYTES_MAX = 1 << 20
 """Bytes of a whole manifest, children and all."""
 AMOUNT_MAX = 1e9
 """Dollars, or GPU hours, of one attempt."""
@@ -329,30 +326,6 @@ def read_children(value: object) -> Children:
         raise refusal(error, model=Children) from None
 
 
-def read_json(data: bytes) -> Manifest:
-    """Return the manifest that a JSON text holds, or raise `BadValue`."""
-    _check_size(data)
-    try:
-        value = json.loads(data, parse_constant=_no_number)
-    except RecursionError:
-        raise _too_deep() from None
-    except ValueError as error:
-        raise BadValue(f"the manifest is no JSON: {error}.", fix="write one JSON object in UTF-8.") from None
-    return read_manifest(value)
-
-
-def read_toml(data: bytes) -> Manifest:
-    """Return the manifest that a TOML text holds, or raise `BadValue`."""
-    _check_size(data)
-    try:
-        value = tomllib.loads(data.decode("utf-8"))
-    except RecursionError:
-        raise _too_deep() from None
-    except ValueError as error:
-        raise BadValue(f"the manifest is no TOML: {error}.", fix="write one TOML document in UTF-8.") from None
-    return read_manifest(value)
-
-
 def refusal(error: ValidationError, *, model: type[Table] = Manifest) -> BadValue:
     """Return the first complaint about a manifest, misspelt fields before all, as the error that its writer sees."""
     first = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")  # a misspelt field is also missing
@@ -383,7 +356,7 @@ def _fix(error: ErrorDetails, model: type[Table]) -> str:
         return f"add {path[-1]!r}"
     if name == "priority" and error["input"] == "normal":
         return "write medium, which is the normal one"
-    return _FIXES.get(name, "mend the value; `pilothouse job schema` tells the form")
+    return _FIXES.get(name, "mend the value; docs/reference/manifest.md tells the form")
 
 
 def _known(path: Path, model: type[Table]) -> list[str]:
@@ -464,18 +437,6 @@ def _dotted(path: Path) -> str:
 def _short(value: Any) -> str:
     text = ascii(value) if isinstance(value, str) and not _encodes(value) else repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-
-
-def _check_size(data: bytes) -> None:
-    if len(data) > BODY_BYTES_MAX:
-        raise BadValue(
-            f"the manifest has {len(data)} bytes, more than {BODY_BYTES_MAX}.",
-            fix="keep large material in artifacts and name it in inputs.",
-        )
-
-
-def _no_number(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no number of JSON")
 
 
 def _too_deep() -> BadValue:

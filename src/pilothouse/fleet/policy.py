@@ -275,4 +275,3 @@ POLICIES: Mapping[str, Callable[[Weights], Policy]] = {
     "preempting": lambda weights: Ours(weights=weights, preemption=True),
     "slices": lambda weights: Sliced(weights=weights),
 }
-USUAL = ("fifo", "shortest", "ours")
