@@ -94,3 +94,27 @@ def test_branches_and_seals_are_made_beside_what_people_do_and_no_hook_runs(
     assert repository.git("rev-parse", "HEAD") == repository.git("rev-parse", "ferry/one~1") == head
     assert repository.git("cat-file", "-p", "ferry/one:x/é.md") == "text"
     store.close()
+
+
+def test_a_commit_is_never_made_on_another_one_than_it_was_made_for(
+    repository: Repository, campaign: tuple[SqliteStore, Campaign]
+) -> None:
+    """A branch may fall back to what is checked out; a commit that is gone leaves the branch unmade."""
+    store, owner = campaign
+    body: dict[str, Json] = {
+        "branch": "pilothouse/patch/one",
+        "base": "0" * 40,
+        "files": {"a": "b\n"},
+        "message": "One",
+    }
+    letter = Letter(
+        product=owner.product, campaign=owner.name, channel=GITHUB, key="one", kind=Kind.COMMIT, body=body, about=""
+    )
+    with store.write() as tx:
+        post_letter(tx, letter, now=START)
+
+    made = keep_in_repository(store, owner, repository.folder, only="pilothouse/patch/")
+
+    assert made == ()
+    assert repository.git("branch", "--list", "pilothouse/*") == ""
+    store.close()

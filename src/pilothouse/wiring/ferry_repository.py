@@ -7,6 +7,7 @@ committed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from pilothouse.wiring.repository import git, quietly
 
 LETTERS_READ = 1000
 AUTHOR = "Pilothouse <pilothouse@localhost>"
+_SHA = re.compile(r"^[0-9a-f]{40,64}$")
 
 
 def keep_in_repository(store: Store, campaign: Campaign, folder: Path, *, only: str = "") -> tuple[str, ...]:
@@ -51,7 +53,8 @@ def _stream(posted: Posted, folder: Path) -> tuple[str, str] | None:
     body = posted.letter.body
     who = f"{AUTHOR} {int(posted.posted_at.timestamp())} +0000"
     if posted.letter.kind is Kind.COMMIT:
-        branch, base = str(body["branch"]), _commit(str(body["base"]), folder) or _commit("HEAD", folder)
+        branch, named = str(body["branch"]), str(body["base"])
+        base = _commit(named, folder) or (None if _SHA.match(named) else _commit("HEAD", folder))
         if base is None or _commit(f"refs/heads/{branch}", folder) is not None:
             return None
         files = body["files"]
