@@ -57,7 +57,6 @@ class ProgressView:
         self._done: set[JobId] = set()
 
     def __enter__(self) -> Self:
-        self._bars.start()
         return self
 
     def __exit__(
@@ -94,6 +93,7 @@ class ProgressView:
     def _seen(self, event: StepSeen) -> None:
         self._finish_others(event.job.id)
         if event.job.id not in self._tasks:
+            self._bars.start()
             self._tasks[event.job.id] = self._bars.add_task(_title(event.spec), total=None, values="")
         progress = event.progress
         if progress is None or event.job.stage is Stage.QUEUED:
@@ -104,11 +104,17 @@ class ProgressView:
     def _finish_others(self, current: JobId) -> None:
         """Take away the bars of jobs that the loop has left behind."""
         for job in [known for known in self._tasks if known != current]:
-            self._bars.remove_task(self._tasks.pop(job))
+            self._take_away(job)
+
+    def _take_away(self, job: JobId) -> None:
+        """Remove a job's bar; without any bar nothing is redrawn, however long a loop waits."""
+        self._bars.remove_task(self._tasks.pop(job))
+        if not self._tasks:
+            self._bars.stop()
 
     def _step_done(self, job: Job, spec: JobSpec, seconds: float) -> None:
         if job.id in self._tasks:
-            self._bars.remove_task(self._tasks.pop(job.id))
+            self._take_away(job.id)
         if job.id not in self._done:
             self._done.add(job.id)
             self._print(f"{_title(spec)}  {duration(seconds)}")
