@@ -100,7 +100,7 @@ class GateConformance:
         assert (found.waiver.ended_at, found.waiver.ended_by) == (LATER, "bob")
 
     def test_what_an_agent_did_comes_back_once(self, store: Store) -> None:
-        """An unknown cost stays unknown, and a proposal has one run and one incident of a kind, for each thing asked."""
+        """An unknown cost stays unknown; a proposal has one run and one incident of a kind, for each thing asked."""
         run = AgentRun(
             product=PRODUCT,
             campaign=CAMPAIGN,
