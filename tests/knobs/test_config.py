@@ -10,7 +10,7 @@ from pilothouse.canonical import Json
 from pilothouse.errors import BadValue, ChangeBudgetExceeded, OutOfRange
 from pilothouse.knobs.change_budget import ChangeBudget
 from pilothouse.knobs.change_budget import check as check_budget
-from pilothouse.knobs.config import apply, config_digest, defaults
+from pilothouse.knobs.config import apply, config_digest
 from pilothouse.knobs.delta import Change, effective_delta
 from pilothouse.knobs.knob import Knob, KnobType
 
@@ -23,7 +23,7 @@ SETTINGS = st.dictionaries(st.sampled_from(sorted(KNOBS)), st.floats(0, 10) | st
 
 def test_left_out_knobs_keep_the_parents_value() -> None:
     """A short override once reverted every knob that it omitted, and ruined the run."""
-    parent = apply(defaults(KNOBS), {"entropy": 0.02, "clip": 2}, KNOBS)
+    parent = apply(apply({}, {}, KNOBS), {"entropy": 0.02, "clip": 2}, KNOBS)
     child = apply(parent, {"learning_rate": 0.001}, KNOBS)
     assert child == {"entropy": 0.02, "learning_rate": 0.001, "clip": 2.0}
     assert effective_delta(parent, child) == (Change(knob="learning_rate", before=0.003, after=0.001),)
@@ -31,7 +31,7 @@ def test_left_out_knobs_keep_the_parents_value() -> None:
 
 def test_fixed_settings_stay_and_cannot_be_overridden() -> None:
     """Not everything in a config may be tuned."""
-    parent: dict[str, Json] = {**defaults(KNOBS), "preset": "nano"}
+    parent: dict[str, Json] = {**apply({}, {}, KNOBS), "preset": "nano"}
     assert apply(parent, {}, KNOBS) == parent
     with pytest.raises(BadValue, match="fixed setting"):
         apply(parent, {"preset": "full"}, KNOBS)
@@ -40,10 +40,10 @@ def test_fixed_settings_stay_and_cannot_be_overridden() -> None:
 def test_unknown_knob_is_refused_with_the_nearest() -> None:
     """A misspelt knob must not be a run that changes nothing."""
     with pytest.raises(BadValue, match="learnin_rate") as refusal:
-        apply(defaults(KNOBS), {"learnin_rate": 0.1}, KNOBS)
+        apply(apply({}, {}, KNOBS), {"learnin_rate": 0.1}, KNOBS)
     assert "did you mean learning_rate?" in refusal.value.fix
     with pytest.raises(BadValue) as refusal:
-        apply(defaults(KNOBS), {"zzz": 0.1}, KNOBS)
+        apply(apply({}, {}, KNOBS), {"zzz": 0.1}, KNOBS)
     assert "clip, entropy, learning_rate" in refusal.value.fix
 
 
@@ -57,13 +57,13 @@ def test_knob_that_is_new_to_the_parent_shows_in_the_delta() -> None:
 def test_inherited_value_outside_a_narrowed_range_is_refused() -> None:
     """The whole config is checked, not only what moves."""
     with pytest.raises(OutOfRange, match="entropy"):
-        apply({**defaults(KNOBS), "entropy": 11.0}, {"clip": 2}, KNOBS)
+        apply({**apply({}, {}, KNOBS), "entropy": 11.0}, {"clip": 2}, KNOBS)
 
 
 @given(SETTINGS, SETTINGS)
 def test_delta_counts_real_changes_only(first: dict[str, Json], second: dict[str, Json]) -> None:
     """Setting a knob to what it was is no change, and undoing the delta gives the parent back."""
-    parent = apply(defaults(KNOBS), first, KNOBS)
+    parent = apply(apply({}, {}, KNOBS), first, KNOBS)
     child = apply(parent, second, KNOBS)
     changes = effective_delta(parent, child)
     assert {change.knob for change in changes} == {name for name, value in second.items() if value != parent[name]}
@@ -74,7 +74,7 @@ def test_delta_counts_real_changes_only(first: dict[str, Json], second: dict[str
 @given(SETTINGS)
 def test_applying_twice_is_applying_once(overrides: dict[str, Json]) -> None:
     """Canonical values are stable, and order has no part in the digest."""
-    once = apply(defaults(KNOBS), overrides, KNOBS)
+    once = apply(apply({}, {}, KNOBS), overrides, KNOBS)
     assert apply(once, overrides, KNOBS) == once
     assert config_digest(dict(reversed(once.items()))) == config_digest(once)
 

@@ -13,11 +13,6 @@ NEAREST_CUTOFF = 0.5
 """Least similarity (difflib's ratio) at which a known name is offered for an unknown one."""
 
 
-def defaults(knobs: Mapping[str, Knob]) -> dict[str, Json]:
-    """Return the config in which every knob stands at its default."""
-    return {name: check(knob, knob.default) for name, knob in knobs.items()}
-
-
 def apply(parent: Mapping[str, Json], overrides: Mapping[str, Json], knobs: Mapping[str, Knob]) -> dict[str, Json]:
     """Return the parent's config with the overrides on top, each knob checked and canonical.
 
