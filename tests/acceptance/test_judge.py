@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.acceptance.cli import Product, ended
+from tests.acceptance.cli import Product
 
 JITTER = ("config = {}", "config = { jitter = 0.05 }")
 
@@ -65,7 +65,7 @@ def test_the_benchmark_tells_every_rule_beside_ours(product: Product, tmp_path: 
     _write_runs(runs, curves)
     words = ("bench", "judge", "--runs", str(runs), "--curves", str(curves), "--scale", "0.02", "--json")
 
-    first, second = (ended(product.start(*words)) for _ in range(2))
+    first, second = product.run(*words), product.say(*words)
 
     assert first.code == 0, first.err
     figures = first.json
