@@ -16,9 +16,17 @@ from pilothouse.logbook.marks import MARK
 
 COMMAND = "/pilothouse approve"
 _COMMAND = re.compile(r"^/pilothouse approve ([0-9a-f]{64})(?: ([0-9a-f]{40}))?$")
-_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})(.*)$")
-_HIDING = {"<!--": "-->", "<pre": "</pre>", "<blockquote": "</blockquote>", "<details": "</details>"}
-"""What begins a stretch in which nothing is said, and what ends it."""
+_FENCE = re.compile(r"^( {0,3})(?:(`{3,})[^`]*|(~{3,}).*)$")
+"""A line that opens or ends a block of code; backticks with others behind them are code within a line."""
+_LISTED_FENCE = re.compile(r"^ {0,3}(?:(?:[-+*]|\d{1,9}[.)]) +)+(?:`{3,}[^`]*|~{3,}.*)$")
+"""A block of code that begins with the item of a list, and ends nobody knows where without reading the whole list."""
+_QUOTE = re.compile(r"^ {0,3}>(.*)$")
+_TAG = re.compile(
+    r"<!--|-->|<(/?)(blockquote|code|del|details|kbd|pre|q|s|samp|strike|textarea|tt)\b", flags=re.IGNORECASE
+)
+"""What begins and ends a stretch in which nothing is said."""
+_SPAN = re.compile(r"`+|~~+|\$\$")
+"""What begins and ends a stretch of code, of struck words or of mathematics within a paragraph."""
 _TEXT_MAX = 65_536
 MAY_WRITE = frozenset({"admin", "maintain", "write"})
 APPROVED = "APPROVED"
@@ -139,31 +147,60 @@ def _what(remark: Remark, subject: Subject) -> str:  # noqa: PLR0911  one senten
     return ""
 
 
-def _hidden_after(line: str, hidden: str) -> str:
-    """Return what still hides the text behind this line, a comment or a block of HTML; "" when nothing does."""
-    low = line.lower()
-    for begin, end in _HIDING.items():
-        if hidden in {"", begin} and (hidden or begin in low):
-            return begin if low.rfind(begin) > low.rfind(end) or end not in low else ""
+def _hidden_after(line: str, hidden: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what still hides the text behind this line, the innermost last: a comment, blocks of HTML."""
+    for tag in _TAG.finditer(line):
+        name = tag[2].lower() if tag[2] else tag[0]
+        if hidden[-1:] == ("<!--",):
+            hidden = hidden[:-1] if name == "-->" else hidden
+        elif name == "<!--" or (tag[2] and not tag[1]):
+            hidden = (*hidden, name)
+        elif name in hidden:
+            hidden = hidden[: len(hidden) - 1 - hidden[::-1].index(name)]
     return hidden
 
 
+def _ends(fence: re.Match[str], line: str) -> bool:
+    """Whether a line ends a block of code: a fence alone, of the same kind, at least as long and as far to the right.
+
+    One that is further to the left may be of no list any more in which the block began.
+    """
+    mark = _FENCE.match(line)
+    if mark is None or len(mark[1]) < len(fence[1]):
+        return False
+    opened, closed = fence[2] or fence[3], line.strip(" ")
+    return set(closed) == {opened[0]} and len(closed) >= len(opened)
+
+
+def _lines_outside_code(text: str) -> Iterator[str]:
+    """Give the lines that stand in no block of code, an empty one for each block."""
+    fence: re.Match[str] | None = None
+    for line in text[:_TEXT_MAX].replace("\r\n", "\n").replace("\r", "\n").split("\n"):
+        if fence is not None:
+            fence = None if _ends(fence, line) else fence
+            continue
+        if _LISTED_FENCE.match(line):
+            return
+        fence = _FENCE.match(line)
+        yield line if fence is None else ""
+
+
 def _said(text: str) -> Iterator[str]:
-    """Give the lines that its author says: no quotes, no code, no HTML comments, no lines of our own."""
-    fence, hidden = "", ""
-    for line in text[:_TEXT_MAX].replace("\r\n", "\n").split("\n"):
-        before, hidden = hidden, hidden if fence else _hidden_after(line, hidden)
-        if before or hidden or (not fence and any(begin in line.lower() for begin in _HIDING)):
+    """Give the lines that its author says: no quotes, no code, no HTML that hides, no lines of our own.
+
+    What cannot be told without reading the whole as the forge does is not said: whoever means it writes it plainly.
+    """
+    hidden: tuple[str, ...] = ()
+    quoted, spans = False, 0
+    for line in _lines_outside_code(text):
+        before, hidden = hidden, _hidden_after(line, hidden)
+        if not line.strip():
+            quoted, spans = False, 0
             continue
-        mark = _FENCE.match(line)
-        if fence:
-            # It ends with a fence of the same kind that is at least as long, and has nothing behind it.
-            if mark and mark[1][0] == fence[0] and len(mark[1]) >= len(fence) and not mark[2].strip():
-                fence = ""
-            continue
-        if mark:
-            fence = mark[1]
-            continue
-        if line.startswith((" " * 4, "\t", ">", " >", "  >", "   >")) or MARK in line:
-            continue
-        yield line.strip(" ")
+        quote = _QUOTE.match(line)
+        # A quote goes on without its mark to the end of its paragraph.
+        quoted = bool(quote[1].strip()) if quote else quoted
+        is_open, spans = spans % 2 == 1, spans + len(_SPAN.findall(line))
+        shown = quote or quoted or is_open or before or hidden or _TAG.search(line)
+        if not shown and not line.startswith((" " * 4, "\t")) and MARK not in line:
+            yield line.strip(" ")
