@@ -6,9 +6,11 @@ EXAMPLES := .venv-examples
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 UV_VERSION := 0.13.9
+# Tests wait for other processes about as long as they compute, so four at once keep two cores busy.
+WORKERS := 4
 export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# What was compiled once is kept, whatever the shell says: the tests start some two thousand processes.
+# What was compiled once is kept, whatever the shell says: else each of the tests' processes compiles it all anew.
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup demo test check soak peers examples lock clean
@@ -37,7 +39,7 @@ check: setup ## Lint, types, import contracts
 	$(BIN)/lint-imports
 
 test: check ## Everything that must hold: check, then all tests
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 soak: setup ## The long runs that `make test` leaves out, one after the other
 	$(BIN)/pytest -m soak -p no:xdist -v -s --durations=0 --durations-min=1
