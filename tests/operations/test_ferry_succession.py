@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from pilothouse.campaigns.action import Submit
 from pilothouse.campaigns.ferry import ferry_step
 from pilothouse.campaigns.ferry_plan import Asked
 from pilothouse.campaigns.ferry_schedule import Due
-from pilothouse.campaigns.record import Campaign, Trial
+from pilothouse.campaigns.record import Campaign, Trial, TrialState
 from pilothouse.errors import Conflict, NotApproved
 from pilothouse.ids import CampaignName, ProductId, ProposalId
 from pilothouse.logbook.letter import GITHUB, LOCAL, Kind
@@ -65,12 +66,13 @@ def draft(
     commit: str = "c0",
     asked: Asked | None = None,
     now: datetime | None = None,
+    number: int = 1,
 ) -> DraftedFerry:
-    """Draft ferry 1, for a tick or by hand."""
+    """Draft a ferry, for a tick or by hand."""
     now = now or tick or START
     with store.write() as tx:
         drafting = Drafting(
-            number=1,
+            number=number,
             due=Due(tick=tick, missed=missed) if tick is not None else None,
             material=Material(commits=Commits(head=commit), issues=(), issues_from="none"),
             asked=asked or Asked(),
@@ -201,6 +203,23 @@ def test_a_yes_to_what_was_overtaken_opens_no_gate(store: SqliteStore) -> None:
     with pytest.raises(Conflict, match=f"rejected already: superseded by the tick .* {second.proposal.id}"):
         approve(store, first.proposal.id, now=START + DAY)
     with pytest.raises(NotApproved):
+        admit(store, second, now=START + DAY)
+    approve(store, second.proposal.id, now=START + DAY)
+    assert admit(store, second, now=START + DAY) is not None
+
+
+def test_a_yes_launches_one_ferry_and_not_the_same_again(store: SqliteStore) -> None:
+    """Each launch is asked for, though the ferry after it is a rerun of the same config on the same code."""
+    first = draft(store)
+    approve(store, first.proposal.id, now=START)
+    trial = admit(store, first, now=START)
+    assert trial is not None
+    with store.write() as tx:
+        tx.campaigns.put_trial(replace(trial, state=TrialState.JUDGED, ended_at=START))
+    second = draft(store, number=2, now=START + DAY)
+
+    assert second.proposal.subject == first.proposal.subject
+    with pytest.raises(NotApproved, match="nobody has said yes"):
         admit(store, second, now=START + DAY)
     approve(store, second.proposal.id, now=START + DAY)
     assert admit(store, second, now=START + DAY) is not None

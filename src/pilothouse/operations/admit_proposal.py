@@ -171,21 +171,27 @@ def _forbidden(definition: Definition, change: Change) -> str:
 
 
 def _given(tx: Transaction, proposal: Proposal, subject_digest: str) -> list[Approval]:
-    """Return the campaign's approvals; once this very subject was refused or given up, those given since it came again.
+    """Return the campaign's approvals; once this very subject was answered before, those given since it came again.
 
     What was approved and then rejected has been taken back, whoever proposes it anew. What nobody answered in its time
-    asks anew: a yes to the older one says nothing of today's.
+    asks anew: a yes to the older one says nothing of today's. And a yes that has let one trial begin is used up: the
+    same config on the same code once more is another launch, and asks for its own.
     """
     given = tx.proposals.approvals(proposal.product, proposal.campaign)
     if all(each.subject_digest != subject_digest for each in given):
         return list(given)
-    refused = any(
-        each.state is State.REJECTED
-        and each.refusal.startswith((BY_A_PERSON, OVERTAKEN))
-        and each.subject.digest() == subject_digest
+    anew = any(
+        _answered(each, proposal) and each.subject.digest() == subject_digest
         for each in tx.proposals.listed(proposal.product, proposal.campaign)
     )
-    return [each for each in given if not refused or each.granted_at >= proposal.created_at]
+    return [each for each in given if not anew or each.granted_at >= proposal.created_at]
+
+
+def _answered(earlier: Proposal, proposal: Proposal) -> bool:
+    """Return whether no yes to the earlier proposal is one to this: it was refused, given up, or another trial's."""
+    if earlier.state is State.ADMITTED:
+        return earlier.number != proposal.number
+    return earlier.state is State.REJECTED and earlier.refusal.startswith((BY_A_PERSON, OVERTAKEN))
 
 
 def moves_of(definition: Definition, proposal: Proposal, subject: Subject) -> Moves:

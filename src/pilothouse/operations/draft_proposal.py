@@ -98,7 +98,7 @@ def put_proposal(
         created_at=now,
         refusal=refusal,
     )
-    for earlier in () if refusal else tx.proposals.listed(campaign.product, campaign.name):
+    for earlier in () if refusal else tx.proposals.listed(campaign.product, campaign.name, least=number):
         if earlier.number == number and earlier.state is State.OPEN:
             tx.proposals.move(
                 campaign.product, earlier.id, state=State.REJECTED, refusal=f"superseded by {proposal.id}"
