@@ -182,6 +182,21 @@ def test_the_webhook_stands_in_no_log(channel: DiscordChannel, desk: Desk, caplo
     assert "s3cret" not in caplog.text
 
 
+def test_the_webhook_stands_in_no_log_however_it_was_written(
+    chat: FakeDiscord, clock: FrozenClock, desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The library tells the address as it reads it."""
+    caplog.set_level(logging.DEBUG)
+    post_all(desk, 0)
+    with chat.serving() as webhook:
+        channel = DiscordChannel(webhook.replace("127.0.0.1", "LOCALHOST"), clock)
+        desk.turn(channel)
+        channel.close()
+
+    assert len(chat.messages) == 1
+    assert "s3cret" not in caplog.text
+
+
 def test_a_status_edits_the_first_message(chat: FakeDiscord, channel: DiscordChannel, desk: Desk) -> None:
     """The thread's first message tells how things stand."""
     status = replace(make_letter("s", kind=Kind.STATUS, body={"text": "running"}), channel=DISCORD)

@@ -13,7 +13,7 @@ from pilothouse.canonical import Json
 from pilothouse.errors import BadValue, UsageError
 from pilothouse.publish.github.auth import JWT_SECONDS, AppAuth, AppKey, TokenAuth
 from pilothouse.publish.github.client import GithubClient, checked_repository
-from pilothouse.publish.github.faults import Unauthorised
+from pilothouse.publish.github.faults import Strange, Unauthorised
 from pilothouse.testing.clock import BEGIN, FrozenClock
 from pilothouse.testing.forge.github import FakeGithub
 
@@ -83,6 +83,23 @@ def test_a_key_that_is_none_is_refused_without_being_shown() -> None:
     assert "s3cret" not in str(caught.value)
     assert "s3cret" not in repr(AppKey(app="77", installation="5", key="s3cret words"))
     assert "s3cret" not in repr(TokenAuth(token="s3cret"))  # noqa: S106  it is shown to nobody
+
+
+@pytest.mark.parametrize("token", ["s3cret\nother", "s3cret\x00", "s3cr\u00e9t"])
+def test_what_can_be_no_token_is_refused_without_being_shown(token: str) -> None:
+    """The library that asks would quote the whole header."""
+    with pytest.raises(UsageError) as caught:
+        TokenAuth(token=token)
+    assert "s3cr" not in f"{caught.value}{caught.value.fix}"
+
+
+def test_an_installation_is_given_no_such_token_either(key: rsa.RSAPrivateKey) -> None:
+    """An answer may hold anything."""
+    auth = AppAuth(AppKey(app="77", installation="5", key=pem(key)))
+
+    with pytest.raises(Strange) as caught:
+        auth.header(lambda *_: {"token": "s3cret\nother"}, now=BEGIN)
+    assert "s3cret" not in str(caught.value)
 
 
 def test_the_login_is_asked_for_once(forge: FakeGithub, clock: FrozenClock) -> None:

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from tests.publish.conftest import Desk
+
+from pilothouse.publish.github.client import PAGE
+from pilothouse.publish.github.delivery import GithubChannel
 from pilothouse.publish.github.kept_answers import Kept, KeptAnswers
+from pilothouse.testing.clock import FrozenClock
+from pilothouse.testing.forge.faults import Fault, scripted
+from pilothouse.testing.forge.github import FakeGithub
+from pilothouse.testing.outbox_conformance import make_issue, make_letter
 
 
 def kept(content: bytes, *, etag: str = "") -> Kept:
@@ -43,3 +53,22 @@ def test_one_that_is_too_long_is_not_kept() -> None:
 
     assert memory.get("a") is None
     assert memory.get("b") is not None
+
+
+def test_a_full_page_that_has_not_changed_may_have_another_behind_it(
+    forge: FakeGithub, desk: Desk, connect: Callable[..., GithubChannel], clock: FrozenClock
+) -> None:
+    """A comment whose answer was lost is the first of a new page, and is found there."""
+    channel = connect()
+    desk.post(make_issue())
+    desk.deliver(channel)
+    stranger = forge.state.account("mallory")
+    for number in range(PAGE - 1):
+        forge.state.add_comment(forge.state.issues[1], stranger, f"talk {number}", now=clock.now())
+    for key in ("first", "second"):
+        desk.post(make_letter(key))
+        forge.plan = scripted([Fault.ERROR_AFTER], method="POST")
+        desk.deliver(channel)
+
+    ours = [each for each in forge.state.issues[1].comments if each.author is not stranger]
+    assert [each.body.splitlines()[1] for each in ours] == ["first", "second"]

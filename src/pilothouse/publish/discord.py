@@ -58,7 +58,8 @@ class DiscordChannel:
         self._host = shown(webhook)
         self._clock = clock
         self._free_at = 0.0
-        self._hides = _Hides(self._webhook)
+        # As the library tells it: it spells the host in its own way.
+        self._hides = _Hides(httpx2.URL(self._webhook).raw_path.decode())
         logging.getLogger(_LIBRARY).addFilter(self._hides)
         self._client = httpx2.Client(
             timeout=httpx2.Timeout(ANSWER_SECONDS, connect=5.0),

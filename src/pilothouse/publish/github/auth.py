@@ -47,6 +47,14 @@ class TokenAuth:
 
     token: str = field(repr=False)
 
+    def __post_init__(self) -> None:
+        """Refuse what no header could hold, such as a file with two lines."""
+        if not _fits_a_header(self.token):
+            raise UsageError(
+                "the GitHub token has a line break, or a character that none has",
+                fix="write the token alone into its file, or into PILOTHOUSE_GITHUB_TOKEN",
+            )
+
     def header(self, ask: Ask, *, now: datetime) -> str:
         """Return the text of the Authorization header."""
         del ask, now
@@ -88,7 +96,8 @@ class AppAuth:
                 path = f"/app/installations/{self._key.installation}/access_tokens"
                 told = ask("POST", path, self._signed(now))
                 self._made = now
-                self._token = _named(fields.text(told, "token"), what=f"POST {path}")
+                token = fields.text(told, "token")
+                self._token = _named(token if _fits_a_header(token) else "", what=f"POST {path}")
                 self._expires = fields.when(told, "expires_at") or now + timedelta(seconds=RENEW_SECONDS)
             return f"Bearer {self._token}"
 
@@ -125,6 +134,11 @@ class AppAuth:
                 fix="name the .pem file that GitHub gave for this App in github_app_key_file",
             ) from error
         return f"Bearer {text}"
+
+
+def _fits_a_header(token: str) -> bool:
+    """Whether a header can hold it: with anything else whoever sends it would quote it, secret and all."""
+    return token.isascii() and token.isprintable()
 
 
 def _named(found: str, *, what: str) -> str:

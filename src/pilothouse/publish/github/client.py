@@ -110,7 +110,9 @@ class GithubClient:
             return body, kept.following
         body = self._heeded(answer, what=f"GET {httpx2.URL(address).path}")
         following = self._following(answer)
-        if etag := answer.headers.get("etag"):
+        # Of a last page that is full, nothing tells later whether another one is behind it: its content stays the same.
+        may_grow = not following and len(fields.rows(body)) >= PAGE
+        if (etag := answer.headers.get("etag")) and not may_grow:
             self._kept.keep(address, Kept(etag=etag, content=answer.content, following=following))
         return body, following
 
