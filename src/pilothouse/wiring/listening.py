@@ -92,5 +92,5 @@ def listen(listening: socket.socket, address: Address) -> None:
 def _taken(address: Address, error: OSError) -> Conflict:
     return Conflict(
         f"port {address.port} of {address.host} cannot be had: {error.strerror}",
-        fix="end whatever listens there, or take another port; 0 takes any that is free",
+        fix="end whatever listens there, or take another port with --port or --listen; 0 takes any that is free",
     )
