@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.campaigns.ferry_world import START, TEXT, definition_of
 from tests.operations.test_ferry_redraft import NAME, PRODUCT, campaign_of
 
+from pilothouse.campaigns.ferry import relaunch_words
 from pilothouse.campaigns.ferry_definition import FerryDefinition
 from pilothouse.campaigns.ferry_plan import Asked
 from pilothouse.canonical import Json
@@ -115,6 +117,38 @@ def test_an_answer_that_breaks_a_rule_is_an_incident_and_the_rules_draft(
     assert words in made.rationale
     assert (incident.diagnosis, incident.response) == ("guardrail", "not taken: the rules drafted this")
     assert run.charged_usd == 0.5
+
+
+def test_an_agent_s_wish_that_the_file_no_longer_allows_gives_way_to_the_rules_when_it_has_drifted(
+    store: SqliteStore,
+) -> None:
+    """The person who narrowed the file is not stopped by an answer of yesterday."""
+    first = propose(store, 1, Answered(source="agent:command", suggestion=suggestion({"lr": 0.05}), told=TOLD))
+    with store.write() as tx:
+        admit_proposal(tx, first, definition=DEFINITION, campaign=campaign_of(tx), code_commit="c1", now=START)
+    narrower = definition_of(TEXT.replace("min = 1e-6", "min = 0.08"))
+
+    with store.write() as tx:
+        made = drafting(2, None, commit="c1")
+        again = draft_ferry(tx, made, definition=narrower, campaign=campaign_of(tx), now=START).proposal
+
+    assert first.source == "agent:command"
+    assert (again.source, again.changes) == ("rules", ())
+    assert "the answer of agent:command was not taken (knob lr is set to 0.05, outside its range" in again.rationale
+
+
+@pytest.mark.parametrize("overrides", [{"lr": 0.05}, {}])
+def test_an_answer_that_reads_as_a_launch_after_a_patch_is_refused(
+    store: SqliteStore, overrides: dict[str, Json]
+) -> None:
+    """By these words a ferry that has failed is launched again, with no patch."""
+    said = replace(suggestion(overrides), why_not_identical=f"{relaunch_words(2)} for this failure: none")
+
+    made = propose(store, 1, Answered(source="agent:command", suggestion=said, told=TOLD))
+
+    assert made.source == "rules"
+    assert not made.why_not_identical.startswith(relaunch_words(2))
+    assert "begins with 'relaunch'" in made.rationale
 
 
 class Broken:

@@ -120,6 +120,10 @@ class ProposePatch:
 Action: TypeAlias = Submit | Await | Admit | DraftFerry | JudgeFerry | ProposePatch | Rest | Stuck | Finished
 
 
+RELAUNCH = "relaunch "
+"""How a proposal's reason begins that launches a ferry again: nobody else's may, since a launch follows from it."""
+
+
 def next_action(definition: FerryDefinition, facts: FerryFacts) -> Action:
     """Return the one thing to do now; a budget that is used up lets nothing more begin."""
     running = next((trial for trial in facts.trials if trial.state is TrialState.RUNNING), None)
@@ -310,7 +314,7 @@ def _held_back(definition: FerryDefinition, facts: FerryFacts, trial: Trial, aga
 
 def relaunch_words(generation: int) -> str:
     """Return how the reason of a proposal begins that launches a ferry again with other code and the same config."""
-    return f"relaunch {generation} after a patch"
+    return f"{RELAUNCH}{generation} after a patch"
 
 
 def _patched(

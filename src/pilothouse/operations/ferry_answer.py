@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from pilothouse.campaigns.ferry import RELAUNCH
 from pilothouse.campaigns.ferry_definition import FerryDefinition
 from pilothouse.campaigns.ferry_plan import Asked, Plan, plan, settled
 from pilothouse.campaigns.record import Campaign
@@ -105,28 +106,52 @@ def answer_to(question: FerryQuestion, drafter: Drafter, stopped: Stopped, broke
 
 
 def choose_change(
-    definition: FerryDefinition, campaign: Campaign, window: Window, asked: Asked, answered: Answered | None
+    definition: FerryDefinition,
+    campaign: Campaign,
+    window: Window,
+    asked: Asked,
+    answered: Answered | None,
+    *,
+    sails: bool = False,
 ) -> Chosen:
     """Return what the ferry changes: the answer where it keeps every rule, and otherwise what the rules choose.
 
-    What a person asks for and may not be raises the error that says why.
+    So it is with what an agent has answered before and is asked for again. What a person asks for and may not be raises
+    the error that says why, and so does the config of a ferry that `sails` already.
     """
-    refusal = ""
-    if answered is not None:
-        if answered.suggestion is not None:
-            wished = _wish(answered.suggestion)
-            try:
-                return _made(definition, campaign, window, wished)
-            except (BadValue, ChangeBudgetExceeded, OutOfRange, Refused) as error:
-                refusal = f"{error.message}; asked for {dict(answered.suggestion.overrides)!r}"
-        elif answered.refusal is not None:
-            refusal = f"{answered.refusal.message}; {answered.refusal.fix}"
-    chosen = _made(definition, campaign, window, asked)
-    if answered is None or not refusal:
-        return chosen
-    words = f"drafted by the rules, since the answer of {answered.source} was not taken ({refusal}): "
+    if answered is not None and answered.suggestion is not None:
+        return _tried(definition, campaign, window, _wish(answered.suggestion), instead=asked)
+    if answered is not None and answered.refusal is not None:
+        refusal = f"{answered.refusal.message}; {answered.refusal.fix}"
+        return _instead(_made(definition, campaign, window, asked), answered.source, refusal)
+    if asked.said is not None and not sails:
+        return _tried(definition, campaign, window, asked, instead=Asked())
+    return _made(definition, campaign, window, asked)
+
+
+def _tried(definition: FerryDefinition, campaign: Campaign, window: Window, wished: Asked, *, instead: Asked) -> Chosen:
+    """Return what an agent wishes, or what is chosen instead of it, with the reason."""
+    try:
+        _refuse_disguise(wished)
+        return _made(definition, campaign, window, wished)
+    except (BadValue, ChangeBudgetExceeded, OutOfRange, Refused) as error:
+        refusal = f"{error.message}; asked for {dict(wished.overrides or {})!r}"
+    return _instead(_made(definition, campaign, window, instead), wished.source, refusal)
+
+
+def _instead(chosen: Chosen, source: str, refusal: str) -> Chosen:
+    words = f"drafted by the rules, since the answer of {source} was not taken ({refusal}): "
     rationale = f"{words}{chosen.plan.rationale}"
     return replace(chosen, plan=replace(chosen.plan, rationale=rationale), refusal=refusal)
+
+
+def _refuse_disguise(wished: Asked) -> None:
+    """Refuse a reason that reads as the platform's own for a launch after a patch: a launch would follow from it."""
+    if wished.said is not None and wished.said.why_not_identical.startswith(RELAUNCH):
+        raise Refused(
+            f"`why_not_identical` begins with {RELAUNCH.strip()!r}, as it does when a ferry is launched again",
+            fix="say in other words how it differs from the run before",
+        )
 
 
 def note_answer(

@@ -95,7 +95,7 @@ def draft_ferry(
     before = drafted_before(tx, campaign, drafting.number)
     asked = _asked(tx, campaign, drafting, before)
     window = window_of(tx, campaign, drafting.material, number=drafting.number)
-    chosen = choose_change(definition, campaign, window, asked, drafting.answered)
+    chosen = choose_change(definition, campaign, window, asked, drafting.answered, sails=before.sails)
     plan, made = chosen.plan, chosen.made
     overtake(tx, before, drafting.due, by=drafting.identity)
     proposal = put_proposal(
