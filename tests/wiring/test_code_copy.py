@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def _copy(repository: Repository, tmp_path: Path) -> tuple[CodeCopy, Path]:
         "src/train.py": "batch = 1\nprint(batchh)\n",
         "src/windows.py": "a = 1\r\nb = 2\r\n",
         "src/é b.py": "x\n",
+        "src/\udcff.py": "x\n",
         "src/daily.toml": "a = 1\n",
         ".github/workflows/ci.yml": "on: push\n",
         ".gitignore": "*.log\n",
@@ -132,6 +134,10 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
     "bytes": lambda place: write(place, "src/train.py", b"\0\0"),
     "no text": lambda place: write(place, "src/train.py", b"\xff\xfe\n"),
     "a changed blob": lambda place: write(place, "src/blob.bin", b"\0\1\3"),
+    "text that turns around": lambda place: write(place, "src/train.py", "batch = 1\na = 1  # \u202e x\n".encode()),
+    "text that a terminal hides": lambda place: write(place, "src/train.py", b"batch = 1\nevil()\x1b[2K\n"),
+    "text that writes over itself": lambda place: write(place, "src/train.py", b"batch = 1\nevil()\rgood()\n"),
+    "a name that cannot be shown": lambda place: write(place, "src/\udcff.py", b"y\n"),
     "ten thousand lines": lambda place: write(place, "src/train.py", b"x = 1\n" * 10_000),
     "a large file": lambda place: write(place, "src/train.py", b"x" * (2**20 + 1)),
     "many names": crowd,
@@ -158,6 +164,43 @@ def test_whatever_else_is_done_to_it_the_patch_is_refused(copy: tuple[CodeCopy, 
 def _seen(folder: Path) -> dict[str, bytes]:
     """Return everything that a folder holds, git's own included."""
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()}
+
+
+def test_a_trace_that_names_a_link_in_a_circle_names_no_file_of_the_code(copy: tuple[CodeCopy, Path]) -> None:
+    """The name was read in a log, and whoever wrote that may have made the link."""
+    code, _ = copy
+    (code.folder / "loop").symlink_to("loop")
+
+    assert code.within("loop/train.py") == ""
+
+
+def test_a_content_that_git_has_lost_is_told(copy: tuple[CodeCopy, Path], tmp_path: Path) -> None:
+    """A damaged repository, or one that was fetched without its contents."""
+    code, _ = copy
+    sha = Repository(code.folder).git("rev-parse", "HEAD:src/train.py")
+    (code.folder / ".git" / "objects" / sha[:2] / sha[2:]).unlink()
+
+    with pytest.raises(OperationFailed, match=r"git does not have 'src/train\.py'"):
+        code.lay(tmp_path / "none")
+    with pytest.raises(OperationFailed, match="git does not have"):
+        code._contents([sha])
+
+
+@pytest.mark.parametrize("name", [b"..", b".git", b"a/../../b"])
+def test_a_forged_name_of_the_commit_leads_nowhere(copy: tuple[CodeCopy, Path], tmp_path: Path, name: bytes) -> None:
+    """Git makes no such tree; one that was sent by somebody is copied nowhere."""
+    code, _ = copy
+    git = ("git", "-C", str(code.folder), "-c", "user.name=x", "-c", "user.email=x@x")
+    blob = Repository(code.folder).git("rev-parse", "HEAD:src/train.py")
+    tree = b"100644 " + name + b"\0" + bytes.fromhex(blob)
+    words = (*git, "hash-object", "-t", "tree", "-w", "--stdin", "--literally")
+    forged = subprocess.run(words, input=tree, capture_output=True, check=True).stdout.decode().strip()
+    commit = Repository(code.folder).git("commit-tree", "-m", "x", forged)
+
+    with pytest.raises(OperationFailed, match="which no folder can hold"):
+        CodeCopy(code.folder, commit).lay(tmp_path / "deep" / "none")
+
+    assert not (tmp_path / "deep").exists()
 
 
 def test_code_that_git_does_not_have_is_not_copied(copy: tuple[CodeCopy, Path], tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -88,6 +89,18 @@ def clean(text: str) -> str:
     return "".join(
         each for each in plain if each in _KEPT_CONTROLS or unicodedata.category(each) not in _NO_TEXT
     ).strip()
+
+
+def unseen(text: str) -> Counter[str]:
+    """Return how often each character is in a text that its reader cannot see, a line's plain end not counted.
+
+    A carriage return within a line is one: a terminal writes over what stands before it.
+    """
+    return Counter(
+        each
+        for each in text.replace("\r\n", "\n")
+        if each not in _KEPT_CONTROLS and unicodedata.category(each) in _NO_TEXT
+    )
 
 
 def schema() -> dict[str, Json]:

@@ -41,6 +41,7 @@ class Deed(StrEnum):
     MADE_EXECUTABLE = "made executable"
     NO_TEXT = "changed and is no text"
     TOO_LARGE = "made too large"
+    UNSEEN = "given characters that a reader cannot see"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +142,8 @@ def _why_not(change: FileChange, bounds: Bounds) -> str:
     """Return why a change may not be, empty if it may."""
     if change.deed is not Deed.CHANGED:
         return f"was {change.deed}"
+    if clean(change.path) != change.path:
+        return "has a name that cannot be shown"
     parts = change.path.casefold().split("/")
     if any(part.startswith(".") for part in parts) or parts[-1] in SERVICES:
         return "says how code is run, tested or published"

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pilothouse.errors import OperationFailed, StorageFailed
+from pilothouse.proposals.answer import clean, unseen
 from pilothouse.proposals.patch import Deed, FileChange
 from pilothouse.propose.agent_context import read_regular
 
@@ -27,7 +28,10 @@ ENTRIES_MORE = 5_000
 """So many more names than the copy had are looked at, and no more."""
 PLAIN, PROGRAM = "100644", "100755"
 _SHA256_CHARACTERS = 64
+_BLOB_WORDS = 3
 _CACHES = "__pycache__"
+_ODD_PARTS = frozenset({"", ".", "..", ".git"})
+"""What a path in a repository never has between its slashes, unless somebody forged it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +83,7 @@ class CodeCopy:
             return ""
         try:
             inside = (self.folder / path).resolve().relative_to(self._top().resolve())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RuntimeError):  # the last one is a link in a circle, up to Python 3.12
             return ""
         return str(inside) if str(inside) in self._tree() else ""
 
@@ -108,12 +112,17 @@ class CodeCopy:
             return FileChange(path=path, deed=Deed.MADE_EXECUTABLE)
         if _sha_of(content, like=blob.sha) == blob.sha:
             return None
+        return self._text_change(path, blob, content)
+
+    def _text_change(self, path: str, blob: _Blob, content: bytes) -> FileChange:
         if len(content) > FILE_BYTES_MAX:
             return FileChange(path=path, deed=Deed.TOO_LARGE)
-        lines = _lines_between(self._contents([blob.sha])[blob.sha], content)
-        text = _text(content)
+        was = self._contents([blob.sha])[blob.sha]
+        lines, text = _lines_between(was, content), _text(content)
         if lines is None or text is None:
             return FileChange(path=path, deed=Deed.NO_TEXT)
+        if unseen(text) - unseen(was.decode("utf-8", "replace")):
+            return FileChange(path=path, deed=Deed.UNSEEN)
         return FileChange(path=path, deed=Deed.CHANGED, text=text, lines=lines, executable=blob.mode == PROGRAM)
 
     def _tree(self) -> Mapping[str, _Blob]:
@@ -124,15 +133,31 @@ class CodeCopy:
             about, _, path = line.partition("\t")
             if path and about.split()[0] in {PLAIN, PROGRAM}:
                 mode, _, sha, size = about.split()
+                self._check(path, size)
                 tree[path] = _Blob(mode=mode, sha=sha, size=int(size))
         return tree
+
+    def _check(self, path: str, size: str) -> None:
+        """Raise `OperationFailed` for a file that git has only by name, or whose name leads somewhere else."""
+        if not size.isdigit():
+            raise OperationFailed(
+                f"git does not have {clean(path)!r} of {self.commit[:12]}", fix="fetch the whole history, or mend it"
+            )
+        if not _ODD_PARTS.isdisjoint(path.split("/")):
+            raise OperationFailed(
+                f"the code at {self.commit[:12]} holds {clean(path)!r}, which no folder can hold",
+                fix="find out who made that commit: git itself makes none like it",
+            )
 
     def _contents(self, shas: Sequence[str]) -> Mapping[str, bytes]:
         out = self._git("cat-file", "--batch", stdin="".join(f"{sha}\n" for sha in shas).encode("ascii"))
         found, at = {}, 0
         for sha in shas:
             end = out.index(b"\n", at)
-            size = int(out[at:end].split()[2])
+            told = out[at:end].split()
+            if len(told) != _BLOB_WORDS:
+                raise OperationFailed(f"git does not have {sha} of {self.commit[:12]}", fix="mend the repository")
+            size = int(told[2])
             found[sha] = out[end + 1 : end + 1 + size]
             at = end + 1 + size + 1
         return found
