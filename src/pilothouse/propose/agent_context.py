@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -177,7 +178,7 @@ def document(value: Json) -> bytes:
 def foreign(folder: Path) -> Sequence[str]:
     """Return the names below a folder that lead out of it, or that another name shares."""
     found = []
-    for path in folder.rglob("*"):
+    for path in _below(folder):
         try:
             about = path.lstat()
             if stat.S_ISLNK(about.st_mode):
@@ -189,3 +190,29 @@ def foreign(folder: Path) -> Sequence[str]:
         if leaves:
             found.append(str(path.relative_to(folder)))
     return sorted(found)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder with all that it holds; what cannot be removed stays."""
+    for path in reversed([folder, *_below(folder)]):
+        with suppress(OSError):
+            if path.is_dir() and not path.is_symlink():
+                path.rmdir()
+            else:
+                path.unlink()
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Yield all that lies below a folder, following nothing, each folder before what it holds.
+
+    An untrusted hand may nest folders deeper than calls can be, and shut them; one that cannot be looked into is empty.
+    """
+    waiting = [folder]
+    while waiting:
+        place = waiting.pop()
+        with suppress(OSError):
+            place.chmod(0o700)
+            with os.scandir(place) as entries:
+                found = [(Path(entry.path), entry.is_dir(follow_symlinks=False)) for entry in entries]
+            waiting += [path for path, is_folder in found if is_folder]
+            yield from (path for path, _ in found)

@@ -196,7 +196,7 @@ class _Place:
 
     def clear(self) -> None:
         """Remove what the agent wrote; its answer and its record are kept elsewhere."""
-        shutil.rmtree(self.out, ignore_errors=True)
+        agent_context.remove(self.out)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,7 +294,10 @@ def _overspent(usage: Usage, left: float | None) -> Sequence[Refusal]:
 
 
 def _joined(question: Question[T], taken: _Taken, place: _Place) -> _Taken:
-    """Return the answer with what the agent has changed in its folder; what may not be changed is no answer."""
+    """Return the answer with what the agent has changed in its folder; what may not be changed is no answer.
+
+    Nor is what cannot be read back: it is paid, and asking again would pay again.
+    """
     if question.join is None or taken.answer is None:
         return taken
     try:
@@ -302,6 +305,8 @@ def _joined(question: Question[T], taken: _Taken, place: _Place) -> _Taken:
     except (BadValue, Refused) as refusal:
         noticed = Refusal(breach=Breach.ANSWER, detail=refusal.message)
         return replace(taken, answer=None, why=refusal, refusals=(*taken.refusals, noticed))
+    except OperationFailed as failure:
+        return replace(taken, answer=None, why=failure)
 
 
 def _judged(record: AgentRecord, taken: _Taken, question: Question[T]) -> Asked[T]:

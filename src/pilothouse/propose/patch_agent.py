@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Protocol
 
 from pilothouse.canonical import Json
+from pilothouse.errors import BadValue
 from pilothouse.ports.patcher import Patched
 from pilothouse.ports.proposer import AskingStopped, Stopped, never
-from pilothouse.proposals.answer import reasons_schema
+from pilothouse.proposals.answer import clean, reasons_schema
 from pilothouse.proposals.patch import FileChange, Patch, PatchQuestion, check_changes, patch_bytes, read_patch
 from pilothouse.propose.agent_context import document
 from pilothouse.propose.agent_presets import ANSWER_FILE, INSTRUCTIONS, SCHEMA
@@ -93,7 +94,13 @@ def _question(question: PatchQuestion, copy: Copy) -> Question[Patch]:
     def joined(out: Path, answer: bytes) -> bytes:
         changes = copy.changes(out / CODE)
         check_changes(changes, question.bounds)
-        return patch_bytes(answer, changes, base=question.commit)
+        kept = patch_bytes(answer, changes, base=question.commit)
+        if len(kept) > KEPT_BYTES_MAX:
+            raise BadValue(
+                f"the files that the agent's patch changes have more than {KEPT_BYTES_MAX // 10**6} MB together",
+                fix="let a person mend it",
+            )
+        return kept
 
     return Question(
         content=_files(question, file),
@@ -111,8 +118,8 @@ def _files(question: PatchQuestion, file: str) -> Mapping[str, bytes]:
     failure: dict[str, Json] = {
         "run": question.run,
         "commit": question.commit,
-        "failure": question.signature,
-        "seen": question.detail,
+        "failure": clean(question.signature),
+        "seen": clean(question.detail),
         "file": file or question.file,
         "line": question.line,
         "paths": list(bounds.paths),
@@ -121,7 +128,7 @@ def _files(question: PatchQuestion, file: str) -> Mapping[str, bytes]:
     words = _WORDS.format(code=CODE, answer=ANSWER_FILE, schema=SCHEMA)
     return {
         "failure.json": document(failure),
-        "log.txt": question.log.encode("utf-8", "replace"),
+        "log.txt": clean(question.log).encode("utf-8"),
         SCHEMA: document(reasons_schema()),
         INSTRUCTIONS: words.encode("utf-8"),
     }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import subprocess
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,6 +73,34 @@ def test_a_pipe_in_the_answers_place_makes_nobody_wait(tmp_path: Path) -> None:
 
     assert agent_context.read_regular(tmp_path / "proposal.json", most=10) is None
     assert agent_context.foreign(tmp_path) == ["proposal.json"]
+
+
+@pytest.fixture(name="deep")
+def _deep(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder whose content is gone afterwards, since no Python clears it away once it is deep."""
+    yield tmp_path / "deep"
+    subprocess.run(["rm", "-rf", str(tmp_path / "deep")], check=True)
+
+
+def test_folders_deeper_than_calls_can_be_and_shut_ones_are_looked_through_and_removed(deep: Path) -> None:
+    """What an agent leaves behind stops nobody, hides nothing, and fills no disk."""
+    top = place = deep / "out"
+    for _ in range(1200):
+        place /= "d"
+    deep.mkdir()
+    for each in (*reversed(place.parents[:1200]), place):
+        each.mkdir()
+    (place / "link").symlink_to("/etc")
+    (top / "shut").mkdir()
+    os.mkfifo(top / "shut" / "pipe")
+    (top / "shut").chmod(0)
+
+    found = agent_context.foreign(top)
+    agent_context.remove(top)
+
+    assert found == [str((place / "link").relative_to(top)), "shut/pipe"]
+    assert not top.exists()
+    assert Path("/etc").is_dir()
 
 
 @pytest.mark.parametrize(
