@@ -45,3 +45,12 @@ def test_a_successors_key_cannot_be_taken(submit: Callable[[Fleet, str, int], st
 
     assert submit(fleet, "a", 3) == "a~1"
     assert submit(fleet, "a~b", 4) == "a~b"
+
+
+@pytest.mark.parametrize("key", ["daily/train/0123#0", "daily/train/0123#1", "nightly#7", "#0"])
+def test_nobody_takes_the_key_of_a_campaign_s_step(key: str) -> None:
+    """Else a ferry would take a job that nobody has approved for its own launch, and resume from its checkpoints."""
+    with pytest.raises(BadValue, match="ends as only those of a campaign's own steps do"):
+        by_manifest(Fleet(), key, 1)
+
+    assert by_manifest(Fleet(), f"{key}/a", 1) == f"{key}/a"

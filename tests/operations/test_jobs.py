@@ -16,6 +16,7 @@ from pilothouse.fleet.retry import LOSSES_MAX
 from pilothouse.fleet.stages import Stage
 from pilothouse.fleet.wire import spec_from_json
 from pilothouse.ids import BootId, Epoch, FactoryName, JobId, SessionNumber
+from pilothouse.operations.campaign_facts import step_facts
 from pilothouse.operations.cancel import cancel
 from pilothouse.operations.claim import Handover, assign
 from pilothouse.operations.complete import complete
@@ -165,6 +166,19 @@ class TestClaim:
         new = submit(tx, values.make_new_job(2, key="train/abc#1"), now=BEGIN)
 
         assert take(tx, new.id).earlier_folders == (f"runs/{old.id}/attempt-{epoch}",)
+
+    def test_a_child_of_a_step_is_no_launch_of_it(self, tx: Transaction) -> None:
+        """It resumes from none of the step's checkpoints, and what became of it is not what became of the step."""
+        old = submit(tx, values.make_new_job(1, key="train/abc#0"), now=BEGIN)
+        epoch = run(tx, old.id)
+        complete(tx, old.id, epoch=epoch, report=values.make_report(Outcome.NOT_A_NUMBER), now=LATER)
+        new = submit(tx, values.make_new_job(2, key="train/abc#1"), now=BEGIN)
+        child = submit(tx, values.make_new_job(3, key="train/abc#1/eval"), now=BEGIN)
+        fact = step_facts(tx, values.PRODUCT)("train/abc")
+
+        assert take(tx, child.id).earlier_folders == ()
+        assert fact is not None
+        assert (fact.job, fact.generation) == (new.id, 1)
 
     def test_a_job_that_is_held_is_not_given_away(self, tx: Transaction) -> None:
         """Whoever expected it elsewhere is told that it missed."""

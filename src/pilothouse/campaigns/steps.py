@@ -6,6 +6,7 @@ is found again and never done twice. The outputs' own digests guard their bytes;
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +17,8 @@ from pilothouse.canonical import Json, digest
 from pilothouse.fleet.job import Artifact, JobSpec, Outcome
 from pilothouse.fleet.stages import Stage
 from pilothouse.ids import ArtifactDigest, JobId
+
+_LAUNCH = re.compile(r".*#(?P<generation>[0-9]+)(~[0-9]+)?", re.ASCII | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,17 @@ class Feed:
 
     key: str
     digest: ArtifactDigest
+
+
+def launch_key(step: str, generation: int) -> str:
+    """Return the key of a step's job of this generation."""
+    return f"{step}#{generation}"
+
+
+def generation_of(key: str) -> int | None:
+    """Return the generation of a step's job, None for the key of any other job: a child of one, or a person's."""
+    found = _LAUNCH.fullmatch(key)
+    return None if found is None else int(found["generation"])
 
 
 def make_step(

@@ -9,7 +9,7 @@ from datetime import datetime
 from pilothouse.campaigns.facts import StepFacts
 from pilothouse.campaigns.flywheel import FlywheelFacts
 from pilothouse.campaigns.record import Campaign, Promotion
-from pilothouse.campaigns.steps import StepFact
+from pilothouse.campaigns.steps import StepFact, generation_of
 from pilothouse.fleet.job import Job
 from pilothouse.fleet.stages import Stage
 from pilothouse.ids import ArtifactDigest, ProductId
@@ -57,13 +57,18 @@ def step_facts(tx: Transaction, product: ProductId, *, shipped: dict[str, StepFa
         if shipped is not None and key in shipped:
             return shipped[key]
         if key not in known:
-            jobs = tx.jobs.keys_like(product, f"{key}#")
+            jobs = launches_of(tx, product, key)
             known[key] = found = step_fact(tx, max(jobs, key=_generation)) if jobs else None
             if shipped is not None and found is not None and found.stage is Stage.SHIPPED:
                 shipped[key] = found
         return known[key]
 
     return look
+
+
+def launches_of(tx: Transaction, product: ProductId, step: str) -> list[Job]:
+    """Return the jobs that were submitted for a step, oldest first; their children are none of them."""
+    return [job for job in tx.jobs.keys_like(product, f"{step}#") if generation_of(job.key) is not None]
 
 
 def step_fact(tx: Transaction, job: Job) -> StepFact:
@@ -86,7 +91,9 @@ def step_fact(tx: Transaction, job: Job) -> StepFact:
 
 
 def _generation(job: Job) -> int:
-    return int(job.key.rsplit("#", 1)[1])
+    generation = generation_of(job.key)
+    assert generation is not None, f"job {job.id} is no step's: {job.key!r}"
+    return generation
 
 
 def _damaged(tx: Transaction, product: ProductId, promotions: Sequence[Promotion]) -> frozenset[ArtifactDigest]:

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
+from pilothouse.campaigns.steps import generation_of
 from pilothouse.fleet.claim import Grant, attempt_folder
 from pilothouse.fleet.job import Attempt, Handed
 from pilothouse.fleet.least_step import LeastStep, least_step
 from pilothouse.ids import Epoch, JobId, JobNumber, ProductId
+from pilothouse.operations.campaign_facts import launches_of
 from pilothouse.ports.store import Transaction
 
 
@@ -73,11 +75,11 @@ def earlier_attempts(tx: Transaction, job: JobId, *, product: ProductId, key: st
     """
     if not _has_earlier(key, epoch):
         return ()
-    step, _, generation = key.rpartition("#")
+    step, _, _ = key.rpartition("#")
     own = [attempt for attempt in tx.jobs.attempts(job) if attempt.epoch < epoch] if epoch > 1 else []
-    if not step or generation in {"", "0"}:
+    if not step or not generation_of(key):
         return own
-    others = [other for other in tx.jobs.keys_like(product, f"{step}#") if other.id != job]
+    others = [other for other in launches_of(tx, product, step) if other.id != job]
     return [attempt for other in others for attempt in tx.jobs.attempts(other.id)] + own
 
 

@@ -13,7 +13,7 @@ from pilothouse.campaigns.steps import StepFact
 from pilothouse.fleet.job import Job
 from pilothouse.fleet.stages import ENDS, Stage
 from pilothouse.ids import JobId
-from pilothouse.operations.campaign_facts import step_fact
+from pilothouse.operations.campaign_facts import launches_of, step_fact
 from pilothouse.ports.store import Transaction
 
 RUNS_READ = 10_000
@@ -61,7 +61,7 @@ def failures_of(tx: Transaction, campaign: Campaign, key: str) -> tuple[Failure,
 
 def failed_jobs(tx: Transaction, campaign: Campaign, key: str) -> list[Job]:
     """Return the launches of a step that have failed, oldest first."""
-    jobs = sorted(tx.jobs.keys_like(campaign.product, f"{key}#"), key=lambda job: job.number)
+    jobs = launches_of(tx, campaign.product, key)
     return [job for job in jobs if job.stage in ENDS and job.stage is not Stage.SHIPPED]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from pilothouse.campaigns.steps import generation_of
 from pilothouse.errors import BadValue, Conflict, KeyReused, NotFound
 from pilothouse.fleet.graph import Need, Parent, Plan, external_deps, hopeless, met, plan, plan_children
 from pilothouse.fleet.job import Edge, EdgeKind, Job, NewJob, Placed
@@ -37,9 +38,15 @@ def submit_manifest(
     """Return the job that the manifest asks for: the stored one when its key and all of its body were there before.
 
     Under a key with another body, what has not started is superseded; what has started holds the key: `KeyReused`.
+    A key of the form that a campaign's steps have is a `BadValue`: its job would pass for one that was let through.
     """
     deps = _deps(tx, external_deps(manifest), product=product)
     key = manifest.idempotency_key
+    if key is not None and generation_of(key) is not None:
+        raise BadValue(
+            f"the key {key!r} ends as only those of a campaign's own steps do",
+            fix="send the key without # and its number, or take one that does not end so",
+        )
     last, free = (None, key) if key is None else generations(tx, product, key)
     if last is not None:
         wanted = plan(_keyed(manifest, last.key), product=product, ids=ids, deps=deps)

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from pilothouse.campaigns.action import Submit
 from pilothouse.campaigns.record import RUN_KINDS, Campaign, Run
+from pilothouse.campaigns.steps import launch_key
 from pilothouse.campaigns.wanted import WAITING
 from pilothouse.fleet.job import Job, NewJob
 from pilothouse.fleet.stages import ENDS
@@ -35,7 +36,7 @@ def submit_step(tx: Transaction, action: Submit, *, campaign: Campaign, job: Job
         id=job,
         product=campaign.product,
         pool=POOL,
-        key=f"{action.step.key}#{action.generation}",
+        key=launch_key(action.step.key, action.generation),
         spec=action.step.spec,
     )
     stored = submit(tx, new, now=now)
