@@ -17,7 +17,9 @@ LOOKED_AT = 50
 """So many of a branch's newest commits may be younger than one of ours whose outcome is not known."""
 OVERTAKEN_SECONDS = 5.0
 UNPUSHED_SECONDS = 60.0
-"""How soon it is looked again whether somebody has pushed the commit that is to be sealed."""
+"""How soon it is looked again whether somebody has pushed a commit that is built on or sealed."""
+WAITED_TRIES_MAX = 174
+"""So often a letter waits for what people have to push, at last once an hour: for about a week."""
 
 
 def commit(repository: Repository, posted: Posted, gate: Gate) -> Outcome:
@@ -29,10 +31,15 @@ def commit(repository: Repository, posted: Posted, gate: Gate) -> Outcome:
         return _committed(repository, found, branch)
     parent = fields.text(head, "sha") if head is not None else _base(repository, base)
     if not parent:
+        # To a token that does not see the repository every branch is missing; this raises then.
+        repository.itself()
         return Refused(why=f"the branch {branch} has no base: there is no {base}")
-    tree = repository.create_tree(
-        fields.text(repository.commit(parent), "tree", "sha"), _files(fields.table(body, "files")), gate
-    )
+    try:
+        tree_there = fields.text(repository.commit(parent), "tree", "sha")
+    except Missing:
+        repository.itself()
+        return waited(posted, why=f"GitHub has no commit {parent[:12]} to build {branch} on: push it")
+    tree = repository.create_tree(tree_there, _files(fields.table(body, "files")), gate)
     message = _message(posted)
     made = fields.text(repository.create_commit(message, tree=tree, parent=parent, gate=gate), "sha")
     try:
@@ -60,8 +67,8 @@ def tag(repository: Repository, posted: Posted, about: Posted | None, gate: Gate
         try:
             repository.commit(target)
         except Missing:
-            why = f"GitHub has no commit {target[:12]} to seal with {name}: push it"
-            return Later(seconds=UNPUSHED_SECONDS, why=why, alone=True)
+            repository.itself()
+            return waited(posted, why=f"GitHub has no commit {target[:12]} to seal with {name}: push it")
         made = repository.create_tag(name, message=_message(posted), commit=target, gate=gate)
         repository.create_ref(f"tags/{name}", made, gate)
         return _sealed(name, made, target)
@@ -71,6 +78,13 @@ def tag(repository: Repository, posted: Posted, about: Posted | None, gate: Gate
     if sealed != target or not annotated:
         return Refused(why=f"the tag {name} is there already, and seals {sealed[:12]} instead of {target[:12]}")
     return _sealed(name, sha, target)
+
+
+def waited(posted: Posted, *, why: str, seconds: float = UNPUSHED_SECONDS) -> Outcome:
+    """Return that a letter waits for what somebody else has to bring, or that nobody has brought it for a week."""
+    if posted.tries > WAITED_TRIES_MAX:
+        return Refused(why=f"{why}; given up after {posted.tries} tries")
+    return Later(seconds=seconds, why=why, alone=True)
 
 
 def _sealed(name: str, made: str, target: str) -> Delivered:

@@ -132,9 +132,8 @@ class GithubChannel:
                 found = self._repository.create_pull_request(new, gate)
             except Unacceptable as fault:
                 if self._repository.ref(f"heads/{fields.text(body, 'head')}") is None:
-                    return Later(
-                        seconds=BRANCH_SECONDS, why=f"its branch is not there yet: {fault.message}", alone=True
-                    )
+                    why = f"its branch is not there yet: {fault.message}"
+                    return commits.waited(posted, why=why, seconds=BRANCH_SECONDS)
                 raise
         number, labels = fields.number(found, "number"), fields.texts(body.get("labels"))
         if labels:
