@@ -3,7 +3,8 @@
 A look reads the forge anew; a webhook only makes it come sooner. It goes through the pull requests of the open
 proposals themselves, however many newer ones there are, and one that cannot be read holds up none of the others.
 Everything that decides is `proposals.forge_approval`; each approval is recorded by the same operation as one from the
-command line.
+command line. An approval is never changed: one that is taken back on the forge before the launch becomes a no, which is
+recorded like anybody's.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,11 +23,23 @@ from pilothouse.ids import CampaignName
 from pilothouse.logbook.letter import GITHUB, Kind, Letter, LetterState, Posted
 from pilothouse.operations.approve_proposal import ApprovalRequest, approve_proposal
 from pilothouse.operations.post_letter import post_letter
-from pilothouse.ports.forge import Forge, ForgeBusy
+from pilothouse.operations.reject_proposal import REASON_CHARACTERS, Rejection, reject_proposal
+from pilothouse.ports.forge import Forge, ForgeBusy, PullRequestSeen
 from pilothouse.ports.outbox import LetterQuery
 from pilothouse.ports.store import Transaction
-from pilothouse.proposals.forge_approval import COMMAND, MAY_WRITE, Granted, NotCounted, Remark, Subject, digests, rule
-from pilothouse.proposals.proposal import Proposal, State
+from pilothouse.proposals.forge_approval import (
+    COMMAND,
+    MAY_WRITE,
+    Granted,
+    NotCounted,
+    Remark,
+    Subject,
+    digests,
+    rule,
+    taken_back,
+)
+from pilothouse.proposals.gate import is_valid
+from pilothouse.proposals.proposal import Approval, Proposal, State
 
 LOOK_SECONDS = 60.0
 """How often the forge is looked at while a proposal is open."""
@@ -81,6 +94,7 @@ class ForgeWatch:
         self._forge = forge
         self._rung = rung
         self._told: set[str] = set()
+        self._missed: set[str] = set()
         self._next = 0
         self._due = 0.0
         self._patient_until = 0.0
@@ -154,6 +168,7 @@ class ForgeWatch:
         if seen is None:
             self._tell_gone(opened.letter)
             return 0
+        self._heed_taken_back(opened, seen)
         if not seen.is_open:
             return 0
         recorded = 0
@@ -197,6 +212,38 @@ class ForgeWatch:
         except (Conflict, NotFound, Refused):
             return 0
 
+    def _heed_taken_back(self, opened: Opened, seen: PullRequestSeen) -> None:
+        """Take down a no for each open proposal of which a yes on this pull request stands no more."""
+        there = {_place(remark.url): remark for remark in seen.remarks}
+        with self._engine.read() as tx:
+            given = [(each, yes) for each in opened.proposals for yes in _given_there(tx, each, seen.number)]
+        for proposal, yes in given:
+            if not is_valid(yes, self._engine.now()):
+                continue
+            remark = there.get(_place(yes.reason))
+            why = taken_back(remark, self._subject(proposal, opened, seen.head))
+            if why and (remark is not None or self._is_missed_again(yes.reason)):
+                self._say_no(proposal, yes, why)
+            elif not why:
+                self._missed.discard(yes.reason)
+
+    def _is_missed_again(self, url: str) -> bool:
+        """Whether a remark was missed before: the forge may lag behind for a moment, so it is soon looked again."""
+        if url in self._missed:
+            return True
+        self._missed.add(url)
+        self._due = self._engine.clock.monotonic() + APART_SECONDS
+        return False
+
+    def _say_no(self, proposal: Proposal, yes: Approval, why: str) -> None:
+        """Record that a yes was taken back; a proposal that has moved on meanwhile is left as it is."""
+        reason = f"the yes of {yes.approver} at {yes.reason} no longer counts: {why}"
+        no = Rejection(proposal=proposal.id, by=Actor(name=GITHUB), reason=reason[:REASON_CHARACTERS])
+        now = self._engine.now()
+        with suppress(Conflict, NotFound):
+            self._engine.apply(lambda tx: reject_proposal(tx, no, product=proposal.product, now=now))
+            _log.warning("proposal %s: %s", proposal.id, reason, extra={"action": "approval_taken_back"})
+
     def _tell_gone(self, letter: Posted) -> None:
         if letter.remote not in self._told:
             self._told.add(letter.remote)
@@ -230,6 +277,23 @@ class ForgeWatch:
 def approver_name(login: str) -> str:
     """Return the name under which somebody's approval on the forge is recorded."""
     return f"{login}@github"
+
+
+def _given_there(tx: Transaction, proposal: Proposal, number: int) -> Sequence[Approval]:
+    """Return the approvals of a proposal's subject that were given on the pull request of this number."""
+    digest = proposal.subject.digest()
+    return [
+        each
+        for each in tx.proposals.approvals(proposal.product, proposal.campaign)
+        if each.subject_digest == digest
+        and each.approver.endswith(approver_name(""))
+        and _place(each.reason).startswith(f"{number}#")
+    ]
+
+
+def _place(url: str) -> str:
+    """Return where on the forge a remark stands, as `NUMBER#ID`: what stands before it changes with a name."""
+    return url.rpartition("/")[2]
 
 
 def open_pull_requests(tx: Transaction) -> Sequence[Opened]:

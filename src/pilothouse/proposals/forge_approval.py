@@ -112,6 +112,22 @@ def rule(remark: Remark, subject: Subject) -> Ruling | None:
     return Granted(by=remark.author, at=remark.at, url=remark.url)
 
 
+def taken_back(remark: Remark | None, subject: Subject) -> str:
+    """Return why a yes that has counted is none any more, "" while it stands; None is a remark that is not there now.
+
+    Where the branch is says nothing here: the yes was to what was proposed, and that has not changed.
+    """
+    if remark is None:
+        return "it was deleted, or says it no more"
+    if remark.edited_at > remark.at:
+        return "it was edited"
+    if remark.verdict and remark.verdict != APPROVED:
+        return f"the review is {remark.verdict.lower()} now"
+    if subject.digest not in digests(remark.text):
+        return "it says it no more"
+    return _who(remark, subject)
+
+
 def _who(remark: Remark, subject: Subject) -> str:
     """Return why the author's word does not count, "" when it does."""
     if remark.by_app or remark.author_kind != "User":
