@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -11,6 +14,8 @@ import pytest
 from pilothouse.ids import ProductId
 from pilothouse.logbook.letter import GITHUB, Kind
 from pilothouse.propose.sandbox.level import landlocked
+from pilothouse.settings import search_path
+from tests.acceptance.cli import ended
 from tests.acceptance.ferries import TOY, Harbour, make_harbour
 from tests.acceptance.test_ferry import QUICK, WAIVED, letters
 from tests.acceptance.test_ferry_agent import SIZE, asking, newest
@@ -71,19 +76,40 @@ def test_an_agent_s_patch_is_a_branch_that_a_person_merges_and_the_ferry_goes_on
     ]
 
 
-def test_a_branch_that_a_kill_has_kept_from_being_made_is_made_by_the_next_start(tmp_path: Path) -> None:
-    """Nothing is asked or paid again, and there is one of each letter."""
-    harbour = broken(tmp_path, "mend")
-    harbour.say("campaign", "run", "daily.toml", "--once")
-    branch, before = f"pilothouse/patch/{run_of(harbour)}", letters(harbour)
-    commit = harbour.git("rev-parse", branch)
-    harbour.git("branch", "-D", branch)  # as if the process had died before it made it
+KILLS = """#!/bin/sh
+case "$*" in *fast-import*)
+    cat > "$0.read"
+    if grep -q refs/heads/pilothouse/patch/ "$0.read"; then kill -9 "$PPID"; exit 1; fi
+    exec "{git}" "$@" < "$0.read";;
+esac
+exec "{git}" "$@"
+"""
+"""A git that kills whoever lets it make the branch of a patch, before it is made."""
+
+
+def test_killed_between_a_patch_s_record_and_its_branch_the_next_start_makes_the_branch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kill -9 at that very point: nothing is asked or paid again, and there is one of each letter."""
+    harbour, killer = broken(tmp_path, "mend"), tmp_path / "bin" / "git"
+    killer.parent.mkdir()
+    killer.write_text(KILLS.format(git=shutil.which("git")), encoding="utf-8")
+    killer.chmod(0o755)
+    with monkeypatch.context() as patched:
+        patched.setenv("PATH", f"{killer.parent}{os.pathsep}{search_path()}")
+        process = harbour.start("campaign", "run", "daily.toml", "--once")
+    killed = ended(process)
+    branch, paid, before = f"pilothouse/patch/{run_of(harbour)}", newest(harbour)["patches"], letters(harbour)
+    branches = harbour.git("branch", "--list", "pilothouse/*")
 
     again = harbour.say("campaign", "run", "daily.toml", "--once")
 
+    assert (killed.code, branches, len(paid)) == (-signal.SIGKILL, "", 1)
     assert again.code == 1
-    assert harbour.git("rev-parse", branch) == commit
-    assert letters(harbour) == before
+    assert "src/train.py | 2 +-" in harbour.git("diff", "--stat", "HEAD", branch)
+    assert letters(harbour).items() >= before.items()
+    assert sum("patch-" in key for key in letters(harbour)) == sum("patch-" in key for key in before) == 2
+    assert newest(harbour)["patches"] == paid
     assert len(list(harbour.home.glob("agents/*/*/*/attempt-*"))) == 1
 
 
