@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -16,6 +17,8 @@ from tests.web.proposing import decide, propose
 from tests.web.world import OTHER, PRODUCT, World, refused
 
 Ask = Callable[..., Any]
+MARKUP = ("innerHTML", "outerHTML", "insertAdjacentHTML", "setHTML", "document.write", "eval(", "onclick", "style=")
+"""By what text becomes markup, a script or a style; the page's policy forbids the last two."""
 
 
 def test_a_yes_is_the_token_holder_s_and_is_bound_to_what_was_read(world: World) -> None:
@@ -125,9 +128,19 @@ def test_the_page_runs_only_its_own_files(world: World) -> None:
         assert answer.headers["content-type"].startswith(kind)
         assert "default-src 'none'; script-src 'self'" in policy
         assert "unsafe" not in policy
-        assert not {"innerHTML", "insertAdjacentHTML", "document.write", "eval("} & set(answer.text.split())
+        assert not [each for each in MARKUP if each in answer.text]
     for name in ("gate.html", "..%2fapp.py", "other.js"):
         assert world.ask("GET", f"{PAGE}/{name}").status_code in {404, 422}
+
+
+def test_only_a_button_decides(world: World) -> None:
+    """The Enter key in the field of the reason would press the first button that submits, and that one says yes."""
+    page = world.ask("GET", PAGE).text
+    _, _, card = page.partition('<template id="proposal">')
+    buttons = re.findall(r"<button\b[^>]*>", card)
+
+    assert [re.findall(r'value="(\w+)"', each) for each in buttons] == [["approve"], ["reject"]]
+    assert all('type="button"' in each for each in buttons)
 
 
 def test_a_product_is_named_by_its_token(world: World) -> None:

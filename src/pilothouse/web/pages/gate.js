@@ -67,13 +67,12 @@ function card(proposal, diff) {
   for (const each of proposal.incidents) pair(find("dl"), "Incident", `${each.diagnosis} × ${each.occurrences}: ${each.evidence}`);
   for (const [key, name] of Object.entries(SUBJECT)) pair(find(".subject"), name, proposal.subject[key]);
   pair(find(".subject"), "Digest of all", proposal.subject_digest);
-  find("form").addEventListener("submit", (event) => decide(event, proposal, article));
+  find("form").addEventListener("submit", (event) => event.preventDefault()); // The Enter key decides nothing.
+  for (const button of find("form").querySelectorAll("button")) button.addEventListener("click", () => decide(find("form"), button.value, proposal));
   return article;
 }
 
-async function decide(event, proposal, article) {
-  event.preventDefault();
-  const [form, verb] = [event.target, event.submitter?.value ?? "approve"];
+async function decide(form, verb, proposal) {
   const [answer, buttons] = [form.querySelector(".answer"), form.querySelectorAll("button")];
   const body = verb === "approve" ? { reason: form.reason.value, expires_in: form.expires.value } : { reason: form.reason.value };
   for (const button of buttons) button.disabled = true;
