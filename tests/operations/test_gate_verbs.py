@@ -250,6 +250,20 @@ def test_an_approval_names_who_and_until_when(gate: Gate, changed: dict[str, Any
     assert gate.labels() == []
 
 
+def test_a_yes_counts_by_the_name_that_it_was_checked_by(gate: Gate) -> None:
+    """Spaces around it are none of the name: a yes that is recorded opens the gate."""
+    proposal = gate.asks({"lr": 0.2})
+    given = approve_proposal(
+        gate.tx,
+        ApprovalRequest(proposal=proposal.id, approver=Actor(name=" ada\n"), reason=" small \n step ", expires_in="1d"),
+        product=gate.campaign.product,
+        now=START,
+    )
+
+    assert (given.approver, given.reason) == ("ada", "small step")
+    assert gate.audited()[0] == ("ada", "proposal.approve", proposal.id)
+
+
 def test_an_approval_is_noted_and_the_admission_names_it(gate: Gate) -> None:
     """Who opened the gate, and that no waiver did."""
     proposal = gate.asks({"lr": 0.2})

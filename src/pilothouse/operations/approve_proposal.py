@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pilothouse.access.audit import Actor
@@ -54,18 +54,19 @@ def approve_proposal(tx: Transaction, request: ApprovalRequest, *, product: Prod
             f"proposal {proposal.id} is {proposal.state.value} already{why}",
             fix="approve an open one: `pilothouse proposal list`",
         )
-    if not request.approver.name.strip():
+    who = request.approver.name.strip()
+    if not who:
         raise BadValue("an approval needs the name of who gives it", fix="write --by NAME")
     campaign = tx.campaigns.get(product, proposal.campaign)
     assert campaign is not None, f"proposal {proposal.id} belongs to a stored campaign"
-    check_approver(campaign, request.approver.name.strip())
+    check_approver(campaign, who)
     approval = Approval(
         product=product,
         campaign=proposal.campaign,
         subject_digest=proposal.subject.digest(),
-        approver=request.approver.name,
+        approver=who,
         waiver=False,
-        reason=request.reason,
+        reason=" ".join(request.reason.split()),
         granted_at=now,
         expires_at=now + lasting(request.expires_in, what="an approval"),
     )
@@ -75,7 +76,7 @@ def approve_proposal(tx: Transaction, request: ApprovalRequest, *, product: Prod
         tx,
         proposal,
         decided="approved",
-        by=request.approver,
+        by=replace(request.approver, name=who),
         why=approval.reason,
         evidence={"expires_at": until},
         now=now,
