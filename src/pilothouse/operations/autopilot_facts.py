@@ -19,7 +19,6 @@ from pilothouse.evidence.noise_floor import Conditions
 from pilothouse.evidence.verdict import Direction
 from pilothouse.operations.campaign_facts import SECONDS_PER_HOUR, Session, step_facts
 from pilothouse.ports.store import Transaction
-from pilothouse.proposals.agent_run import spending_of
 from pilothouse.proposals.promotion import Confirmation
 from pilothouse.proposals.proposal import Proposal, State
 from pilothouse.proposals.search import Search, Tried
@@ -67,7 +66,7 @@ def autopilot_facts(
         ),
         elapsed=(moment.now - campaign.created_at).total_seconds(),
         stop_asked=moment.stop_asked,
-        agents=spending_of(tx.agents.runs(product, name)),
+        agents=tx.agents.spent(product, name),
     )
 
 

@@ -17,7 +17,6 @@ from pilothouse.operations.note_agent import note_agent
 from pilothouse.ports.drafter import Drafter
 from pilothouse.ports.proposer import Answered, Stopped
 from pilothouse.ports.store import Transaction
-from pilothouse.proposals.agent_run import spending_of
 from pilothouse.proposals.draft import Draft, Drafted, draft
 from pilothouse.proposals.ferry_question import FerryQuestion
 from pilothouse.proposals.proposal import BY_HAND, Proposal
@@ -74,7 +73,7 @@ def question_of(
 
 def money_refusal(tx: Transaction, definition: FerryDefinition, campaign: Campaign) -> Refused | None:
     """Return why no agent may be paid, None where one may: the budget is used up, or nobody knows whether it is."""
-    spent = spending_of(tx.agents.runs(campaign.product, campaign.name))
+    spent = tx.agents.spent(campaign.product, campaign.name)
     if spent.unknown and definition.budget.usd is not None:
         return Refused(
             f"what {spent.unknown} of the agent's runs cost is not known, and there is a limit in USD",

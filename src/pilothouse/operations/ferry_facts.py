@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ from pilothouse.campaigns.ferry import DRIFT_MINUTES, FerryFacts, steps_of
 from pilothouse.campaigns.ferry_definition import FerryDefinition
 from pilothouse.campaigns.ferry_letters import request_name
 from pilothouse.campaigns.ferry_record import Ferry
-from pilothouse.campaigns.record import Campaign, TrialState
+from pilothouse.campaigns.record import Campaign, Trial, TrialState
 from pilothouse.errors import PilothouseError
 from pilothouse.ids import JobId
 from pilothouse.logbook.letter import GITHUB
@@ -23,7 +23,6 @@ from pilothouse.operations.ferry_runs import failures_of
 from pilothouse.operations.ferry_withdraw import revision_of
 from pilothouse.ports.sources import History, Issues
 from pilothouse.ports.store import Transaction
-from pilothouse.proposals.agent_run import spending_of
 from pilothouse.proposals.gate import DRIFTED, drift
 from pilothouse.proposals.proposal import Proposal, State
 from pilothouse.proposals.window import Commits, IncidentSeen, IssueSeen, LastFerry, Window
@@ -73,10 +72,15 @@ def ferry_facts(
         now=moment.now,
         drifts=sum(_drifted(each) and abs(moment.now - each.created_at) < _LATELY for each in proposals),
         wait=moment.wait,
-        agents_usd=spending_of(tx.agents.runs(product, name)).usd,
-        patches={**patches_of(tx, campaign), **moment.unpatched},
+        agents_usd=tx.agents.spent(product, name).usd,
+        patches={**_patches(tx, campaign, running), **moment.unpatched},
         approved=_is_approved(tx, definition, campaign, newest[max(newest)], moment) if newest else False,
     )
+
+
+def _patches(tx: Transaction, campaign: Campaign, running: Sequence[Trial]) -> dict[JobId, str]:
+    """Return what became of the patches of the ferry that sails; those of earlier ones decide nothing any more."""
+    return patches_of(tx, campaign, least=running[0].number) if running else {}
 
 
 def _is_approved(

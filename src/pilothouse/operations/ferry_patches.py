@@ -11,9 +11,10 @@ ABOUT = "patch after "
 """How it is named what an agent was asked for: the failed launch follows."""
 
 
-def patches_of(tx: Transaction, campaign: Campaign) -> dict[JobId, str]:
-    """Return what became of each patch, in words for whoever mends the bug, by failed launch."""
-    runs = [each for each in tx.agents.runs(campaign.product, campaign.name) if each.about.startswith(ABOUT)]
+def patches_of(tx: Transaction, campaign: Campaign, *, least: int) -> dict[JobId, str]:
+    """Return what became of each patch, in words, by failed launch, of ferries from a least one on."""
+    found = tx.agents.runs(campaign.product, campaign.name, least=least)
+    runs = [each for each in found if each.about.startswith(ABOUT)]
     return {JobId(each.about.removeprefix(ABOUT)): _words(each) for each in runs}
 
 

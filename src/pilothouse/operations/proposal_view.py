@@ -37,7 +37,11 @@ def proposal_json(tx: Transaction, proposal: Proposal) -> dict[str, Json]:
     """Return everything: its reasons, its subject, who opened the gate, and what an agent did for it."""
     product, campaign = proposal.product, proposal.campaign
     admission = tx.waivers.admission(product, proposal.id)
-    runs = {each.about: each for each in tx.agents.runs(product, campaign) if each.proposal == proposal.id}
+    runs = {
+        each.about: each
+        for each in tx.agents.runs(product, campaign, least=proposal.number)
+        if each.proposal == proposal.id
+    }
     run = runs.pop("", None)
     mine = [each for each in tx.agents.incidents(product, campaign) if each.proposal == proposal.id]
     return {

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from pilothouse.ids import CampaignName, ProductId
-from pilothouse.proposals.agent_run import AgentIncident, AgentRun
+from pilothouse.proposals.agent_run import AgentIncident, AgentRun, Spending
 from pilothouse.store import rows
 from pilothouse.store.connection import Connection
 from pilothouse.store.rows import at, instant
@@ -34,9 +34,10 @@ class StoredAgents:
             },
         )
 
-    def runs(self, product: ProductId, name: CampaignName) -> Sequence[AgentRun]:
-        """Return the runs of a campaign's agents, oldest first."""
-        found = self._connection.rows(self._sql["agent_runs_of_campaign"], {"product": product, "name": name})
+    def runs(self, product: ProductId, name: CampaignName, *, least: int = 0) -> Sequence[AgentRun]:
+        """Return the runs of a campaign's agents, oldest first, those for proposals of trials from a least one on."""
+        parameters: dict[str, str | int] = {"product": product, "name": name, "least": least}
+        found = self._connection.rows(self._sql["agent_runs_of_campaign"], parameters)
         return [
             AgentRun(
                 product=row["product"],
@@ -49,6 +50,12 @@ class StoredAgents:
             )
             for row in found
         ]
+
+    def spent(self, product: ProductId, name: CampaignName) -> Spending:
+        """Return what a campaign's agents have cost."""
+        row = self._connection.row(self._sql["spent_on_agents"], {"product": product, "name": name})
+        assert row is not None, "a sum over no rows is a row as well"
+        return Spending(usd=row["usd"], unknown=row["unknown"])
 
     def note(self, incident: AgentIncident) -> None:
         """Keep an incident; it is never changed again."""

@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 
 from pilothouse.errors import Conflict, NotFound
-from pilothouse.ids import ProposalId
+from pilothouse.ids import CampaignName, ProposalId
 from pilothouse.ports.store import Store, Transaction
-from pilothouse.proposals.agent_run import AgentIncident, AgentRun
+from pilothouse.proposals.agent_run import AgentIncident, AgentRun, Spending
 from pilothouse.proposals.proposal import Risk
 from pilothouse.proposals.waiver import Admission, Standing, Waiver
 from pilothouse.testing import values
@@ -135,4 +135,7 @@ class GateConformance:
                 tx.agents.keep(replace(run, proposal=ProposalId("proposal-9")))
         with store.read() as tx:
             assert list(tx.agents.runs(PRODUCT, CAMPAIGN)) == [run, paid, patch]
+            assert list(tx.agents.runs(PRODUCT, CAMPAIGN, least=2)) == [paid]
+            assert tx.agents.spent(PRODUCT, CAMPAIGN) == Spending(usd=0.625, unknown=1)
+            assert tx.agents.spent(PRODUCT, CampaignName("other")) == Spending()
             assert list(tx.agents.incidents(PRODUCT, CAMPAIGN)) == [incident, tried]
