@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from pilothouse.access.audit import Actor
 from pilothouse.engine.forge_watch import APART_SECONDS, ForgeWatch
 from pilothouse.operations.approve_proposal import ApprovalRequest, approve_proposal
 from pilothouse.operations.reject_proposal import BY_A_PERSON
+from pilothouse.ports.forge import ForgeBusy
 from pilothouse.proposals.proposal import Proposal, State
 from pilothouse.publish.github.reading import GithubForge
 from pilothouse.testing.forge.faults import Fault
@@ -119,6 +121,20 @@ def test_a_forge_that_lags_for_a_moment_takes_no_yes_back(watched: Watched) -> N
     watched.watch.look()
     watched.forge.plan = lambda method, path: Fault.ERROR_BEFORE  # noqa: ARG005
     watched.watch.look()
+
+    assert kept(watched).state is State.OPEN
+
+
+@pytest.mark.parametrize("fault", [Fault.ERROR_BEFORE, Fault.FORBIDDEN, Fault.CUT_BEFORE])
+def test_a_forge_that_does_not_tell_of_edits_takes_no_yes_back(watched: Watched, fault: Fault) -> None:
+    """A review that has counted still counts when the query language fails for once."""
+    watched.review(watched.command)
+    assert watched.watch.look() == 1
+    watched.forge.plan = lambda method, path: fault if path == "/graphql" else Fault.NONE  # noqa: ARG005
+
+    for _ in range(2):
+        with suppress(ForgeBusy):
+            watched.watch.look()
 
     assert kept(watched).state is State.OPEN
 

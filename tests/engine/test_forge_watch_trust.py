@@ -10,6 +10,7 @@ import pytest
 from tests.engine.watched_forge import Watched
 
 from pilothouse.engine.forge_watch import LOOK_SECONDS, LOOKED_AT_MAX, Bell, ForgeWatch, watching
+from pilothouse.engine.postman import Postman
 from pilothouse.errors import OperationFailed
 from pilothouse.logbook.letter import GITHUB
 from pilothouse.ports.forge import ForgeBusy, PullRequestSeen
@@ -110,6 +111,26 @@ def test_while_the_postman_waits_nothing_is_read(watched: Watched) -> None:
     assert watched.watch.look() == 1
 
 
+def test_while_the_forge_asks_for_patience_the_postman_writes_nothing(watched: Watched) -> None:
+    """Whoever of the two it was told, and for as long as it says."""
+    watched.say("/pilothouse approve")
+    watched.watch.look()
+    watched.forge.plan = scripted([Fault.SECONDARY])
+    with pytest.raises(ForgeBusy):
+        watched.watch.look()
+    postman = Postman(watched.engine, watched.channel, wait=lambda _: True)
+    postman.open()
+    writes = len(watched.forge.writes())
+
+    pause = postman.turn()
+
+    assert pause >= 30
+    assert len(watched.forge.writes()) == writes
+    watched.clock.advance(pause)
+    postman.turn()
+    assert len(watched.forge.writes()) == writes + 1
+
+
 def test_a_comment_that_was_edited_counts_for_nothing(watched: Watched) -> None:
     """Whoever may write there can put words into another's mouth."""
     watched.say("nice")
@@ -136,6 +157,17 @@ def test_a_review_of_which_it_cannot_be_told_counts_for_nothing(watched: Watched
     assert watched.watch.look() == 0
     watched.say(watched.command)
     assert watched.watch.look() == 1
+
+
+def test_a_query_that_fails_once_tells_nobody_that_a_review_was_edited(watched: Watched) -> None:
+    """Nothing is known then, and the next look counts."""
+    watched.review(watched.command)
+    watched.forge.plan = scripted([Fault.NONE] * 4 + [Fault.ERROR_BEFORE])
+    first = watched.watch.look()
+    assert watched.forge.log[-1].path == "/graphql"
+    assert not watched.waiting()
+
+    assert (first, watched.watch.look()) == (0, 1)
 
 
 @pytest.mark.parametrize("state", ["DISMISSED", "CHANGES_REQUESTED", "COMMENTED", "PENDING"])

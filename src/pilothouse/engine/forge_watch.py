@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pilothouse.access.audit import Actor
 from pilothouse.engine.engine import Engine
@@ -25,7 +25,7 @@ from pilothouse.operations.approve_proposal import ApprovalRequest, approve_prop
 from pilothouse.operations.post_letter import post_letter
 from pilothouse.operations.reject_proposal import REASON_CHARACTERS, Rejection, reject_proposal
 from pilothouse.ports.forge import Forge, ForgeBusy, PullRequestSeen
-from pilothouse.ports.outbox import LetterQuery
+from pilothouse.ports.outbox import HOLD_MAX, Hold, LetterQuery
 from pilothouse.ports.store import Transaction
 from pilothouse.proposals.forge_approval import (
     COMMAND,
@@ -149,6 +149,8 @@ class ForgeWatch:
         except ForgeBusy as busy:
             seconds = LOOK_SECONDS if busy.seconds is None else min(busy.seconds, BUSY_SECONDS_MAX)
             self._patient_until = self._engine.clock.monotonic() + seconds
+            if busy.seconds is not None:
+                self._hold_postman(busy.seconds, why=busy.message)
             raise
         except OperationFailed as error:
             if str(error) not in self._told:
@@ -160,6 +162,17 @@ class ForgeWatch:
                     extra={"action": "forge_unread"},
                 )
             return 0
+
+    def _hold_postman(self, seconds: float, *, why: str) -> None:
+        """Let the postman wait as well for as long as the forge has asked: both are one account, with one limit."""
+        until = self._engine.now() + min(timedelta(seconds=seconds), HOLD_MAX)
+
+        def act(tx: Transaction) -> None:
+            hold = tx.outbox.hold(GITHUB)
+            if hold is None or (not hold.closed and hold.until < until):
+                tx.outbox.put_hold(Hold(channel=GITHUB, until=until, why=why, strikes=hold.strikes if hold else 0))
+
+        self._engine.apply(act)
 
     def _look_at(self, opened: Opened) -> int:
         number = opened.letter.answer.get("number")

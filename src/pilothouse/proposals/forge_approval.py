@@ -37,6 +37,7 @@ class Remark:
     """A comment or a review as the forge shows it now. A review names the commit that it is of, a comment none.
 
     `permission` is what its author may do in the repository at this moment; `verdict` is a review's, "" of a comment.
+    `edit_is_told` is False where the forge does not say whether it was edited.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Remark:
     url: str
     commit: str = ""
     verdict: str = ""
+    edit_is_told: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +148,8 @@ def _what(remark: Remark, subject: Subject) -> str:  # noqa: PLR0911  one senten
         return f"a command is a line `{COMMAND} DIGEST` by itself, with the whole digest"
     if len(set(found)) > 1:
         return "it holds several different commands"
+    if not remark.edit_is_told:
+        return "the forge does not tell whether it was edited; write a comment instead"
     if remark.edited_at > remark.at:
         return "it was edited; write a new one"
     [(digest, commit)] = set(found)

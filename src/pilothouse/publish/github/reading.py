@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from pilothouse.ports.forge import ForgeBusy, PullRequestSeen
 from pilothouse.proposals.forge_approval import APPROVED, Remark
 from pilothouse.proposals.window import SHOWN_MAX, IssueSeen
 from pilothouse.publish import fields
-from pilothouse.publish.github.faults import GithubFault, Gone, Limited, Missing, Silent, Unauthorised
+from pilothouse.publish.github.faults import Ailing, GithubFault, Gone, Limited, Missing, Silent, Unauthorised
 from pilothouse.publish.github.repository import Repository, Table, stamp
 
-_AFTERWARDS = timedelta(seconds=1)
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -93,17 +92,18 @@ class GithubForge:
     def _remark(self, told: Table, permission: str) -> Remark:
         """Return what was said. Whoever may write can also change what others have said, and a review does not show it.
 
-        So it is asked for apart, of those whose word may count; one of which it cannot be told counts as changed.
+        So it is asked for apart, of those whose word may count. A server may not have what tells it; one that fails for
+        a moment says nothing, and is asked again.
         """
         remark = _remark(told, permission)
         if remark.verdict != APPROVED or permission == "none":
             return remark
         try:
             edited = self._repository.review_edited_at(fields.text(told, "node_id"))
-        except (Limited, Silent, Unauthorised):
+        except (Ailing, Limited, Silent, Unauthorised):
             raise
         except GithubFault:
-            edited = remark.at + _AFTERWARDS
+            return replace(remark, edit_is_told=False)
         return replace(remark, edited_at=edited or remark.at)
 
 
