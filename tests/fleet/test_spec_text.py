@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pilothouse.canonical import canonical
 from pilothouse.fleet.job import ChildrenPolicy, Cost, DepsMode, FreshStart, JobSpec, Ship
 from pilothouse.fleet.wire import spec_from_json
+from pilothouse.store import rows
 
 TEXTS = st.text(st.characters(blacklist_categories=["Cs"]), max_size=8)
 VALUES = st.recursive(
@@ -53,3 +56,16 @@ def test_a_spec_comes_back_from_its_text_with_its_digest(spec: JobSpec) -> None:
     again = spec_from_json(json.loads(spec.text()))
     assert again == spec
     assert again.digest() == spec.digest() == hashlib.sha256(spec.text().encode()).hexdigest()
+
+
+@pytest.mark.parametrize("read", [rows.spec, lambda text: spec_from_json(json.loads(text))], ids=["store", "wire"])
+def test_a_text_from_before_a_field_means_what_it_meant(read: Callable[[str], JobSpec]) -> None:
+    """A job that waited through an upgrade is handed out, and its key still stands for the same spec."""
+    spec = JobSpec(kind="train", command=("true",), config={}, seed=1, campaign="", trial=0)
+    value = {name: item for name, item in spec.as_json().items() if name not in {"arguments", "fresh_start"}}
+
+    again = read(canonical(value))
+
+    assert again == spec
+    assert (again.arguments, again.fresh_start) == ({}, FreshStart.ALLOWED)
+    assert again.digest() == spec.digest()

@@ -32,12 +32,14 @@ from pilothouse.ids import ArtifactDigest, FactoryName
 Value = TypeVar("Value")
 Word = TypeVar("Word", bound=StrEnum)
 
+UNSAID: Mapping[str, Json] = {"arguments": {}, "fresh_start": FreshStart.ALLOWED.value}
+"""What a spec means that was written before it had these fields: what it has always meant, whatever the defaults."""
 _WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def spec_from_json(value: Json) -> JobSpec:
-    """Read what `JobSpec.as_json` wrote."""
-    read = Fields("spec", value)
+    """Read what `JobSpec.as_json` wrote, be it before the spec had all its fields."""
+    read = Fields("spec", {**UNSAID, **value} if isinstance(value, Mapping) else value)
     return JobSpec(
         kind=read.text("kind"),
         command=read.texts("command"),

@@ -39,6 +39,7 @@ from pilothouse.fleet.job import (
     Ship,
 )
 from pilothouse.fleet.stages import Stage
+from pilothouse.fleet.wire import UNSAID
 from pilothouse.ids import Epoch, JobNumber, ProposalId, ShapeNumber
 from pilothouse.knobs.delta import Change
 from pilothouse.logbook.entry import Entry, NewEntry
@@ -185,7 +186,7 @@ def shape(text: str) -> Shape:
 
 def spec(text: str) -> JobSpec:
     """Decode a spec; its digest comes out as it went in."""
-    value: dict[str, Any] = json.loads(text)
+    value: dict[str, Any] = {**UNSAID, **json.loads(text)}
     for name in ("command", "artifacts", "metrics", "verify", "requires", "deps", "reviewers"):
         value[name] = tuple(value[name])
     value["inputs"] = {name: tuple(digests) for name, digests in value["inputs"].items()}
