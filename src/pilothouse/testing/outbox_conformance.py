@@ -310,6 +310,7 @@ class OutboxConformance:
             others = [
                 (replace(pull, key="before"), BEGIN),
                 (replace(pull, key="other", campaign="other"), LATER),
+                (replace(pull, key="foreign", product=OTHER), LATER),
                 (replace(make_issue("issue"), campaign=CAMPAIGN), LATER),
                 (replace(pull, key="chat", channel=DISCORD), LATER),
             ]
