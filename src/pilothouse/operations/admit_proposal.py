@@ -40,8 +40,9 @@ def admit_proposal(
     if isinstance(admitted, str):
         tx.proposals.move(campaign.product, proposal.id, state=State.REJECTED, refusal=admitted)
         return None
+    if not tx.proposals.move(campaign.product, proposal.id, state=State.ADMITTED, refusal=""):
+        return None  # A no of another process was written since it was read.
     tx.waivers.admit(_admission(admitted, campaign))
-    tx.proposals.move(campaign.product, proposal.id, state=State.ADMITTED, refusal="")
     trial = Trial(
         product=campaign.product,
         campaign=campaign.name,
@@ -123,7 +124,7 @@ def reject_drifted(tx: Transaction, proposal: Proposal, subject: Subject) -> boo
     """Reject the proposal if it is bound to another subject than this one; say whether it was."""
     refusal = _drifted(proposal, subject)
     if refusal:
-        tx.proposals.move(proposal.product, proposal.id, state=State.REJECTED, refusal=refusal)
+        tx.proposals.move(proposal.product, proposal.id, state=State.REJECTED, refusal=refusal, was=proposal.state)
     return bool(refusal)
 
 

@@ -37,13 +37,12 @@ def reject_proposal(tx: Transaction, rejection: Rejection, *, product: ProductId
             fix=f'write --reason "…", at most {REASON_CHARACTERS} characters: whoever proposes next is told',
         )
     proposal = find_proposal(tx, product, rejection.proposal)
-    if proposal.state is not State.OPEN:
+    refusal = f"{BY_A_PERSON}{rejection.by.name}: {reason}"
+    if not tx.proposals.move(product, proposal.id, state=State.REJECTED, refusal=refusal):
         raise Conflict(
-            f"proposal {proposal.id} is {proposal.state.value} already",
+            f"proposal {proposal.id} is {find_proposal(tx, product, rejection.proposal).state.value} already",
             fix="only an open one can be rejected; end a running campaign with `pilothouse campaign stop`",
         )
-    refusal = f"{BY_A_PERSON}{rejection.by.name}: {reason}"
-    tx.proposals.move(product, proposal.id, state=State.REJECTED, refusal=refusal)
     withdraw_proposal(tx, proposal, why=refusal, now=now)
     note_decision(tx, proposal, decided="rejected", by=rejection.by, why=reason, evidence={}, now=now)
     return proposal

@@ -56,13 +56,18 @@ class StoredProposals:
         found = self._connection.rows(self._sql["proposals_of_campaign"], parameters)
         return [rows.proposal(row) for row in found]
 
-    def move(self, product: ProductId, proposal: ProposalId, *, state: State, refusal: str) -> None:
-        """Keep what became of a proposal."""
-        parameters = {"product": product, "id": proposal, "state": state.value, "refusal": refusal}
-        if self._connection.run(self._sql["move_proposal"], parameters) == 0:
+    def move(
+        self, product: ProductId, proposal: ProposalId, *, state: State, refusal: str, was: State = State.OPEN
+    ) -> bool:
+        """Keep what became of a proposal, and return whether it still was where another process may have moved it."""
+        moved = {"product": product, "id": proposal, "state": state.value, "refusal": refusal, "was": was.value}
+        if self._connection.run(self._sql["move_proposal"], moved):
+            return True
+        if self.get(product, proposal) is None:
             raise NotFound(
                 f"no proposal has the id {proposal!r}", fix="list the proposals of the campaign and take one of theirs"
             )
+        return False
 
     def approve(self, approval: Approval) -> None:
         """Keep a yes, or a waiver; it is never changed again."""

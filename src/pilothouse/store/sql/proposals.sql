@@ -18,8 +18,8 @@ SELECT * FROM proposals WHERE product = :product AND id = :id;
 SELECT * FROM proposals WHERE product = :product AND campaign = :name AND number >= :least ORDER BY position;
 
 -- name: move_proposal
--- Keeps what became of a proposal.
-UPDATE proposals SET state = :state, refusal = :refusal WHERE product = :product AND id = :id;
+-- Keeps what became of a proposal, unless another transaction has moved it since it was read.
+UPDATE proposals SET state = :state, refusal = :refusal WHERE product = :product AND id = :id AND state = :was;
 
 -- name: add_approval
 -- Keeps a yes, or a waiver.
