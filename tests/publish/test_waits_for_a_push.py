@@ -15,6 +15,7 @@ from pilothouse.publish.github.commits import WAITED_TRIES_MAX
 from pilothouse.publish.github.delivery import GithubChannel
 from pilothouse.testing.clock import FrozenClock
 from pilothouse.testing.forge.github import FakeGithub
+from pilothouse.testing.forge.http import Answered
 from pilothouse.testing.forge.state import Commit
 from pilothouse.testing.values import PRODUCT
 
@@ -111,3 +112,29 @@ def test_a_base_that_is_no_branch_is_dropped(desk: Desk, connect: Connect) -> No
     kept = desk.letter(PRODUCT, GITHUB, COMMIT.key)
     assert kept.state is LetterState.DROPPED
     assert "there is no mian" in kept.last_error
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "state"),
+    [
+        ("Update is not a fast forward", 422, LetterState.WAITING),
+        ("Reference already exists", 422, LetterState.WAITING),
+        ("Git Repository is locked for a moment", 409, LetterState.WAITING),
+        ("Changes must be made through a pull request.", 422, LetterState.DROPPED),
+        ("Reference update failed", 422, LetterState.DROPPED),
+    ],
+)
+def test_a_branch_that_takes_no_commit_is_waited_for_only_where_somebody_was_faster(
+    forge: FakeGithub, desk: Desk, connect: Connect, said: str, status: int, state: LetterState
+) -> None:
+    """A rule of the repository is mended by people, and each try would write three times in vain."""
+    forge.refuse = lambda asked: (
+        Answered(status=status, body={"message": said}) if asked.method == "POST" and "/refs" in asked.path else None
+    )
+    desk.post(COMMIT)
+
+    desk.turn(connect())
+
+    kept = desk.letter(PRODUCT, GITHUB, COMMIT.key)
+    assert kept.state is state
+    assert said in kept.last_error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from http import HTTPStatus
 
 from pilothouse.logbook import marks
 from pilothouse.logbook.letter import Posted
@@ -15,6 +16,8 @@ from pilothouse.publish.github.repository import Repository
 SHA = re.compile(r"^[0-9a-f]{40}$")
 LOOKED_AT = 50
 """So many of a branch's newest commits may be younger than one of ours whose outcome is not known."""
+OVERTAKEN = re.compile(r"fast.?forward|already exists", re.IGNORECASE)
+"""GitHub's words where a branch has moved or was made meanwhile."""
 OVERTAKEN_SECONDS = 5.0
 UNPUSHED_SECONDS = 60.0
 """How soon it is looked again whether somebody has pushed a commit that is built on or sealed."""
@@ -48,10 +51,11 @@ def commit(repository: Repository, posted: Posted, gate: Gate) -> Outcome:
         else:
             repository.move_ref(f"heads/{branch}", made, gate)
     except Unacceptable as fault:
-        if "protected" in fault.message.lower():
+        if fault.status != HTTPStatus.CONFLICT and not OVERTAKEN.search(fault.message):
+            # A rule of the repository, in whatever words: a branch that is protected, a name that is not allowed.
             return Refused(why=fault.message)
         # Somebody was faster: the next try builds on what stands there then.
-        return Later(seconds=OVERTAKEN_SECONDS, why=fault.message, alone=True)
+        return waited(posted, why=fault.message, seconds=OVERTAKEN_SECONDS)
     return _committed(repository, made, branch)
 
 

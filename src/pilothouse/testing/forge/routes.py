@@ -317,7 +317,7 @@ def _move_ref(call: Call) -> Answered:
     if name not in call.state.refs:
         raise Refusal(422, "Reference does not exist")
     if name in call.state.protected:
-        raise Refusal(422, "Changes must be made through a pull request: protected branch")
+        raise Refusal(422, "Changes must be made through a pull request.")
     known = {commit.sha for commit in call.state.history(sha)} if sha in call.state.commits else set()
     if call.state.refs[name] not in known and call.body.get("force") is not True:
         raise Refusal(422, "Update is not a fast forward")
