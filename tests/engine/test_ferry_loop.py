@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from tests.campaigns.ferry_world import DAILY, START, TEXT, definition_of
 from pilothouse.access.audit import Actor
 from pilothouse.blobs.local import LocalBlobs
 from pilothouse.campaigns.ferry import Action, DraftFerry, Rest
-from pilothouse.campaigns.record import Campaign
+from pilothouse.campaigns.record import Campaign, TrialState
 from pilothouse.engine.campaign_loop import LoopParts
 from pilothouse.engine.engine import Engine
 from pilothouse.engine.ferry_loop import COMMIT_SECONDS, FerryLoop
@@ -30,6 +30,9 @@ from pilothouse.operations.campaign_facts import Session
 from pilothouse.operations.open_campaign import open_campaign
 from pilothouse.operations.reject_proposal import Rejection, reject_proposal
 from pilothouse.ports.outbox import LetterQuery
+from pilothouse.ports.proposer import Answered, Stopped, never
+from pilothouse.proposals.agent_run import AgentTold, spending_of
+from pilothouse.proposals.ferry_question import FerryQuestion
 from pilothouse.proposals.proposal import Proposal, State
 from pilothouse.store.sqlite.store import SqliteStore
 from pilothouse.testing.clock import FrozenClock
@@ -190,6 +193,48 @@ def test_a_yes_that_comes_in_the_moment_of_the_tick_wins_fully(quay: Quay) -> No
 
     (proposal,) = quay.proposals()
     assert proposal.state is State.ADMITTED
+
+
+class Late:
+    """An agent that is still being asked when somebody says yes to the proposal before."""
+
+    source = "agent:command"
+
+    def __init__(self, quay: Quay) -> None:
+        self._quay = quay
+
+    def draft(self, question: FerryQuestion, stopped: Stopped = never) -> Answered:
+        """Answer nothing that counts, after the yes."""
+        del question, stopped
+        self._quay.approve(self._quay.proposals()[-1])
+        told = AgentTold(record={"runner": "command"}, crossed=(), refusal="late", charged_usd=0.5)
+        return Answered(source=self.source, refusal=OperationFailed("late", fix="be earlier"), told=told)
+
+
+def test_a_yes_that_comes_while_an_agent_is_asked_wins_and_the_agent_is_paid(quay: Quay) -> None:
+    """The run stands beside the proposal that sails, so that the budget counts it."""
+    loop = quay.loop()
+    quay.turn(loop)
+    quay.approve(quay.proposals()[-1])
+    quay.turn(loop)
+    with quay.store.write() as tx:
+        (trial,) = tx.campaigns.trials(PRODUCT, NAME)
+        tx.campaigns.put_trial(replace(trial, state=TrialState.JUDGED, ended_at=START))
+        (ferry,) = tx.ferries.listed(PRODUCT, NAME)
+        tx.ferries.put(replace(ferry, judged={}, closed_at=START))
+    quay.clock.advance(86_400)
+    quay.turn(loop)
+    quay.clock.advance(86_400)
+    decided = loop.decide()
+    loop.drafter = Late(quay)
+
+    loop.act(decided, quay.engine.changes - 1)
+
+    first, second = quay.proposals()
+    with quay.store.read() as tx:
+        (run,) = tx.agents.runs(PRODUCT, NAME)
+    assert (first.number, second.number, run.proposal) == (1, 2, second.id)
+    assert spending_of([run]).usd == 0.5
 
 
 def test_a_loop_that_is_left_alone_for_a_month_has_one_open_proposal(quay: Quay) -> None:

@@ -20,7 +20,7 @@ from pilothouse.errors import IterationFailed, NotApproved, OperationFailed, Pil
 from pilothouse.ids import JobId, ProposalId
 from pilothouse.operations.admit_proposal import admit_proposal, gate_opens, look_at_gate
 from pilothouse.operations.draft_proposal import changes_words
-from pilothouse.operations.ferry_answer import answer_to, money_refusal
+from pilothouse.operations.ferry_answer import answer_to, money_refusal, note_unused
 from pilothouse.operations.ferry_close import Closing, close_ferry, judge_ferry
 from pilothouse.operations.ferry_draft import DraftedFerry, Drafting, draft_ferry, question_for
 from pilothouse.operations.ferry_facts import FerryMoment, ferry_facts, material_of
@@ -170,7 +170,10 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
 
         def act(tx: Transaction) -> DraftedFerry | None:
             if action.over is not None and self._has_yes(tx, action.over, now=now):
-                return None  # It came in this very moment, and wins.
+                # It came in this very moment, and wins; what an agent was paid meanwhile is paid all the same.
+                standing, draft = action.over, drafting.identity
+                note_unused(tx, standing, self.campaign, drafting.answered, draft=draft, now=now)
+                return None
             return draft_ferry(tx, drafting, definition=self.definition, campaign=self.stored(tx), now=now)
 
         drafted = self.parts.engine.apply(act)

@@ -12,8 +12,9 @@ from pilothouse.campaigns.record import Campaign
 from pilothouse.campaigns.wanted import spent_limit
 from pilothouse.errors import BadValue, ChangeBudgetExceeded, OutOfRange, PilothouseError, Refused, StorageFailed
 from pilothouse.evidence.verdict import Direction
+from pilothouse.ids import ProposalId
 from pilothouse.operations.campaign_facts import SECONDS_PER_HOUR
-from pilothouse.operations.note_agent import note_agent
+from pilothouse.operations.note_agent import keep_run, note_agent
 from pilothouse.ports.drafter import Drafter
 from pilothouse.ports.proposer import Answered, Stopped
 from pilothouse.ports.store import Transaction
@@ -22,6 +23,9 @@ from pilothouse.proposals.ferry_question import FerryQuestion
 from pilothouse.proposals.proposal import BY_HAND, Proposal
 from pilothouse.proposals.search import Suggestion
 from pilothouse.proposals.window import Window
+
+UNUSED = "unused draft "
+"""How it is named what an agent was asked for in vain: the proposal that was not made follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +163,17 @@ def note_answer(
     """Keep with the proposal what an agent did for it, whether its answer was taken or not."""
     if answered is not None:
         note_agent(tx, proposal, answered.told, now=now, instead=chosen.refusal)
+
+
+def note_unused(
+    tx: Transaction, standing: ProposalId, campaign: Campaign, answered: Answered | None, *, draft: str, now: datetime
+) -> None:
+    """Keep what an agent has cost for a draft that is not made, since a yes to the proposal before came meanwhile."""
+    proposal = tx.proposals.get(campaign.product, standing)
+    if proposal is not None and answered is not None and answered.told is not None:
+        why = answered.told.refusal or "a yes to the proposal before came meanwhile"
+        told = replace(answered.told, record={**answered.told.record, "refusal": why})
+        keep_run(tx, proposal, told, now=now, about=f"{UNUSED}{draft}")
 
 
 def _wish(suggestion: Suggestion) -> Asked:

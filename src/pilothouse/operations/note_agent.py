@@ -30,17 +30,7 @@ def note_agent(
     """
     refusal = proposal.refusal if proposal.state is State.REJECTED else instead
     if told is not None:
-        tx.agents.keep(
-            AgentRun(
-                product=proposal.product,
-                campaign=proposal.campaign,
-                proposal=proposal.id,
-                at=now,
-                charged_usd=told.charged_usd,
-                record=_clean(told.record),
-                about=about,
-            )
-        )
+        keep_run(tx, proposal, told, now=now, about=about)
     for diagnosis, lines in _lines(told, refusal).items():
         words = "; ".join(detail if count == 1 else f"{detail} ({count} times)" for detail, count in lines)
         tx.agents.note(
@@ -56,6 +46,21 @@ def note_agent(
                 about=about,
             )
         )
+
+
+def keep_run(tx: Transaction, proposal: Proposal, told: AgentTold, *, now: datetime, about: str = "") -> None:
+    """Keep the run alone: what it cost counts for the campaign's budget."""
+    tx.agents.keep(
+        AgentRun(
+            product=proposal.product,
+            campaign=proposal.campaign,
+            proposal=proposal.id,
+            at=now,
+            charged_usd=told.charged_usd,
+            record=_clean(told.record),
+            about=about,
+        )
+    )
 
 
 def _response(proposal: Proposal, instead: str, about: str) -> str:
