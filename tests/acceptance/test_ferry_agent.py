@@ -73,8 +73,8 @@ def test_an_agent_may_ask_for_the_same_config_again_with_its_reason(harbour: Har
     ("word", "diagnosis", "words"),
     [
         ("range", "guardrail", "rate is set to 1000000.0, outside its range"),
-        ("die", "failed", "signal 6"),
-        ("late", "wall_time", "wall_time"),
+        pytest.param("die", "failed", "signal 6", marks=pytest.mark.soak),
+        pytest.param("late", "wall_time", "wall_time", marks=pytest.mark.soak),
     ],
 )
 def test_an_answer_that_is_not_taken_is_an_incident_and_the_rules_draft_instead(

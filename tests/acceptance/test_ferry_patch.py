@@ -45,37 +45,6 @@ def run_of(harbour: Harbour) -> str:
     return str(harbour.json("run", "list")[0]["run"])
 
 
-def test_an_agent_s_patch_is_a_branch_that_a_person_merges_and_the_ferry_goes_on(tmp_path: Path) -> None:
-    """One commit on the ferry's own, the working folder untouched; nothing is launched before it is merged."""
-    harbour = broken(tmp_path, "mend")
-    head = harbour.git("rev-parse", "HEAD").strip()
-    failed = harbour.say("campaign", "run", "daily.toml", "--once")
-    run, branch = run_of(harbour), f"pilothouse/patch/{run_of(harbour)}"
-    posted, agent = letters(harbour), newest(harbour)["patches"]
-    touched = harbour.git("diff", "--stat", head, branch)
-    status = harbour.git("status", "--porcelain")
-    again = harbour.say("campaign", "run", "daily.toml", "--once")
-    harbour.git("merge", "--quiet", branch)
-    ran = harbour.say("campaign", "run", "daily.toml", "--once")
-
-    assert failed.code == again.code == 1
-    assert f"read it with `git show {branch}`, take it with `git merge {branch}`" in failed.err
-    assert (posted[f"{run}/patch-{run}/commit"], posted[f"{run}/patch-{run}"]) == (Kind.COMMIT, Kind.PULL_REQUEST)
-    assert harbour.git("rev-parse", f"{branch}~1").strip() == head
-    assert "src/train.py | 2 +-" in touched
-    assert "1 file changed" in touched
-    assert status == ""
-    assert [(each["files"], each["lines"], each["charged_usd"]) for each in agent] == [(["src/train.py"], 2, 0.25)]
-    assert len(list(harbour.home.glob("agents/*/*/*/attempt-*"))) == 1
-    assert ran.code == 0, ran.err
-    assert harbour.json("run", "list")[0]["run"] == f"{run}-r2"
-    assert harbour.say("logbook", "verify").code == 0
-    assert [row["label"] for row in harbour.json("logbook", "show") if "patch" in row["label"]] == [
-        f"{run}: a patch is proposed",
-        f"{run}: waits for a patch",
-    ]
-
-
 KILLS = """#!/bin/sh
 case "$*" in *fast-import*)
     cat > "$0.read"
@@ -87,30 +56,55 @@ exec "{git}" "$@"
 """A git that kills whoever lets it make the branch of a patch, before it is made."""
 
 
-def test_killed_between_a_patch_s_record_and_its_branch_the_next_start_makes_the_branch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Kill -9 at that very point: nothing is asked or paid again, and there is one of each letter."""
-    harbour, killer = broken(tmp_path, "mend"), tmp_path / "bin" / "git"
+def killed_before_its_branch(harbour: Harbour, folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Run the ferry, kill it between a patch's record and its branch, and return how the process ended."""
+    killer = folder / "bin" / "git"
     killer.parent.mkdir()
     killer.write_text(KILLS.format(git=shutil.which("git")), encoding="utf-8")
     killer.chmod(0o755)
     with monkeypatch.context() as patched:
         patched.setenv("PATH", f"{killer.parent}{os.pathsep}{search_path()}")
         process = harbour.start("campaign", "run", "daily.toml", "--once")
-    killed = ended(process)
-    branch, paid, before = f"pilothouse/patch/{run_of(harbour)}", newest(harbour)["patches"], letters(harbour)
-    branches = harbour.git("branch", "--list", "pilothouse/*")
+    return ended(process).code
 
-    again = harbour.say("campaign", "run", "daily.toml", "--once")
 
-    assert (killed.code, branches, len(paid)) == (-signal.SIGKILL, "", 1)
-    assert again.code == 1
-    assert "src/train.py | 2 +-" in harbour.git("diff", "--stat", "HEAD", branch)
-    assert letters(harbour).items() >= before.items()
-    assert sum("patch-" in key for key in letters(harbour)) == sum("patch-" in key for key in before) == 2
-    assert newest(harbour)["patches"] == paid
+def test_an_agent_s_patch_is_a_branch_that_a_person_merges_and_the_ferry_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One commit on the ferry's own, the working folder untouched; nothing is launched before it is merged.
+
+    After a kill -9 before the branch nothing is paid anew.
+    """
+    harbour = broken(tmp_path, "mend")
+    head = harbour.git("rev-parse", "HEAD").strip()
+    killed = killed_before_its_branch(harbour, tmp_path, monkeypatch)
+    run, branch = run_of(harbour), f"pilothouse/patch/{run_of(harbour)}"
+    branches, recorded = harbour.git("branch", "--list", "pilothouse/*"), newest(harbour)["patches"]
+    failed = harbour.say("campaign", "run", "daily.toml", "--once")
+    posted, agent = letters(harbour), newest(harbour)["patches"]
+    touched = harbour.git("diff", "--stat", head, branch)
+    status = harbour.git("status", "--porcelain")
+    harbour.git("merge", "--quiet", branch)
+    ran = harbour.say("campaign", "run", "daily.toml", "--once")
+
+    assert (killed, branches, failed.code) == (-signal.SIGKILL, "", 1)
+    assert f"read it with `git show {branch}`, take it with `git merge {branch}`" in failed.err
+    patches = {key: kind for key, kind in posted.items() if "patch-" in key}
+    assert patches == {f"{run}/patch-{run}/commit": Kind.COMMIT, f"{run}/patch-{run}": Kind.PULL_REQUEST}
+    assert harbour.git("rev-parse", f"{branch}~1").strip() == head
+    assert "src/train.py | 2 +-" in touched
+    assert "1 file changed" in touched
+    assert status == ""
+    assert [(each["files"], each["lines"], each["charged_usd"]) for each in agent] == [(["src/train.py"], 2, 0.25)]
+    assert agent == recorded
     assert len(list(harbour.home.glob("agents/*/*/*/attempt-*"))) == 1
+    assert ran.code == 0, ran.err
+    assert harbour.json("run", "list")[0]["run"] == f"{run}-r2"
+    assert harbour.say("logbook", "verify").code == 0
+    assert [row["label"] for row in harbour.json("logbook", "show") if "patch" in row["label"]] == [
+        f"{run}: a patch is proposed",
+        f"{run}: waits for a patch",
+    ]
 
 
 @pytest.mark.parametrize(
