@@ -27,7 +27,8 @@ def campaign_report(tx: Transaction, campaign: Campaign) -> Record:
     if not isinstance(definition, AutopilotDefinition):
         raise Conflict(
             f"campaign {campaign.name} is of kind {campaign.kind}, which has no report over seeds",
-            fix=f"see `pilothouse campaign status {campaign.name}` and its logbook",
+            fix=f"see `pilothouse campaign status {campaign.name}`, its logbook, and `pilothouse proposal show` for "
+            "what an agent has cost",
         )
     product, name = campaign.product, campaign.name
     promotions = tx.campaigns.promotions(product, name)

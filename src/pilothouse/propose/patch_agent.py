@@ -35,7 +35,7 @@ or high.
 
 - Change lines of files that are there, below the paths that `failure.json` lists, and at most so many lines as it \
 says, added and taken away together. A file that is created, removed, renamed, linked, or made executable, is refused, \
-and the whole patch with it.
+and the whole patch with it; so is a character that a reader cannot see.
 - Whatever you write outside these files is thrown away.
 
 A person reads the patch. Nothing is run by it.
