@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 from tests.engine.watched_forge import Watched
 
+from pilothouse.canonical import Json
 from pilothouse.engine.forge_watch import LOOK_SECONDS, LOOKED_AT_MAX, Bell, ForgeWatch, watching
 from pilothouse.engine.postman import Postman
 from pilothouse.errors import OperationFailed
@@ -17,6 +18,7 @@ from pilothouse.ports.forge import ForgeBusy, PullRequestSeen
 from pilothouse.ports.outbox import Hold
 from pilothouse.publish.github.reading import GithubForge
 from pilothouse.testing.forge.faults import Fault, scripted
+from pilothouse.testing.forge.http import Answered
 
 
 def read(watched: Watched) -> set[int]:
@@ -157,6 +159,23 @@ def test_a_review_of_which_it_cannot_be_told_counts_for_nothing(watched: Watched
     assert watched.watch.look() == 0
     watched.say(watched.command)
     assert watched.watch.look() == 1
+
+
+def test_a_limit_of_the_query_language_is_a_limit(watched: Watched) -> None:
+    """It is told as a success, in words."""
+    watched.review(watched.command)
+    errors: Json = [{"type": "RATE_LIMITED", "message": "API rate limit exceeded for user ID 1."}]
+    watched.forge.refuse = lambda asked: (
+        Answered(status=200, body={"errors": errors}, headers={"Retry-After": "40"})
+        if asked.path == "/graphql"
+        else None
+    )
+
+    with pytest.raises(ForgeBusy) as busy:
+        watched.watch.look()
+
+    assert busy.value.seconds == 40
+    assert not watched.waiting()
 
 
 def test_a_query_that_fails_once_tells_nobody_that_a_review_was_edited(watched: Watched) -> None:

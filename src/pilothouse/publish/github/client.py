@@ -14,7 +14,7 @@ from pilothouse.ports.channel import Gate
 from pilothouse.ports.clock import Clock
 from pilothouse.publish import fields
 from pilothouse.publish.github.auth import Auth
-from pilothouse.publish.github.faults import Silent, Strange, Unauthorised, fault
+from pilothouse.publish.github.faults import GithubFault, Silent, Strange, Unauthorised, fault
 from pilothouse.publish.github.kept_answers import Kept, KeptAnswers
 from pilothouse.publish.web_address import checked, is_loopback, trust
 
@@ -80,7 +80,12 @@ class GithubClient:
         address = f"{self.url.removesuffix('/v3')}/graphql"
         body: Json = {"query": text, "variables": dict(variables)}
         answer = self._send("POST", address, body=body, headers={"Authorization": self._header()})
-        return self._heeded(answer, what="POST /graphql")
+        told = self._heeded(answer, what="POST /graphql")
+        errors = [fields.text(each, "message") for each in fields.rows(fields.table(told).get("errors"))]
+        if any("rate limit" in each.lower() for each in errors):
+            # Here a limit is told with the status of a success.
+            raise self._fault(HTTPStatus.TOO_MANY_REQUESTS, answer, {"message": errors[0]}, what="POST /graphql")
+        return told
 
     def write(self, method: str, path: str, body: Json, gate: Gate) -> Json:
         """Change something, once the gate lets it pass, and return the answer."""
@@ -167,8 +172,11 @@ class GithubClient:
                 raise Strange(f"the answer to {what} is no JSON", fix="check github_url in the settings") from None
         if answer.is_success:
             return body
+        raise self._fault(answer.status_code, answer, body, what=what)
+
+    def _fault(self, status: int, answer: httpx2.Response, body: Json, *, what: str) -> GithubFault:
         headers = {name.lower(): value for name, value in answer.headers.items()}
-        raise fault(answer.status_code, headers, body, what=what, now=self._clock.now())
+        return fault(status, headers, body, what=what, now=self._clock.now())
 
 
 def _read_all(answer: httpx2.Response, *, until: float, clock: Clock) -> None:
