@@ -175,7 +175,7 @@ def _settings(given: list[str]) -> dict[str, Json]:
             raise BadValue(f"--set {each!r} is no KEY=VALUE", fix="give the name of an option, = and its value")
         try:
             found[name] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             found[name] = value
     return found
 

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from pilothouse.cli.bench import bench_language
+from pilothouse.errors import BadValue
 from pilothouse.programs.language import bench
 from pilothouse.trainer import OptionRefused
 
@@ -18,13 +20,14 @@ def test_a_preset_is_measured_with_the_options_that_are_set() -> None:
     figures = bench.run(
         preset="tiny",
         minutes=0.001,
-        settings={"unroll": 1, "remat": "full", "micro_batch": 2},
+        settings={"unroll": 1, "remat": "full", "micro_batch": 2, "peak_tflops": 2},
         progress=lambda done, total: heard.append((done, total)),
     )
 
     assert figures["measured"] is True
     assert [figures[name] for name in ("attention", "remat", "unroll", "micro_batch")] == ["xla", "full", 1, 2]
     assert [done for done, _ in heard] == list(range(1, len(heard) + 1))
+    assert (figures["peak_tflops"], figures["peak_origin"]) == (2.0, "configured")
     assert figures["steps_timed"] == len(heard) >= 3
     numbers = {name: value for name, value in figures.items() if isinstance(value, float)}
     assert numbers["mfu_p10"] <= numbers["mfu_p50"] <= numbers["mfu_p90"]
@@ -40,6 +43,18 @@ def test_an_option_that_there_is_not_is_refused() -> None:
     """By name, as a run would."""
     with pytest.raises(OptionRefused, match="did you mean 'unroll'"):
         bench.run(preset="tiny", settings={"unrol": 1})
+
+
+def test_sequences_that_cannot_be_taken_so_many_at_once_are_refused() -> None:
+    """As a run refuses them, before anything is compiled."""
+    with pytest.raises(OptionRefused, match="micro_batch = 3 does not divide the 4 sequences"):
+        bench.run(preset="tiny", minutes=0.001, settings={"micro_batch": 3})
+
+
+def test_a_value_that_is_nested_without_end_is_refused_as_the_words_it_is() -> None:
+    """It is no JSON that anybody could read, and no reason for a traceback."""
+    with pytest.raises(BadValue, match="is a str, not int"):
+        bench_language(settings=[f"unroll={'[' * 100_000}"])
 
 
 @pytest.mark.soak

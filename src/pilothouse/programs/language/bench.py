@@ -64,16 +64,16 @@ def run(
             **_here(sizes, recipe),
         }
     bench = _Bench(sizes, recipe, placement, minutes=minutes, progress=progress or (lambda _done, _total: None))
-    return {**about, "measured": True, **_limits(device, bench)}
+    return {**about, "measured": True, **_limits(device, bench, options.peak_tflops)}
 
 
-def _limits(device: jax.Device, bench: _Bench) -> dict[str, JSON]:
+def _limits(device: jax.Device, bench: _Bench, peak: float) -> dict[str, JSON]:
     """Measure, on a processor with a plain matrix product before and after: other processes slow down both."""
     stated = flops.stated_peak(device.device_kind)
     if device.platform != "cpu":
-        return {**bench.figures(), "stated_tflops": stated}
+        return {**bench.figures(peak), "stated_tflops": stated}
     before = flops.measured_peak()
-    figures = bench.figures()
+    figures = bench.figures(peak)
     after = flops.measured_peak()
     return {
         **figures,
@@ -130,8 +130,8 @@ class _Bench:
         self.vocabulary = padded(sizes.vocabulary)
         self.rows = drawn_batches(sizes)
 
-    def figures(self) -> dict[str, JSON]:
-        """Compile, train for the time that is given, and save."""
+    def figures(self, asked_peak: float) -> dict[str, JSON]:
+        """Compile, train for the time that is given, and save; `asked_peak` is the option `peak_tflops`."""
         learnt: Learnt = self.placement.replicate(
             learner.begin(model.initial(self.sizes.shape, self.vocabulary, seed=0), self.recipe.rule)
         )
@@ -140,7 +140,7 @@ class _Bench:
         traced = time.perf_counter()
         step = learner.compile_lowered(lowered, self.placement)
         compiled = time.perf_counter()
-        peak, origin = flops.peak_tflops(0.0, self.placement.first)
+        peak, origin = flops.peak_tflops(asked_peak, self.placement.first)
         meter = Meter(self._cost(peak), trailing=_MOST_STEPS)
         learnt, loss = self._train(learnt, step, meter)
         told = meter.summary()

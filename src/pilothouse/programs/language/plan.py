@@ -126,7 +126,6 @@ def make_plan(options: Options, preset: Preset, corpus: Corpus, placement: Place
     total = options.steps or flops.step_count(
         flops_target=preset.flops_target, parameters=parameters, batch=preset.batch, sequence=preset.sequence
     )
-    _check_micro_batch(options, preset, placement)
     _check_evaluation_rows(preset, placement)
     on_cpu = placement.platform == "cpu"
     return Plan(
@@ -157,7 +156,8 @@ def make_plan(options: Options, preset: Preset, corpus: Corpus, placement: Place
 
 
 def recipe_of(options: Options, preset: Preset, placement: Placement) -> Recipe:
-    """Return what a compiled step depends on, with what `auto` means on these devices."""
+    """Return what a compiled step depends on, with what `auto` means on these devices; may raise OptionRefused."""
+    _check_micro_batch(options, preset, placement)
     on_cpu = placement.platform == "cpu"
     half = not on_cpu if options.precision == "auto" else options.precision == "bfloat16"
     kernel = chosen_kernel(options.attention, platform=placement.platform, half=half, head_size=preset.shape.head_size)
