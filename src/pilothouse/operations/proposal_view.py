@@ -71,10 +71,7 @@ def proposal_page(
     tx: Transaction, product: ProductId, *, campaign: CampaignName | None, state: State | None, limit: int
 ) -> list[dict[str, Json]]:
     """Return a product's newest proposals with what each is bound to, at most so many; `None` is all of them."""
-    names = [each.name for each in tx.campaigns.listed(product)] if campaign is None else [campaign]
-    found = [each for name in names for each in tx.proposals.listed(product, name) if state in {None, each.state}]
-    newest = sorted(found, key=lambda each: (each.created_at, each.id), reverse=True)[:limit]
-    return [_listed(each) for each in newest]
+    return [_listed(each) for each in tx.proposals.newest(product, name=campaign, state=state, limit=limit)]
 
 
 def _listed(proposal: Proposal) -> dict[str, Json]:

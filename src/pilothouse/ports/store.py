@@ -249,6 +249,12 @@ class Proposals(Protocol):
         """Return the proposals of a campaign, oldest first, those of trials from a least one on."""
         ...
 
+    def newest(
+        self, product: ProductId, *, name: CampaignName | None, state: State | None, limit: int
+    ) -> Sequence[Proposal]:
+        """Return a product's proposals, newest first, at most so many; a name or a state of None is any."""
+        ...
+
     def move(
         self, product: ProductId, proposal: ProposalId, *, state: State, refusal: str, was: State = State.OPEN
     ) -> bool:

@@ -56,6 +56,18 @@ class StoredProposals:
         found = self._connection.rows(self._sql["proposals_of_campaign"], parameters)
         return [rows.proposal(row) for row in found]
 
+    def newest(
+        self, product: ProductId, *, name: CampaignName | None, state: State | None, limit: int
+    ) -> Sequence[Proposal]:
+        """Return a product's proposals, newest first, at most so many; a name or a state of None is any."""
+        parameters: dict[str, str | int] = {
+            "product": product,
+            "name": name or "",
+            "state": "" if state is None else state.value,
+            "limit": limit,
+        }
+        return [rows.proposal(row) for row in self._connection.rows(self._sql["newest_proposals"], parameters)]
+
     def move(
         self, product: ProductId, proposal: ProposalId, *, state: State, refusal: str, was: State = State.OPEN
     ) -> bool:

@@ -1,4 +1,4 @@
-"""What every store must do with waivers, admissions and what agents did, as tests."""
+"""What every store must do at the gate: proposals that move, waivers, admissions, what agents did; as tests."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from datetime import timedelta
 import pytest
 
 from pilothouse.errors import Conflict, NotFound
-from pilothouse.ids import CampaignName, ProposalId
+from pilothouse.ids import CampaignName, ProductId, ProposalId
 from pilothouse.ports.store import Store, Transaction
 from pilothouse.proposals.agent_run import AgentIncident, AgentRun, Spending
-from pilothouse.proposals.proposal import Risk
+from pilothouse.proposals.proposal import Risk, State
 from pilothouse.proposals.waiver import Admission, Standing, Waiver
 from pilothouse.testing import values
 from pilothouse.testing.clock import BEGIN
+from pilothouse.testing.jobs_conformance import OTHER
 from pilothouse.testing.values import CAMPAIGN, PRODUCT
 
 LATER = BEGIN + timedelta(hours=1)
@@ -139,3 +140,34 @@ class GateConformance:
             assert tx.agents.spent(PRODUCT, CAMPAIGN) == Spending(usd=0.625, unknown=1)
             assert tx.agents.spent(PRODUCT, CampaignName("other")) == Spending()
             assert list(tx.agents.incidents(PRODUCT, CAMPAIGN)) == [incident, tried]
+
+    def test_the_newest_proposals_are_found_by_campaign_and_state(self, store: Store) -> None:
+        """Of two that were stored at once the later id goes first; another product's are not there."""
+        made = [values.make_proposal(number) for number in (1, 2, 3)]
+        older = replace(values.make_proposal(4), created_at=made[0].created_at - timedelta(hours=1))
+        with store.write() as tx:
+            tx.campaigns.put(values.make_campaign())
+            for each in (older, *made):
+                tx.proposals.add(each)
+            tx.proposals.move(PRODUCT, made[1].id, state=State.ADMITTED, refusal="")
+
+            def ids(product: ProductId, name: CampaignName | None, state: State | None, limit: int) -> list[str]:
+                found = tx.proposals.newest(product, name=name, state=state, limit=limit)
+                return [each.id for each in found]
+
+            assert ids(PRODUCT, None, None, 9) == [made[2].id, made[1].id, made[0].id, older.id]
+            assert ids(PRODUCT, CAMPAIGN, State.OPEN, 2) == [made[2].id, made[0].id]
+            assert ids(PRODUCT, CampaignName("another"), None, 9) == ids(OTHER, None, None, 9) == []
+
+    def test_a_proposal_moves_only_from_where_it_was_read(self, store: Store) -> None:
+        """A no and a launch that come at once from two processes: the first to be written counts, whatever was read."""
+        proposal = values.make_proposal(1)
+        with store.write() as tx:
+            tx.campaigns.put(values.make_campaign())
+            tx.proposals.add(proposal)
+            assert tx.proposals.move(PRODUCT, proposal.id, state=State.REJECTED, refusal="no")
+            assert not tx.proposals.move(PRODUCT, proposal.id, state=State.ADMITTED, refusal="")
+            refused = tx.proposals.get(PRODUCT, proposal.id)
+            assert tx.proposals.move(PRODUCT, proposal.id, state=State.ADMITTED, refusal="", was=State.REJECTED)
+
+        assert refused == replace(proposal, state=State.REJECTED, refusal="no")

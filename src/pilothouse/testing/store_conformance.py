@@ -217,19 +217,6 @@ class ProposalsConformance:
 
         assert moved == replace(proposal, state=State.REJECTED, refusal="too bold")
 
-    def test_a_proposal_moves_only_from_where_it_was_read(self, store: Store) -> None:
-        """A no and a launch that come at once from two processes: the first to be written counts, whatever was read."""
-        proposal = values.make_proposal(1)
-        with store.write() as tx:
-            tx.campaigns.put(values.make_campaign())
-            tx.proposals.add(proposal)
-            assert tx.proposals.move(PRODUCT, proposal.id, state=State.REJECTED, refusal="no")
-            assert not tx.proposals.move(PRODUCT, proposal.id, state=State.ADMITTED, refusal="")
-            refused = tx.proposals.get(PRODUCT, proposal.id)
-            assert tx.proposals.move(PRODUCT, proposal.id, state=State.ADMITTED, refusal="", was=State.REJECTED)
-
-        assert refused == replace(proposal, state=State.REJECTED, refusal="no")
-
     def test_a_proposal_that_is_not_stored_cannot_move(self, store: Store) -> None:
         """Nor can one of another product."""
         with store.write() as tx:

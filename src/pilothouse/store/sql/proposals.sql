@@ -17,6 +17,12 @@ SELECT * FROM proposals WHERE product = :product AND id = :id;
 -- Lists the proposals, oldest first, those of trials from a least one on.
 SELECT * FROM proposals WHERE product = :product AND campaign = :name AND number >= :least ORDER BY position;
 
+-- name: newest_proposals
+-- Lists the newest proposals of a product; an empty campaign or state is any.
+SELECT * FROM proposals
+WHERE product = :product AND (:name = '' OR campaign = :name) AND (:state = '' OR state = :state)
+ORDER BY created_at DESC, id DESC LIMIT :limit;
+
 -- name: move_proposal
 -- Keeps what became of a proposal, unless another transaction has moved it since it was read.
 UPDATE proposals SET state = :state, refusal = :refusal WHERE product = :product AND id = :id AND state = :was;
