@@ -76,6 +76,20 @@ def test_a_small_mend_is_taken_with_its_lines_counted_by_git(copy: tuple[CodeCop
     check_changes(changes, BOUNDS)
 
 
+def test_lines_are_counted_as_they_are_whatever_git_is_set_to_here(
+    copy: tuple[CodeCopy, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Line ends count also where a person's git would not show them."""
+    code, place = copy
+    write(place, "src/windows.py", b"a = 1\nb = 3\n")
+    for name, value in (("COUNT", "1"), ("KEY_0", "core.autocrlf"), ("VALUE_0", "true")):
+        monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
+
+    (change,) = code.changes(place)
+
+    assert (change.deed, change.lines) == (Deed.CHANGED, 4)
+
+
 def write(place: Path, name: str, content: bytes = b"x\n") -> None:
     """Write a file of the copy."""
     (place / name).parent.mkdir(parents=True, exist_ok=True)

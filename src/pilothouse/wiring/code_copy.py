@@ -19,6 +19,7 @@ from pilothouse.errors import OperationFailed, StorageFailed
 from pilothouse.proposals.answer import clean, unseen
 from pilothouse.proposals.patch import Deed, FileChange
 from pilothouse.propose.agent_context import read_regular
+from pilothouse.settings import search_path
 
 GIT_SECONDS = 60.0
 COPY_BYTES_MAX = 128 * 2**20
@@ -30,6 +31,7 @@ PLAIN, PROGRAM = "100644", "100755"
 _SHA256_CHARACTERS = 64
 _BLOB_WORDS = 3
 _CACHES = "__pycache__"
+_NO_SYSTEM = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1"}
 _ODD_PARTS = frozenset({"", ".", "..", ".git"})
 """What a path in a repository never has between its slashes, unless somebody forged it."""
 
@@ -213,20 +215,28 @@ def _text(content: bytes) -> str | None:
 
 
 def _lines_between(before: bytes, after: bytes) -> int | None:
-    """Return how many lines git counts as added and taken away, None for what it calls binary."""
+    """Return how many lines git counts as added and taken away, None for what it calls binary.
+
+    No setting of the person or of the machine has a say: with some of them a change of every line end is none.
+    """
     with tempfile.TemporaryDirectory() as place:
         for name, content in (("before", before), ("after", after)):
             (Path(place) / name).write_bytes(content)
         words = ["git", "-C", place, "diff", "--no-index", "--numstat", "--no-ext-diff", "--no-textconv", "--no-color"]
-        told = _run([*words, "--", "before", "after"], stdin=b"").stdout.split()
+        alone = {"PATH": search_path() or os.defpath, "HOME": place, "GIT_CONFIG_GLOBAL": os.devnull, **_NO_SYSTEM}
+        told = _run([*words, "--", "before", "after"], stdin=b"", env=alone).stdout.split()
     if len(told) < 2 or b"-" in told[:2]:
         return None
     return int(told[0]) + int(told[1])
 
 
-def _run(words: Sequence[str], *, stdin: bytes) -> subprocess.CompletedProcess[bytes]:
+def _run(
+    words: Sequence[str], *, stdin: bytes, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
     try:
-        return subprocess.run(words, input=stdin, capture_output=True, timeout=GIT_SECONDS, check=False)  # noqa: S603
+        return subprocess.run(  # noqa: S603  no shell, and every word is made here
+            words, input=stdin, capture_output=True, timeout=GIT_SECONDS, check=False, env=env
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise OperationFailed(
             f"git cannot be asked for the code: {error}", fix="install git, or see why it hangs"
