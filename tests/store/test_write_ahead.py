@@ -127,3 +127,23 @@ def test_a_failure_to_fold_leaves_the_commit_as_it_was(tmp_path: Path) -> None:
         file.truncate(LONG_BYTES + 1)
     log.committed()
     assert TRIES in asked
+
+
+def test_a_log_that_another_process_folds_just_now_is_not_folded(tmp_path: Path) -> None:
+    """SQLite then tells of -1 pages, none of which is folded; the next commit tries again, and none sorts the log."""
+    asked: list[str] = []
+    answers = [(1, -1, -1), (0, 5000, 5000)]
+
+    def ask(statement: str) -> list[Any]:
+        asked.append(statement)
+        return [answers.pop(0)] if statement == TRIES else []
+
+    log = WriteAheadLog(str(tmp_path / "some.db"), ask, monotonic=lambda: 0.0)
+    with (tmp_path / "some.db-wal").open("wb") as file:
+        file.truncate(LONG_BYTES + 1)
+    asked.clear()
+
+    log.committed()
+    log.committed()
+
+    assert asked == ["PRAGMA wal_autocheckpoint = 0", TRIES, TRIES, f"PRAGMA wal_autocheckpoint = {PAGES}"]

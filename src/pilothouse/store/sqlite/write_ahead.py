@@ -33,7 +33,7 @@ class WriteAheadLog:
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._file = Path(f"{database}-wal")
+        self._file = Path(f"{database}-wal").absolute()
         self._ask = ask
         self._monotonic = monotonic
         self._try_at: float | None = None
@@ -53,8 +53,9 @@ class WriteAheadLog:
     def _fold(self) -> None:
         began = self._monotonic()
         self._try_at = began
-        _, pages, folded = self._ask("PRAGMA wal_checkpoint(PASSIVE)")[0]
-        if folded == pages:
+        # While another process folds it, it is told as busy, and so many pages as folded ones: -1.
+        busy, pages, folded = self._ask("PRAGMA wal_checkpoint(PASSIVE)")[0]
+        if not busy and folded == pages:
             self._ask(f"PRAGMA wal_autocheckpoint = {PAGES}")
             self._try_at = None
         else:
