@@ -32,7 +32,18 @@ def test_no_text_comes_out_with_a_mark(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["@octo", "cc @octo/all: look", "(@octo)", "**@octo**", "`@octo`", "a\n@octo", "&#64;octo @octo"]
+    "text",
+    [
+        "@octo",
+        "cc @octo/all: look",
+        "(@octo)",
+        "**@octo**",
+        "`@octo`",
+        "a\n@octo",
+        "&#64;octo @octo",
+        "_@octo_",
+        "__@octo__",
+    ],
 )
 def test_a_quiet_text_names_nobody(text: str) -> None:
     """A forge tells whoever stands behind an @, wherever a program or an agent has written it."""
@@ -49,6 +60,11 @@ def test_a_quiet_text_names_nobody(text: str) -> None:
         "fix https://github.com/octo/demo/issues/7",
         "close\t#7",
         "fixed GH-7",
+        "Fixes [#7](https://x.test)",
+        "closes **#7**",
+        "fix <https://github.com/octo/demo/issues/7>",
+        "Resolves &#35;7",
+        "resolve&#32;&num;7",
     ],
 )
 def test_a_quiet_text_closes_no_issue(text: str) -> None:
@@ -60,7 +76,25 @@ def test_a_quiet_text_closes_no_issue(text: str) -> None:
     assert quiet.partition(marks.NOTHING)[0].isalpha()
 
 
-@pytest.mark.parametrize("text", ["alice@github", "a @ b", "user@host.example", "see #7", "it fixes a bug", "@"])
+@pytest.mark.parametrize("text", ["_fixes #7_", "**Fixes** #7", "__closes__: #7"])
+def test_a_quiet_text_closes_no_issue_by_what_is_emphasised(text: str) -> None:
+    """What is shown without its marks is read without them."""
+    assert marks.NOTHING in marks.quiet(text).partition("#")[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "alice@github",
+        "the fixed 7 # of them",
+        "prefix #7",
+        "a @ b",
+        "user@host.example",
+        "see #7",
+        "it fixes a bug",
+        "@",
+    ],
+)
 def test_what_names_nobody_stays_as_it_is(text: str) -> None:
     """Nothing is changed for its own sake."""
     assert marks.quiet(text) == text

@@ -23,12 +23,16 @@ STATUS_MAX = 16_384
 NOTHING = "\u200b"
 """A character that nobody sees, which parts what a forge would take for one word."""
 _NOTE_MAX = 300
-_NAMED = re.compile(r"(?<![A-Za-z0-9_])@(?=[A-Za-z0-9])|&(?=#0*64\b|#x0*40\b|commat\b)", re.IGNORECASE)
+_NAMED = re.compile(r"(?<![A-Za-z0-9])@(?=[A-Za-z0-9])|&(?=#0*64\b|#x0*40\b|commat\b)", re.IGNORECASE)
 """An `@` before a name, and the entities that are shown as one."""
+_SPACE = r"(?:\s|&(?:nbsp|#0*(?:32|160)|#x0*(?:20|a0));)"
+_HASH = r"(?:#|&(?:num|#0*35|#x0*23);)"
 _CLOSING = re.compile(
-    r"\b(close[sd]?|fix(?:e[sd])?|resolve[sd]?)(?=:?\s+(?:[\w./-]*#\d|GH-\d|https?://))", re.IGNORECASE
+    rf"(?<![A-Za-z0-9])(close[sd]?|fix(?:e[sd])?|resolve[sd]?)"
+    rf"(?=[*_~:]*{_SPACE}+[*_~<(\[]*(?:[\w./-]*{_HASH}\d|GH-\d|https?://))",
+    re.IGNORECASE,
 )
-"""The words by which a merged text closes an issue, where one is named behind them."""
+"""The words by which a merged text closes an issue, where one is named behind them, emphasised or spelt in entities."""
 
 
 def mark(letter: Letter) -> str:
