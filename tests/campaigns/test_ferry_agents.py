@@ -9,11 +9,15 @@ import pytest
 from pilothouse.campaigns.action import Finished
 from pilothouse.campaigns.ferry import DraftFerry, FerryFacts, ProposePatch, Rest, next_action
 from pilothouse.campaigns.ferry_definition import FerryDefinition
+from pilothouse.campaigns.ferry_letters import Sender, patch_letters
 from pilothouse.campaigns.ferry_trace import Place, last_place
 from pilothouse.campaigns.stop_rules import Stuck
 from pilothouse.errors import BadCampaignFile
 from pilothouse.fleet.job import Outcome
 from pilothouse.fleet.stages import Stage
+from pilothouse.ids import ProductId, RunId
+from pilothouse.proposals.patch import Patch
+from pilothouse.proposals.proposal import Risk
 from tests.campaigns.ferry_world import DAILY, TEXT, World, definition_of
 
 AGENT = '\n[ferry.agent]\ncommand = ["python", "agent.py"]\n'
@@ -134,3 +138,17 @@ def test_the_end_of_the_last_trace_is_where_a_bug_is() -> None:
     assert last_place(log) == Place(file="/code/src/train.py", line=7)
     assert last_place('File "x", line 99999999999999999999') is None
     assert last_place("") is None
+
+
+def test_what_a_log_and_an_agent_say_steers_neither_a_terminal_nor_a_trailer_in_a_commit_s_words() -> None:
+    """A person reads it by `git show`, and other programs read its lines."""
+    patch = Patch(base="c" * 40, files={}, lines=1, rationale="a name\n\nCo-authored-by: ada <a@b>", risk=Risk.LOW)
+    sender = Sender(product=ProductId("demo"), definition=definition_of(), run=RunId("daily-1"))
+
+    commit, request = patch_letters(sender, patch, job="daily-1", signature=f"KeyError: \x1b[8m{'x' * 300}")
+
+    title, _, reason, _, end = str(commit.body["message"]).split("\n")
+    assert title.startswith("Mend daily-1: KeyError: \\x1b[8mxxx")
+    assert (len(title), title) == (214, request.body["title"])
+    assert reason == "a name Co-authored-by: ada <a@b>"
+    assert end == "Proposed by an agent; nothing of it has been run."

@@ -15,13 +15,14 @@ from pilothouse.canonical import Json
 from pilothouse.ids import ProductId
 from pilothouse.logbook import ferry_pages as pages
 from pilothouse.logbook.letter import DISCORD, GITHUB, Kind, Letter
-from pilothouse.logbook.markdown import inline
+from pilothouse.logbook.markdown import inline, visible
 from pilothouse.proposals.ferry_request import Request, request_text, request_title
 from pilothouse.proposals.patch import Patch, branch_of_patch
 from pilothouse.proposals.patch_request import patch_text
 
 CHANNELS = (GITHUB, DISCORD)
 SHA_CHARACTERS = 40
+SIGNATURE_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,8 +197,8 @@ def promotion_letters(sender: Sender, ended: pages.Ended, files: Mapping[str, st
 def patch_letters(sender: Sender, patch: Patch, *, job: str, signature: str) -> list[Letter]:
     """Return the branch with a patch for a small bug, and its pull request; nobody but people merges it."""
     branch, base = branch_of_patch(job), sender.definition.ferry.branch
-    title = f"Mend {job}: {signature}"
-    message = f"{title}\n\n{patch.rationale}\n\nProposed by an agent; nothing of it has been run."
+    title = f"Mend {job}: {_line(signature)[:SIGNATURE_SHOWN]}"
+    message = f"{title}\n\n{_line(patch.rationale)}\n\nProposed by an agent; nothing of it has been run."
     files: dict[str, Json] = dict(patch.files)
     return [
         sender.letter(
@@ -217,6 +218,11 @@ def patch_letters(sender: Sender, patch: Patch, *, job: str, signature: str) -> 
             },
         ),
     ]
+
+
+def _line(text: str) -> str:
+    """Return what a log or an agent says as one visible line: in a commit's words it steers no terminal, no trailer."""
+    return visible(" ".join(text.split()))
 
 
 def seal_of(ferry: Ferry, *, form: str, commit: str) -> str:
