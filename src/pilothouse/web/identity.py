@@ -103,7 +103,7 @@ class Caller:
 class Gate:
     """Lets requests in. `default_product` is meant where neither the token nor the request names one.
 
-    What is `closed` this server does for nobody.
+    What is `closed` this server does for nobody, and what is `named` for nobody without a name, however open it is.
     """
 
     tokens: Tokens
@@ -112,6 +112,7 @@ class Gate:
     open_loopback: bool
     default_product: Callable[[], ProductId]
     closed: frozenset[Permission] = frozenset()
+    named: frozenset[Permission] = frozenset()
 
     async def admit(self, request: Request, permission: Permission) -> Caller:
         """Return the caller, for the product that the request names, the token's, or the default one."""
@@ -146,7 +147,8 @@ class Gate:
                 "this server belongs to a campaign that runs here, and gives no work to other factories",
                 fix="start one for them with `pilothouse server`, in another home",
             )
-        decision = authorise(token, permission, product, now=self.clock.now(), open_loopback=self.open_loopback)
+        is_open = self.open_loopback and permission not in self.named
+        decision = authorise(token, permission, product, now=self.clock.now(), open_loopback=is_open)
         if isinstance(decision, Allowed):
             return Caller(token=decision.token, product=product)
         family = Refused if decision.known else NotAuthenticated

@@ -44,7 +44,7 @@ from pilothouse.wiring.local_factory import local_factory
 from pilothouse.wiring.proposers import proposer_of
 from pilothouse.wiring.publishing import issues_of, publishing
 from pilothouse.wiring.recording import recording
-from pilothouse.wiring.serving import WORK, Serving, shown
+from pilothouse.wiring.serving import Serving, beside_campaign, shown
 from pilothouse.wiring.workspace import Workspace
 
 LEASE_SECONDS = 30.0
@@ -115,7 +115,7 @@ def _listening(workspace: Workspace, running: Running, start: CampaignStart) -> 
     if start.listen is None:
         yield
         return
-    serving = Serving(workspace=workspace, engine=running.engine, bell=running.bell, closed=WORK)
+    serving = beside_campaign(Serving(workspace=workspace, engine=running.engine, bell=running.bell))
     with shown(serving, start.listen) as url:
         start.warn(f"serving {url}; the gate is at {url}/gate")
         yield

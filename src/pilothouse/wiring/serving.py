@@ -35,16 +35,24 @@ OWNER = "owner"
 """The name under which the home's owner acts."""
 WORK = frozenset({Permission.WORK, Permission.ENROL})
 """What a campaign's own server gives to nobody: its runs go to the factory of this machine, as was approved."""
+ACTS = frozenset(Permission) - {Permission.READ, Permission.FETCH}
+"""What it does for nobody without a name: that factory takes whatever is submitted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serving:
-    """What a server is made of: the engine, whom it rings for webhooks, and what it gives to nobody."""
+    """What a server is made of: the engine, whom it rings for webhooks, what it does for nobody or only by name."""
 
     workspace: Workspace
     engine: Engine
     bell: Bell
     closed: frozenset[Permission] = frozenset()
+    named: frozenset[Permission] = frozenset()
+
+
+def beside_campaign(serving: Serving) -> Serving:
+    """Return what is served beside a campaign's loop: the gate, and what can be read."""
+    return replace(serving, closed=WORK, named=ACTS)
 
 
 def owners_token(workspace: Workspace) -> tuple[str, Token]:
@@ -59,7 +67,6 @@ def parts_of_home(
     *,
     open_loopback: bool,
     extra: Sequence[Token],
-    closed: frozenset[Permission] = frozenset(),
 ) -> Parts:
     """Return what the routes work with, over the home's own database."""
 
@@ -72,7 +79,6 @@ def parts_of_home(
         clock=workspace.clock,
         rates=Rates(workspace.clock, per_second=workspace.requests_per_second),
         open_loopback=open_loopback,
-        closed=closed,
         default_product=lambda: workspace.product,
     )
     return Parts(
@@ -140,9 +146,8 @@ def _server(serving: Serving, listening: socket.socket, *, authenticate: bool) -
     """Return the server over the socket, its URL, and the text of the owner's token."""
     host, port = listening.getsockname()[:2]
     text, own = owners_token(serving.workspace)
-    parts = parts_of_home(
-        serving.workspace, serving.engine, open_loopback=not authenticate, extra=[own], closed=serving.closed
-    )
+    parts = parts_of_home(serving.workspace, serving.engine, open_loopback=not authenticate, extra=[own])
+    parts = replace(parts, gate=replace(parts.gate, closed=serving.closed, named=serving.named))
     parts = replace(parts, hook_secret=hook_secret_of(serving.workspace.publishing), ring=serving.bell.ring)
     config = uvicorn.Config(
         build_app(parts, Face(hosts=loopback_hosts(port) if is_loopback(host) else None)),
