@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
-from pilothouse.access.roles import Role
+from pilothouse.access.roles import Permission, Role
 from pilothouse.fleet.factory import Factory, FactoryState
 from pilothouse.ids import FactoryName
+from pilothouse.web.app import Face, build_app
 from tests.web.world import OTHER, PRODUCT, World, refused
 
 
@@ -185,3 +188,17 @@ def alerts(world: World, product: str) -> list[str]:
     """Return the kinds of alerts that a viewer of the product is told."""
     found = world.do("GET", "/fleet/metrics", token=world.token("viewer", product=product))["alerts"]
     return [alert["kind"] for alert in found]
+
+
+def test_what_a_server_does_for_nobody_it_does_for_no_good_token_either(world: World) -> None:
+    """Beside a campaign's loop no work is given away, whoever asks; everything else goes on."""
+    gate = replace(world.parts.gate, closed=frozenset({Permission.WORK}))
+    app = build_app(replace(world.parts, gate=gate), Face())
+    client = TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
+    shown = {"Authorization": f"Bearer {world.factory()}"}
+
+    answer = client.post("/fleet/claim", headers=shown, json={"factory": "f1", "boot": "b1"})
+
+    refused(answer, 403)
+    assert "gives no work" in answer.text
+    assert client.get("/fleet/tokens", headers={"Authorization": f"Bearer {world.token('admin')}"}).is_success
