@@ -113,8 +113,32 @@ def test_a_commit_is_never_made_on_another_one_than_it_was_made_for(
     with store.write() as tx:
         post_letter(tx, letter, now=START)
 
-    made = keep_in_repository(store, owner, repository.folder, only="pilothouse/patch/")
+    made = keep_in_repository(store, owner, repository.folder, patch_of="0" * 40)
 
     assert made == ()
+    assert repository.git("branch", "--list", "pilothouse/*") == ""
+    store.close()
+
+
+def test_the_branch_of_a_patch_that_was_taken_and_deleted_does_not_come_back(
+    repository: Repository, campaign: tuple[SqliteStore, Campaign]
+) -> None:
+    """It was made for one commit; once the code has moved nobody waits for it."""
+    (store, owner), failed, branch = campaign, repository.git("rev-parse", "HEAD"), "pilothouse/patch/one"
+    body: dict[str, Json] = {"branch": branch, "base": failed, "files": {"a": "b\n"}, "message": "One"}
+    letter = Letter(
+        product=owner.product, campaign=owner.name, channel=GITHUB, key="one", kind=Kind.COMMIT, body=body, about=""
+    )
+    with store.write() as tx:
+        post_letter(tx, letter, now=START)
+
+    made = keep_in_repository(store, owner, repository.folder, patch_of=failed)
+    repository.git("merge", "--quiet", branch)
+    repository.git("branch", "-d", branch)
+    head = repository.git("rev-parse", "HEAD")
+    again = keep_in_repository(store, owner, repository.folder, patch_of=head)
+    all_else = keep_in_repository(store, owner, repository.folder)
+
+    assert (made, again, all_else) == ((f"branch {branch}",), (), ())
     assert repository.git("branch", "--list", "pilothouse/*") == ""
     store.close()

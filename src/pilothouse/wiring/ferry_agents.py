@@ -14,12 +14,13 @@ from pilothouse.ports.drafter import Drafter
 from pilothouse.ports.patcher import Patched
 from pilothouse.ports.proposer import Answered, Stopped, never
 from pilothouse.proposals.ferry_question import FerryQuestion
-from pilothouse.proposals.patch import BRANCH, PatchQuestion
+from pilothouse.proposals.patch import PatchQuestion
 from pilothouse.propose.asking import Agent
 from pilothouse.propose.ferry_agent import AgentDrafter
 from pilothouse.propose.patch_agent import PatchAgent
 from pilothouse.wiring.agents import Place, agent_of
 from pilothouse.wiring.code_copy import CodeCopy
+from pilothouse.wiring.conditions import code_commit
 from pilothouse.wiring.ferry_repository import keep_in_repository
 from pilothouse.wiring.repository import git
 from pilothouse.wiring.workspace import Workspace
@@ -75,8 +76,9 @@ class FerryPatcher:
         return PatchAgent(agent, partial(CodeCopy, self.folder)).patch(question, stopped)
 
     def keep(self) -> tuple[str, ...]:
-        """Return the branches that were made now."""
-        return keep_in_repository(self.workspace.store, self.campaign, self.folder, only=BRANCH)
+        """Return the branches that were made now; a patch of other code than the present one is wanted no more."""
+        commit = code_commit(self.workspace.home)
+        return keep_in_repository(self.workspace.store, self.campaign, self.folder, patch_of=commit)
 
 
 def patcher_of(

@@ -16,6 +16,7 @@ from pilothouse.errors import OperationFailed
 from pilothouse.logbook.letter import GITHUB, Kind, Posted
 from pilothouse.ports.outbox import LetterQuery
 from pilothouse.ports.store import Store
+from pilothouse.proposals.patch import BRANCH
 from pilothouse.wiring.repository import git, quietly
 
 LETTERS_READ = 1000
@@ -23,10 +24,11 @@ AUTHOR = "Pilothouse <pilothouse@localhost>"
 _SHA = re.compile(r"^[0-9a-f]{40,64}$")
 
 
-def keep_in_repository(store: Store, campaign: Campaign, folder: Path, *, only: str = "") -> tuple[str, ...]:
+def keep_in_repository(store: Store, campaign: Campaign, folder: Path, *, patch_of: str = "") -> tuple[str, ...]:
     """Return the branches and tags that were made now; a folder of no repository keeps none.
 
-    `only` makes nothing but branches whose names begin so.
+    With `patch_of` it is the branch of a patch for this commit alone, and without it everything but patches: once the
+    code has moved nobody waits for one, and a branch that a person has taken and deleted does not come back.
     """
     if git("rev-parse", "--git-dir", folder=folder).code != 0:
         return ()
@@ -34,7 +36,9 @@ def keep_in_repository(store: Store, campaign: Campaign, folder: Path, *, only: 
         letters = tx.outbox.listed(LetterQuery(product=campaign.product, channel=GITHUB, limit=LETTERS_READ))
     made: list[str] = []
     for posted in reversed(letters):
-        if posted.letter.campaign != campaign.name or not str(posted.letter.body.get("branch", "")).startswith(only):
+        body = posted.letter.body
+        base = body.get("base") if str(body.get("branch", "")).startswith(BRANCH) else ""
+        if posted.letter.campaign != campaign.name or base != patch_of:
             continue
         stream = _stream(posted, folder)
         if stream is None:
