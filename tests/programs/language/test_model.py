@@ -79,6 +79,7 @@ def test_true_flops_agree_with_the_compilers_count() -> None:
 def test_peaks_are_stated_for_known_devices_only() -> None:
     """A part of the device's name decides."""
     assert flops.stated_peak("NVIDIA H200") == flops.stated_peak("NVIDIA H100 80GB HBM3") == 989.4
+    assert flops.stated_peak("NVIDIA H200 NVL") == flops.stated_peak("NVIDIA H100 NVL") == 835.5
     assert flops.stated_peak("TPU v5p") == 459.0
     assert flops.stated_peak("cpu") is None
 

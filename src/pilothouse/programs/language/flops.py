@@ -18,7 +18,9 @@ from pilothouse.programs.language.presets import Shape
 
 _TERA: Final = 1e12
 _STATED: Final = {
+    "h200 nvl": 835.5,
     "h200": 989.4,
+    "h100 nvl": 835.5,
     "h100 pcie": 756.0,
     "h100": 989.4,
     "gh200": 989.4,
