@@ -148,6 +148,8 @@ def open_workspace(settings: Settings, *, create: bool) -> Workspace:
             f"there is no workspace at {settings.home}",
             fix="begin with `pilothouse demo` or `pilothouse campaign run FILE`, or name one with --home",
         )
+    if create:
+        _make_home(settings.home)
     return Workspace(
         home=settings.home,
         store=_open_store(settings),
@@ -158,6 +160,18 @@ def open_workspace(settings: Settings, *, create: bool) -> Workspace:
         requests_per_second=settings.requests_per_second,
         publishing=settings.publishing,
     )
+
+
+def _make_home(home: Path) -> None:
+    """Make a new home that git does not heed: `git add` of the whole repository shall not take a database along.
+
+    A folder that is there already stays as it is, since it may be somebody's own.
+    """
+    try:
+        home.mkdir(parents=True)
+    except OSError:
+        return  # it is there, or what opens the database says why it cannot be made
+    write_text(home / ".gitignore", "*\n")
 
 
 def _open_store(settings: Settings) -> LedStore:
