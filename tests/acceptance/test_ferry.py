@@ -142,6 +142,17 @@ def test_a_ferry_of_two_seeds_has_failed_when_one_of_them_did_no_work(harbour: H
     assert checks["eval_loss"] is not None
 
 
+def test_a_ferry_without_samples_is_told_with_what_it_has_moved(harbour: Harbour) -> None:
+    """It is judged over its seeds, and is no identical rerun for that."""
+    harbour.write(QUICK, WAIVED, ('column = "nll"\n', ""), ('column = "soft"\n', ""))
+    assert harbour.say("campaign", "run", "daily.toml", "--once").code == 0
+
+    ran = harbour.say("campaign", "run", "daily.toml", "--once", "--set", "rate=0.04")
+
+    assert ran.code == 0
+    assert "trial 2: rate 0.01 → 0.04: " in ran.err
+
+
 def test_a_small_bug_is_patched_proposed_again_and_goes_on_from_its_checkpoint(harbour: Harbour) -> None:
     """The relaunch resumes in the old folder, at the step that was saved there; both are one ferry."""
     harbour.write(QUICK, WAIVED, ("config = {}", "config = { breaks = 1 }"))

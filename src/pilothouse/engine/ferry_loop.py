@@ -12,7 +12,7 @@ from pilothouse.campaigns.ferry import Action, DraftFerry, JudgeFerry, ProposePa
 from pilothouse.campaigns.ferry_definition import FerryDefinition
 from pilothouse.campaigns.ferry_plan import Asked
 from pilothouse.campaigns.ferry_record import Monitor
-from pilothouse.campaigns.record import TrialState
+from pilothouse.campaigns.record import Trial, TrialState
 from pilothouse.campaigns.stop_rules import Stuck
 from pilothouse.engine.campaign_loop import CampaignLoop, Ending
 from pilothouse.engine.loop_events import FerryTold, TrialJudged
@@ -318,10 +318,17 @@ class FerryLoop(CampaignLoop[FerryDefinition, Action]):
         self._keep(self.keep)
         self.tell_done(action.facts)
         if judged.trial.verdict is not None:
-            self.parts.tell(TrialJudged(trial=judged.trial, promoted=judged.promoted))
+            moved = self._moved(judged.trial)
+            self.parts.tell(TrialJudged(trial=judged.trial, promoted=judged.promoted, changes=moved))
         else:
             word = judgement.failure or "the first ferry is the baseline"
             self._tell(f"ferry {action.number}: {word}")
+
+    def _moved(self, trial: Trial) -> str:
+        """Return in words what the ferry's proposal moves, empty for an identical rerun."""
+        with self.parts.engine.read() as tx:
+            stored = None if trial.proposal is None else tx.proposals.get(self.campaign.product, trial.proposal)
+        return "" if stored is None else changes_words(stored.changes)
 
     def _tell_waiting(self, answer: str) -> None:
         """Post that a failure waits for somebody: an exit code and a line of text are heard by nobody at night."""
