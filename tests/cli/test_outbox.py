@@ -77,6 +77,9 @@ def test_without_a_forge_letters_wait_and_the_pages_are_written(say: Say, tmp_pa
     pages = {page.name for page in (tmp_path / ".pilothouse" / "publications").rglob("*.md")}
     assert pages == {"github~run-1~issue.md", "discord~run-1~issue.md"}
     assert say("doctor", "--json")[0] == 0
+    reasons = json.loads(say("logbook", "outbox", "why", "--json")[1])["reasons"]
+    assert {each["why"] for each in reasons} >= {"github is not configured", "discord is not configured"}
+    assert "None" not in say("logbook", "outbox", "show", "2")[1]
 
 
 def test_what_waited_is_published_once_a_forge_is_set(say: Say, home: Path, forge: FakeGithub) -> None:

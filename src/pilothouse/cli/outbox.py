@@ -105,9 +105,16 @@ def show_letter(ctx: typer.Context, letter: NumberArgument, as_json: AsJson = Fa
         return
     for name, value in told.items():
         if name != "body":
-            say(f"{name + ':':<12} {value}")
+            say(f"{name + ':':<12} {_words(value)}")
     for name, value in found.letter.body.items():
         say(f"\n{name}:\n{value}")
+
+
+def _words(value: Json) -> str:
+    """Return a field of a letter as a person reads it: a dash for none, a table as its entries."""
+    if isinstance(value, dict):
+        value = ", ".join(f"{name} {each}" for name, each in value.items())
+    return "-" if value is None or value == "" else str(value)
 
 
 @app.command("retry")
@@ -262,11 +269,13 @@ def _reasons(tx: Transaction, workspace: Workspace) -> list[dict[str, Json]]:
 
     found: dict[tuple[str, str, str], dict[str, Json]] = {}
     counts: Counter[tuple[str, str, str]] = Counter()
+    configured = _configured(workspace)
     for state in (LetterState.WAITING, LetterState.DROPPED):
         query = LetterQuery(product=workspace.product, state=state, limit=LETTERS_MAX)
         for each in reversed(tx.outbox.listed(query)):
             row = _row(each) | _waits_for(tx, each)
-            why = str(row["last_error"] or "it is due")
+            unset = each.letter.channel in PUBLIC_CHANNELS and each.letter.channel not in configured
+            why = str(row["last_error"] or (f"{each.letter.channel} is not configured" if unset else "it is due"))
             alike = "waits for" if why.startswith("waits for") and not why.endswith("dropped") else why
             kind = (each.letter.channel, state.value, _NUMBER.sub("#", _KEY_IN_REASON.sub("waits for another", alike)))
             counts[kind] += 1
