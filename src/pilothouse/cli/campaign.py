@@ -147,7 +147,8 @@ def check_campaign(file: FileArgument, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"campaign": definition.campaign.name, "kind": definition.campaign.kind, "knobs": sorted(rules)})
     else:
-        say(f"{file}: campaign {definition.campaign.name}, {len(rules)} knobs, nothing to mend")
+        knobs = "1 knob" if len(rules) == 1 else f"{len(rules)} knobs"
+        say(f"{file}: campaign {definition.campaign.name}, {knobs}, nothing to mend")
 
 
 @app.command("schema")
@@ -165,8 +166,11 @@ def read_file(file: Path) -> Definition:
 
     try:
         text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except FileNotFoundError as error:
         raise BadCampaignFile(
-            f"{file} cannot be read: {error}", fix=f"write one with `pilothouse campaign init {file}`"
+            f"there is no file {file}", fix=f"write one: `pilothouse campaign init {file}`"
         ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise BadCampaignFile(f"{file} cannot be read: {why}", fix="name a campaign file, in TOML") from error
     return read_definition(text, name=str(file))

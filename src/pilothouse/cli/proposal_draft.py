@@ -37,8 +37,9 @@ def draft(  # each option of the command is one argument
         list[str] | None, typer.Option("--set", metavar="KNOB=VALUE", help="Propose exactly this.")
     ] = None,
     identical: Annotated[
-        str, typer.Option("--identical", metavar="REASON", help="Propose the same config again, for this reason.")
-    ] = "",
+        str | None,
+        typer.Option("--identical", metavar="REASON", help="Propose the same config again, for this reason."),
+    ] = None,
     source: Annotated[
         Source | None, typer.Option("--source", help="Who asks for what is set, or who chooses where nothing is.")
     ] = None,
@@ -55,6 +56,8 @@ def draft(  # each option of the command is one argument
 
     if settings and identical:
         raise typer.BadParameter("--set and --identical exclude each other", param_hint="--set")
+    if identical is not None and not identical.strip():
+        raise typer.BadParameter("the same config again needs a reason in words", param_hint="--identical")
     asks = bool(settings or identical)
     if asks and source is Source.RULES:
         raise typer.BadParameter("the rules ask for nothing: leave it out with --set and --identical")
@@ -73,7 +76,7 @@ def draft(  # each option of the command is one argument
         workspace,
         name=campaign,
         definition=definition,
-        asked=Asked(overrides=overrides, identical=identical, source=(source or Source.PERSON).value),
+        asked=Asked(overrides=overrides, identical=identical or "", source=(source or Source.PERSON).value),
         guidance=guidance,
         chooser=chooser,
     )
@@ -84,7 +87,7 @@ def draft(  # each option of the command is one argument
 
     say(f"# {request_title(drafted.request)}\n\n{request_text(drafted.request)}")
     own = own_command(settings_of(ctx))
-    note(f"next: {own} proposal approve {drafted.ferry.proposal.id}, then {own} campaign run FILE --once")
+    note(f"next: {own} proposal approve {drafted.ferry.proposal.id}, then {own} campaign run {file or 'FILE'} --once")
 
 
 def _values(drafted: Drafted) -> dict[str, Json]:
