@@ -87,7 +87,11 @@ def test_a_folder_that_never_holds_still_is_not_proposed_for_ever(wait: bool) ->
         world.act()
 
     assert len(world.drafts) == 3
-    assert isinstance(world.next(), Rest if wait else Stuck)
+    told = world.next()
+
+    assert isinstance(told, Rest | Stuck)
+    assert isinstance(told, Rest) is wait
+    assert "ask at once with `pilothouse proposal draft`" in (told.why if isinstance(told, Rest) else told.mend)
     world.now += timedelta(minutes=11)
     assert isinstance(world.next(), DraftFerry)
 

@@ -140,10 +140,11 @@ def next_action(definition: FerryDefinition, facts: FerryFacts) -> Action:
 def _restless(facts: FerryFacts) -> Rest | Stuck:
     """Propose nothing while what a proposal is bound to changes faster than anybody could approve it."""
     reason = f"{facts.drifts} proposals drifted within {DRIFT_MINUTES} minutes: the working folder does not hold still"
-    mend = "commit what changes, or let git ignore it (`git status` shows it; logs are the usual ones), and run again"
+    mend = "commit what changes, or let git ignore it (`git status` shows it; logs are the usual ones)"
+    mend = f"{mend}; then ask at once with `pilothouse proposal draft`, or wait {DRIFT_MINUTES} minutes"
     if facts.wait:
         return Rest(until=None, why=f"{reason}; {mend}")
-    return Stuck(reason=reason, mend=mend)
+    return Stuck(reason=reason, mend=f"{mend} and run again")
 
 
 def ferry_step(definition: FerryDefinition, trial: Trial, ferry: Ferry, index: int) -> Step:
