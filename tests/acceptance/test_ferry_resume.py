@@ -15,13 +15,18 @@ SLOW = ("config = {}", "config = { pause = 0.3, steps = 5 }")
 REFUSES = ('size = "toy"', 'size = "toy"\nfresh_start = "refused"')
 
 
-def killed(harbour: Harbour) -> Path:
-    """Kill -9 everything once a checkpoint is known, put the run folders aside, and return where they are now."""
+def kill(harbour: Harbour) -> None:
+    """Kill -9 everything once a checkpoint is known."""
     campaign = harbour.start("campaign", "run", "daily.toml", "--once")
     wait_for(partial(is_there, harbour, "runs/*/attempt-*/checkpoints/step-*"))
     wait_for(lambda: saved(harbour) > 0)
     kill_session(campaign)
     campaign.communicate()
+
+
+def killed(harbour: Harbour) -> Path:
+    """Kill -9 everything once a checkpoint is known, put the run folders aside, and return where they are now."""
+    kill(harbour)
     return (harbour.home / "runs").rename(harbour.home / "aside")
 
 
@@ -64,3 +69,23 @@ def test_allowed_it_begins_afresh_and_says_what_that_costs(tmp_path: Path) -> No
         each for each in harbour.json("run", "show", "latest")["incidents"] if each["diagnosis"] == "steps_lost"
     ]
     assert "steps are done again" in incident["evidence"]
+
+
+def test_code_that_changes_while_it_sails_asks_for_another_yes(tmp_path: Path) -> None:
+    """What goes on after a kill is what was approved, or it is proposed anew; then it goes on from its checkpoint."""
+    harbour = make_harbour(tmp_path / "repository", QUICK, SLOW)
+    harbour.say("proposal", "draft", "--file", "daily.toml")
+    harbour.approve()
+    kill(harbour)
+    (harbour.repository / "smuggled.py").write_text("print('nobody has seen this')\n", encoding="utf-8")
+
+    held = harbour.say("campaign", "run", "daily.toml", "--once")
+    (job,) = harbour.json("run", "list")
+    harbour.approve()
+    ran = harbour.say("campaign", "run", "daily.toml", "--once")
+
+    assert held.code == 3, held.err
+    assert job["outcome"] == "code_changed"
+    assert ran.code == 0, ran.err
+    order = next((harbour.home / "runs" / f"{job['run']}-r2").glob("attempt-*/run.json")).read_text("utf-8")
+    assert f"/runs/{job['run']}/attempt-1/checkpoints/step-" in order

@@ -24,7 +24,7 @@ ASSIGNED = re.compile(r"\bSET\b.*?(?=\bWHERE\b|;)", re.DOTALL)
 """What an UPDATE writes is no comparison, though it is spelled like one."""
 REFUSALS = {"Denied", "NotAuthenticated", "NotApproved", "Refused"}
 """Returning or raising one of these under a condition is a check of access, in the places of `GUARDED`."""
-GUARDED = ("access", "web", "wiring/server.py")
+GUARDED = ("access", "web", "wiring/server.py", "wiring/listening.py")
 LET_THROUGH = {"compare_digest", "sees"}
 """Calls that answer yes or no to who asks."""
 DROPPED = re.compile(r"check_\w+|seen_or_not_found")

@@ -42,8 +42,21 @@ class Remedy(StrEnum):
 
 
 INFRASTRUCTURE = frozenset(
-    {Outcome.LOST, Outcome.PREEMPTED, Outcome.LAUNCH_FAILED, Outcome.INPUT_DAMAGED, Outcome.CHECKPOINT_MISSING}
+    {
+        Outcome.LOST,
+        Outcome.PREEMPTED,
+        Outcome.LAUNCH_FAILED,
+        Outcome.INPUT_DAMAGED,
+        Outcome.CHECKPOINT_MISSING,
+        Outcome.CODE_CHANGED,
+    }
 )
+
+_BY_A_PERSON = {
+    Outcome.CHECKPOINT_MISSING.value: Remedy.CHECKPOINT,
+    Outcome.CODE_CHANGED.value: Remedy.RELAUNCH,
+}
+"""What nothing but a person mends, by bringing back a folder or by another yes."""
 
 INFRASTRUCTURE_SIGNATURE = re.compile(
     r"no accelerator found|device or resource busy|failed_precondition|ownerdiederror|dead node|node death"
@@ -101,10 +114,10 @@ def failure_of(fact: StepFact, evidence: str) -> Failure:
 def remedy(failures: Sequence[Failure], allowances: Allowances) -> tuple[Remedy, str]:
     """Return what to do about the newest of one ferry's failures, the oldest first, and why."""
     last = failures[-1]
-    if last.signature == Outcome.CHECKPOINT_MISSING.value:
-        return Remedy.CHECKPOINT, last.detail
-    # One that waited for its checkpoint was launched again by a person, and spends nothing.
-    count = sum(each.kind is last.kind and each.signature != Outcome.CHECKPOINT_MISSING.value for each in failures)
+    if last.signature in _BY_A_PERSON:
+        return _BY_A_PERSON[last.signature], last.detail
+    # One that waited for its checkpoint, or for another yes, was launched again by a person, and spends nothing.
+    count = sum(each.kind is last.kind and each.signature not in _BY_A_PERSON for each in failures)
     match last.kind:
         case FailureClass.CANCELLED:
             return Remedy.CLOSE, "it was cancelled"

@@ -232,6 +232,7 @@ def vote(outcome: Outcome) -> Vote:
             | Outcome.PREEMPTED
             | Outcome.CANCELLED
             | Outcome.CHECKPOINT_MISSING
+            | Outcome.CODE_CHANGED
         ):
             return Vote.NONE
         case _:

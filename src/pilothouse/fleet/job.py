@@ -412,6 +412,7 @@ class Outcome(StrEnum):
     LOST = "lost"
     CANCELLED = "cancelled"
     CHECKPOINT_MISSING = "checkpoint_missing"
+    CODE_CHANGED = "code_changed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

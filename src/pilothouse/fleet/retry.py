@@ -76,6 +76,7 @@ def allowance(outcome: Outcome) -> Allowance:
             | Outcome.CAPABILITY_MISMATCH
             | Outcome.NO_ENGINE
             | Outcome.CHECKPOINT_MISSING
+            | Outcome.CODE_CHANGED
         ):
             return Allowance.FAILURES
         case _:

@@ -64,6 +64,7 @@ ADVICE: dict[Outcome, str] = {
     Outcome.LOST: "nothing to do: it goes on from its checkpoint; if factories keep vanishing, look at their machines",
     Outcome.CANCELLED: "run again when it is wanted",
     Outcome.CHECKPOINT_MISSING: "bring the run folder named back to its place, or allow a fresh start, and run again",
+    Outcome.CODE_CHANGED: "look at `git status`, and bring the code back or approve the relaunch that is proposed",
 }
 
 

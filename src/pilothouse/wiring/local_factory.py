@@ -6,6 +6,7 @@ import secrets
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from pilothouse.engine.engine import Engine
@@ -17,6 +18,8 @@ from pilothouse.fleet.factory import Factory
 from pilothouse.fleet.place import EVERY_PRODUCT
 from pilothouse.ids import BootId, FactoryName
 from pilothouse.settings import search_path
+from pilothouse.wiring.approved_code import ApprovedCode
+from pilothouse.wiring.conditions import code_commit
 from pilothouse.wiring.workspace import Workspace
 
 STOP_SECONDS = 45.0
@@ -48,9 +51,12 @@ def local_factory(
             gpus=facts.gpus,
         )
     )
+    dispatch = ApprovedCode(engine, partial(code_commit, workspace.home))
     work = ChildWork(seats=seats, engines=table.engines, capabilities=table.capabilities)
     keeper = FactoryKeeper(
-        lambda boot: FactoryChild(engine, home=workspace.home, work_folder=Path.cwd(), name=name, boot=boot, work=work),
+        lambda boot: FactoryChild(
+            dispatch, home=workspace.home, work_folder=Path.cwd(), name=name, boot=boot, work=work
+        ),
         rescue=lambda boot: engine.rescue_boot(name, boot),
         new_boot=lambda: BootId(secrets.token_hex(8)),
         monotonic=workspace.clock.monotonic,
