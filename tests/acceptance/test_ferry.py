@@ -107,6 +107,7 @@ def test_two_ferries_from_draft_to_seal_and_the_second_refers_to_the_first(harbo
     assert "default = 0.04" in harbour.git("show", f"ferry-promotion/{next_name}:daily.toml")
     assert f"## {day} · {next_name}" in harbour.git("show", f"ferry-log/{next_name}:ferries/daily/log.md")
     assert harbour.git("status", "--porcelain") == ""
+    assert "note: knob" not in harbour.say("campaign", "run", "daily.toml", "--once").err
 
 
 def test_a_ferry_that_did_no_work_has_failed(harbour: Harbour) -> None:

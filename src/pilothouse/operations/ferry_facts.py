@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import takewhile
 
 from pilothouse.campaigns.ferry import DRIFT_MINUTES, FerryFacts, steps_of
 from pilothouse.campaigns.ferry_definition import FerryDefinition
@@ -70,7 +71,7 @@ def ferry_facts(
         failures={key: failures_of(tx, campaign, key) for key in keys},
         opened_at=campaign.created_at,
         now=moment.now,
-        drifts=sum(_drifted(each) and abs(moment.now - each.created_at) < _LATELY for each in proposals),
+        drifts=drifts_lately(proposals, now=moment.now),
         wait=moment.wait,
         agents_usd=tx.agents.spent(product, name).usd,
         patches={**_patches(tx, campaign, running), **moment.unpatched},
@@ -102,6 +103,12 @@ def _has_drifted(
 KEPT = 10
 """Closed ferries that are read before the newest; the last one decides, the others tell whose clock was wrong."""
 _LATELY = timedelta(minutes=DRIFT_MINUTES)
+
+
+def drifts_lately(proposals: Sequence[Proposal], *, now: datetime) -> int:
+    """Return how many proposals drifted within the last minutes, since one was let through: by then it held still."""
+    since_yes = takewhile(lambda each: each.state is not State.ADMITTED, reversed(proposals))
+    return sum(_drifted(each) and abs(now - each.created_at) < _LATELY for each in since_yes)
 
 
 def _drifted(proposal: Proposal) -> bool:

@@ -92,8 +92,10 @@ def run_campaign(workspace: Workspace, start: CampaignStart, stop: threading.Eve
         engine, now, commit = running.engine, workspace.clock.now(), code_commit(workspace.home)
         campaign = engine.apply(lambda tx: begin_campaign(tx, start, running.owner, code_commit=commit, now=now))
         running.campaign = campaign
-        for sentence in unheeded_defaults(start.definition, campaign):
-            start.warn(f"note: {sentence}")
+        # A ferry's config leaves its template by design, a step a day, until a promotion moves the template.
+        if not isinstance(start.definition, FerryDefinition):
+            for sentence in unheeded_defaults(start.definition, campaign):
+                start.warn(f"note: {sentence}")
         with engine.read() as tx:
             session = _session(tx, campaign, start, now=now)
         threading.Thread(target=import_module, args=(_JUDGE,), name="warm-judge", daemon=True).start()
