@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from pilothouse.campaigns.action import Finished
 from pilothouse.campaigns.definition import Definition
@@ -20,6 +18,7 @@ from pilothouse.cli.progress import ProgressView
 from pilothouse.engine.campaign_loop import Stopped
 from pilothouse.errors import UsageError
 from pilothouse.knobs.assignment import read_assignments
+from pilothouse.launch.ears import Ears
 from pilothouse.settings import Settings
 from pilothouse.wiring.listening import Address
 from pilothouse.wiring.running import CampaignStart, run_campaign
@@ -93,14 +92,9 @@ def signals(stop: threading.Event) -> Iterator[list[int]]:
     """Turn SIGINT and SIGTERM into the stop event; the second one of a kind has its usual, harsh effect."""
     caught: list[int] = []
 
-    def on_signal(number: int, _frame: FrameType | None) -> None:
+    def on_signal(number: int) -> None:
         caught.append(number)
         stop.set()
-        signal.signal(number, signal.SIG_DFL)
 
-    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with Ears(on_signal, harsh=True):
         yield caught
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -67,6 +66,7 @@ def run_factory(
     from pilothouse.cli.exits import SIGNAL_BASE
     from pilothouse.factory.loop import FactorySettings
     from pilothouse.factory.remote import CLAIM_WAIT_SECONDS, RemoteFactory, run_remote
+    from pilothouse.launch.ears import Ears
     from pilothouse.wiring.workspace import SystemClock
 
     settings = settings_of(ctx)
@@ -93,8 +93,9 @@ def run_factory(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     signals = _Signals()
-    note(f"factory {chosen} works for {given.server} on {seats} seats; Ctrl-C ends it")
-    leaving = run_remote(given, clock=SystemClock(), stop=signals.stop, gone=signals.gone)
+    with Ears(signals.heard):
+        note(f"factory {chosen} works for {given.server} on {seats} seats; Ctrl-C ends it")
+        leaving = run_remote(given, clock=SystemClock(), stop=signals.stop, gone=signals.gone)
     note(f"factory {chosen} has left: {leaving.value}")
     raise typer.Exit(SIGNAL_BASE + signals.caught if signals.caught else 0)
 
@@ -241,10 +242,9 @@ class _Signals:
         self.stop = threading.Event()
         self.gone = threading.Event()
         self.caught = 0
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._take)
 
-    def _take(self, number: int, _: object) -> None:
+    def heard(self, number: int) -> None:
+        """Take one of them in."""
         if self.stop.is_set():
             self.gone.set()
         self.caught = number

@@ -23,6 +23,7 @@ from pilothouse.factory.discover import Facts, discover
 from pilothouse.factory.gpus import VISIBLE, GpuPool
 from pilothouse.factory.loop import SEATS, Factory, FactorySettings, Leaving
 from pilothouse.ids import BootId, FactoryName
+from pilothouse.launch.ears import Ears
 from pilothouse.launch.local import LocalLauncher
 
 _LEAVE_SECONDS = ENGINE_GONE_GRACE_SECONDS + 15.0
@@ -42,9 +43,13 @@ def main(argv: Sequence[str], *, variables: Mapping[str, str]) -> int:
     keep_to_itself()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with Ears(lambda _: stop.set()):
+        return _run(given, variables, stop)
+
+
+def _run(given: argparse.Namespace, variables: Mapping[str, str], stop: threading.Event) -> int:
+    """Work until `stop` is set or the line ends, and return the exit code."""
     dispatch = PipeDispatch(socket.socket(fileno=given.line))
     threading.Thread(target=_leave_in_time, args=(dispatch.gone,), name="leave-in-time", daemon=True).start()
     facts = _facts(given, variables)
