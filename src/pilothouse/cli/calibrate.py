@@ -29,11 +29,11 @@ def calibrate(
     """Train the unchanged baseline several times and store the noise floor of every metric."""
     from pilothouse.campaigns.autopilot_definition import AutopilotDefinition
     from pilothouse.cli.campaign import read_file
-    from pilothouse.cli.campaign_run import signals
     from pilothouse.cli.progress import ProgressView
     from pilothouse.operations.calibrate import floor_json
     from pilothouse.wiring.calibrating import calibrate as measure
     from pilothouse.wiring.running import CampaignStart
+    from pilothouse.wiring.stopping import signals
     from pilothouse.wiring.workspace import open_workspace
 
     definition = read_file(file)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +17,10 @@ from pilothouse.cli.progress import ProgressView
 from pilothouse.engine.campaign_loop import Stopped
 from pilothouse.errors import UsageError
 from pilothouse.knobs.assignment import read_assignments
-from pilothouse.launch.ears import Ears
 from pilothouse.settings import Settings
 from pilothouse.wiring.listening import Address
 from pilothouse.wiring.running import CampaignStart, run_campaign
+from pilothouse.wiring.stopping import signals
 from pilothouse.wiring.workspace import open_workspace
 
 LOOPBACK, PORT_MAX = "127.0.0.1", 65535
@@ -85,16 +84,3 @@ def read_address(text: str) -> Address:
 
 def _overrides(definition: Definition, assignments: tuple[str, ...]) -> Mapping[str, Json]:
     return read_assignments(assignments, definition.knob_rules())
-
-
-@contextmanager
-def signals(stop: threading.Event) -> Iterator[list[int]]:
-    """Turn SIGINT and SIGTERM into the stop event; the second one of a kind has its usual, harsh effect."""
-    caught: list[int] = []
-
-    def on_signal(number: int) -> None:
-        caught.append(number)
-        stop.set()
-
-    with Ears(on_signal, harsh=True):
-        yield caught

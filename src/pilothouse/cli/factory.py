@@ -66,7 +66,7 @@ def run_factory(
     from pilothouse.cli.exits import SIGNAL_BASE
     from pilothouse.factory.loop import FactorySettings
     from pilothouse.factory.remote import CLAIM_WAIT_SECONDS, RemoteFactory, run_remote
-    from pilothouse.launch.ears import Ears
+    from pilothouse.wiring.stopping import heard
     from pilothouse.wiring.workspace import SystemClock
 
     settings = settings_of(ctx)
@@ -93,7 +93,7 @@ def run_factory(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     signals = _Signals()
-    with Ears(signals.heard):
+    with heard(signals.heard):
         note(f"factory {chosen} works for {given.server} on {seats} seats; Ctrl-C ends it")
         leaving = run_remote(given, clock=SystemClock(), stop=signals.stop, gone=signals.gone)
     note(f"factory {chosen} has left: {leaving.value}")
