@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 
 from pilothouse.engine.engine import Engine
-from pilothouse.errors import PilothouseError
+from pilothouse.errors import LeaseLost, PilothouseError
 from pilothouse.fleet.job import Report
 from pilothouse.ids import BootId, Epoch, FactoryName, JobId
 from pilothouse.operations.approved_code import approved_commit, code_changed
@@ -62,5 +63,7 @@ class ApprovedCode(Dispatch):
             present = f"unknown ({error.message})"
         if present == approved:
             return True
-        self._engine.complete(offer.job, epoch=offer.epoch, report=code_changed(approved, present))
+        # Whoever ended it meanwhile was first; a lost lease within a claim would end the factory's whole session.
+        with suppress(LeaseLost):
+            self._engine.complete(offer.job, epoch=offer.epoch, report=code_changed(approved, present))
         return False
